@@ -1,0 +1,17 @@
+//! The words of every layer of longshore. Knows no socket and no protocol.
+//!
+//! - [`Time`]: nanoseconds since a world began; the only clock value above the port.
+//! - [`Token`] and [`Slab`]: generational names, and the chunked table behind them.
+//! - [`Block`] and [`BlockPool`]: owned bytes that go into an op and come back.
+//! - [`Segment`] and [`SendData`]: what one send is made of.
+#![forbid(unsafe_code)]
+
+mod block;
+mod segment;
+mod slab;
+mod time;
+
+pub use block::{BLOCK_BYTES, Block, BlockPool};
+pub use segment::{Lease, SEGMENTS_MAX, SEND_BYTES_MAX, Segment, SendData};
+pub use slab::{Slab, Token};
+pub use time::Time;

@@ -1,0 +1,311 @@
+//! A chunked, generational table: slots never move, names are never used twice.
+
+use std::fmt;
+
+/// Slots of one chunk. A table grows and shrinks by whole chunks, never by copying.
+const CHUNK: usize = 64;
+
+/// The generation at which a slot retires instead of starting over (ABA, R6).
+const GENERATION_LAST: u32 = u32::MAX;
+
+/// The name of a slot: its index and how often that was used before.
+///
+/// A name whose thing is gone finds nothing, never the slot's next tenant.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(u64);
+
+impl Token {
+    /// Names slot `index` in its `generation`.
+    pub const fn new(index: u32, generation: u32) -> Self {
+        Self((generation as u64) << 32 | index as u64)
+    }
+
+    /// The token that [`to_bits`](Self::to_bits) was asked of.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The token as one number, for the user data of a kernel.
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// Which slot.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+    pub const fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Which of its tenants.
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index(), self.generation())
+    }
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    value: Option<T>,
+}
+
+#[derive(Debug)]
+struct Chunk<T> {
+    /// Empty while no slot is in use: the memory of a peak goes home.
+    slots: Vec<Slot<T>>,
+    /// Free slots of this chunk, by position; the last one is used next.
+    free: Vec<u8>,
+    used: usize,
+    /// Generation at which slots start when the chunk is made again.
+    generation: u32,
+}
+
+impl<T> Chunk<T> {
+    fn build(&mut self) {
+        let generation = self.generation;
+        self.slots.extend((0..CHUNK).map(|_| Slot { generation, value: None }));
+        #[expect(clippy::cast_possible_truncation, reason = "a chunk has 64 slots")]
+        self.free.extend((0..CHUNK as u8).rev());
+    }
+
+    /// Frees the memory; later tenants start above every generation used so far.
+    fn release(&mut self) {
+        self.generation = self.slots.iter().map(|slot| slot.generation).max().unwrap_or(0);
+        self.slots = Vec::new();
+        self.free = Vec::new();
+    }
+}
+
+/// A table of values with generational names.
+///
+/// Values never move while they are in it. An empty chunk is freed unless it is the only one
+/// with room, so a table is as large as what it holds. A slot at its last generation retires.
+#[derive(Debug)]
+pub struct Slab<T> {
+    chunks: Vec<Chunk<T>>,
+    /// Chunks with at least one free slot; the last one is used next.
+    open: Vec<u32>,
+    len: usize,
+    first_generation: u32,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Slab<T> {
+    /// An empty table. Allocates nothing.
+    pub const fn new() -> Self {
+        Self::starting_at(0)
+    }
+
+    /// An empty table whose slots start at `generation`: for tests of what happens at the end.
+    pub const fn starting_at(generation: u32) -> Self {
+        Self { chunks: Vec::new(), open: Vec::new(), len: 0, first_generation: generation }
+    }
+
+    /// How many values it holds.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Puts a value in that is told its own name.
+    ///
+    /// # Panics
+    /// With 2^32 slots in use: a caller bounds its tables far below that.
+    pub fn insert_with(&mut self, make: impl FnOnce(Token) -> T) -> Token {
+        let at = self.open.last().copied().unwrap_or_else(|| self.grow());
+        let chunk = &mut self.chunks[at as usize];
+        if chunk.slots.is_empty() {
+            chunk.build();
+        }
+        let position = chunk.free.pop().expect("an open chunk has a free slot");
+        if chunk.free.is_empty() {
+            self.open.pop();
+        }
+        let slot = &mut chunk.slots[usize::from(position)];
+        let token = Token::new(at * CHUNK as u32 + u32::from(position), slot.generation);
+        slot.value = Some(make(token));
+        chunk.used += 1;
+        self.len += 1;
+        token
+    }
+
+    /// Puts `value` in and says its name.
+    ///
+    /// # Panics
+    /// As [`insert_with`](Self::insert_with).
+    pub fn insert(&mut self, value: T) -> Token {
+        self.insert_with(|_| value)
+    }
+
+    #[inline]
+    fn slot(&self, token: Token) -> Option<&Slot<T>> {
+        let index = token.index() as usize;
+        let slot = self.chunks.get(index / CHUNK)?.slots.get(index % CHUNK)?;
+        (slot.generation == token.generation()).then_some(slot)
+    }
+
+    /// The value of that name, if it is still there.
+    #[inline]
+    pub fn get(&self, token: Token) -> Option<&T> {
+        self.slot(token)?.value.as_ref()
+    }
+
+    /// The value of that name, if it is still there.
+    #[inline]
+    pub fn get_mut(&mut self, token: Token) -> Option<&mut T> {
+        let index = token.index() as usize;
+        let slot = self.chunks.get_mut(index / CHUNK)?.slots.get_mut(index % CHUNK)?;
+        if slot.generation == token.generation() { slot.value.as_mut() } else { None }
+    }
+
+    /// The full name of whatever is in slot `index` now.
+    pub fn token_at(&self, index: u32) -> Option<Token> {
+        let at = index as usize;
+        let slot = self.chunks.get(at / CHUNK)?.slots.get(at % CHUNK)?;
+        slot.value.as_ref().map(|_| Token::new(index, slot.generation))
+    }
+
+    /// Takes the value of that name out; its name is stale from now on.
+    pub fn remove(&mut self, token: Token) -> Option<T> {
+        let index = token.index() as usize;
+        let at = index / CHUNK;
+        let chunk = self.chunks.get_mut(at)?;
+        let slot = chunk.slots.get_mut(index % CHUNK)?;
+        if slot.generation != token.generation() {
+            return None;
+        }
+        let value = slot.value.take()?;
+        self.len -= 1;
+        chunk.used -= 1;
+        slot.generation = slot.generation.saturating_add(1);
+        if slot.generation < GENERATION_LAST {
+            #[expect(clippy::cast_possible_truncation, reason = "a chunk has 64 slots")]
+            chunk.free.push((index % CHUNK) as u8);
+            if chunk.free.len() == 1 {
+                self.open.push(at as u32);
+            }
+        }
+        if chunk.used == 0 && self.open.len() > 1 && chunk.free.len() == CHUNK {
+            chunk.release();
+        }
+        Some(value)
+    }
+
+    /// All values with their names, in slot order.
+    pub fn iter(&self) -> impl Iterator<Item = (Token, &T)> {
+        self.chunks.iter().enumerate().flat_map(|(at, chunk)| {
+            chunk.slots.iter().enumerate().filter_map(move |(position, slot)| {
+                let token = Token::new((at * CHUNK + position) as u32, slot.generation);
+                Some((token, slot.value.as_ref()?))
+            })
+        })
+    }
+
+    /// The names of all values, in slot order.
+    pub fn tokens(&self) -> Vec<Token> {
+        self.iter().map(|(token, _)| token).collect()
+    }
+
+    fn grow(&mut self) -> u32 {
+        let at = u32::try_from(self.chunks.len()).expect("fewer than 2^32 slots");
+        assert!(at < u32::MAX / CHUNK as u32, "2^32 slots in use");
+        let generation = self.first_generation;
+        self.chunks.push(Chunk { slots: Vec::new(), free: Vec::new(), used: 0, generation });
+        self.open.push(at);
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_stale_name_finds_nothing_after_its_slot_is_used_again() {
+        let mut slab = Slab::new();
+        let first = slab.insert("first");
+        assert_eq!(slab.remove(first), Some("first"));
+        let second = slab.insert("second");
+        assert_eq!(second.index(), first.index());
+        assert_eq!(slab.get(first), None);
+        assert_eq!(slab.remove(first), None);
+        assert_eq!(slab.get(second), Some(&"second"));
+    }
+
+    #[test]
+    fn a_slot_at_its_last_generation_retires() {
+        let mut slab = Slab::starting_at(GENERATION_LAST - 1);
+        let mut seen = std::collections::BTreeSet::new();
+        for round in 0..4 * CHUNK {
+            let token = slab.insert(round);
+            assert!(seen.insert(token), "{token:?} was handed out twice");
+            assert_eq!(slab.remove(token), Some(round));
+        }
+        assert!(slab.chunks.len() >= 4, "each slot served once");
+    }
+
+    #[test]
+    fn the_memory_of_a_peak_goes_home() {
+        let mut slab = Slab::new();
+        let tokens: Vec<_> = (0..100 * CHUNK).map(|n| slab.insert(n)).collect();
+        for token in tokens {
+            slab.remove(token);
+        }
+        let held = slab.chunks.iter().filter(|chunk| !chunk.slots.is_empty()).count();
+        assert!(held <= 1, "{held} chunks still held");
+        let again = slab.insert(0);
+        assert!(again.generation() >= 1 || again.index() as usize >= 100 * CHUNK - CHUNK);
+    }
+
+    #[test]
+    fn ten_million_reuses_never_reach_a_successor() {
+        let mut slab = Slab::starting_at(GENERATION_LAST - 1_000_000);
+        let mut old = slab.insert(0u32);
+        slab.remove(old);
+        for round in 1..=10_000_000u32 {
+            let token = slab.insert(round);
+            assert!(slab.get(old).is_none());
+            assert!(slab.remove(token).is_some());
+            old = token;
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_map_of_unique_names(steps in prop::collection::vec((0u8..4, 0usize..300), 1..2_000)) {
+            let mut slab = Slab::new();
+            let mut model = BTreeMap::new();
+            let mut names = Vec::new();
+            for (step, pick) in steps {
+                if step < 2 || names.is_empty() {
+                    let token = slab.insert(names.len());
+                    prop_assert!(model.insert(token, names.len()).is_none());
+                    names.push(token);
+                } else {
+                    let token = names[pick % names.len()];
+                    prop_assert_eq!(slab.get(token), model.get(&token));
+                    prop_assert_eq!(slab.remove(token), model.remove(&token));
+                }
+                prop_assert_eq!(slab.len(), model.len());
+            }
+            let held: BTreeMap<_, _> = slab.iter().map(|(token, value)| (token, *value)).collect();
+            prop_assert_eq!(held, model);
+        }
+    }
+}

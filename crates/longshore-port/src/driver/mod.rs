@@ -1,0 +1,280 @@
+//! The system's ports: which drivers there are, and which one is taken.
+//!
+//! The only place of the workspace that asks which operating system this is.
+
+mod readiness;
+#[cfg(target_os = "linux")]
+mod uring;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_uring.rs"]
+mod uring;
+
+use crate::jobs::WorkDesk;
+use crate::{
+    Abilities, BindTo, Completion, ConnectTo, ErrorKind, JobPool, Listening, Notify, Op, OpKind,
+    Port, PortConfig, PortError, SocketId, Unattached, Until, Waited, Work, World,
+};
+use longshore_base::{Time, Token};
+use readiness::ReadinessPort;
+use std::time::Instant;
+use uring::UringPort;
+
+/// Which driver to take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum DriverChoice {
+    /// The best one that this system permits.
+    #[default]
+    Auto,
+    /// io_uring, or an error that says why not.
+    Uring,
+    /// epoll or kqueue.
+    Readiness,
+}
+
+/// A driver was required that is not to be had.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("driver {driver} was required and is not to be had: {why}")]
+pub struct DriverRefused {
+    /// Which one.
+    pub driver: &'static str,
+    /// Why, with the remedy, in words for a person.
+    pub why: String,
+}
+
+/// The operating system as a world of ports. The driver is chosen once, for all ports alike.
+#[derive(Clone, Debug)]
+pub struct SystemWorld {
+    driver: Driver,
+    passed_over: String,
+    start: Instant,
+    jobs: JobPool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Driver {
+    Uring,
+    Readiness,
+}
+
+/// Threads of one world for names and jobs.
+const JOB_THREADS_MAX: usize = 4;
+
+impl SystemWorld {
+    /// Probes what this system permits and takes a driver.
+    ///
+    /// # Errors
+    /// When `choice` names a driver that is not to be had; the text says why.
+    pub fn new(choice: DriverChoice) -> Result<Self, DriverRefused> {
+        let probed = match choice {
+            DriverChoice::Readiness => Err(String::new()),
+            DriverChoice::Auto | DriverChoice::Uring => uring::probe(),
+        };
+        let (driver, passed_over) = match (probed, choice) {
+            (Ok(()), _) => (Driver::Uring, String::new()),
+            (Err(why), DriverChoice::Uring) => {
+                return Err(DriverRefused { driver: "io_uring", why });
+            }
+            (Err(why), _) => (Driver::Readiness, why),
+        };
+        Ok(Self { driver, passed_over, start: Instant::now(), jobs: JobPool::new(JOB_THREADS_MAX) })
+    }
+
+    fn clock(&self) -> Clock {
+        Clock { start: self.start }
+    }
+}
+
+/// The system's monotonic clock, from the beginning of its world.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn now(self) -> Time {
+        Time::ZERO + self.start.elapsed()
+    }
+}
+
+impl World for SystemWorld {
+    type Port = SystemPort;
+
+    fn bind(&self, to: &BindTo) -> Result<Listening, PortError> {
+        crate::socket::bind(to)
+    }
+
+    fn listening_from(&self, listener: std::net::TcpListener) -> Result<Listening, PortError> {
+        crate::socket::listening_from(listener)
+    }
+
+    fn open(&self, config: &PortConfig) -> Result<SystemPort, PortError> {
+        let desk = WorkDesk::new(self.jobs.clone());
+        Ok(match self.driver {
+            Driver::Uring => SystemPort::Uring(UringPort::open(config, self.clock(), desk)?),
+            Driver::Readiness => {
+                let port = ReadinessPort::open(config, self.clock(), desk)?;
+                SystemPort::Readiness(port)
+            }
+        })
+    }
+
+    fn now(&self) -> Time {
+        self.clock().now()
+    }
+
+    fn abilities(&self) -> Abilities {
+        let abilities = match self.driver {
+            Driver::Uring => uring::abilities(),
+            Driver::Readiness => readiness::abilities(),
+        };
+        Abilities { passed_over: self.passed_over.clone(), ..abilities }
+    }
+}
+
+/// A port of the operating system.
+#[derive(Debug)]
+pub enum SystemPort {
+    /// Linux io_uring.
+    Uring(UringPort),
+    /// epoll or kqueue.
+    Readiness(ReadinessPort),
+}
+
+/// Wakes a [`SystemPort`].
+#[derive(Clone, Debug)]
+pub enum SystemNotifier {
+    /// Of io_uring.
+    Uring(uring::UringNotifier),
+    /// Of epoll or kqueue.
+    Readiness(readiness::ReadinessNotifier),
+}
+
+impl Notify for SystemNotifier {
+    fn notify(&self) {
+        match self {
+            Self::Uring(notifier) => notifier.notify(),
+            Self::Readiness(notifier) => notifier.notify(),
+        }
+    }
+}
+
+/// The same call on whichever driver it is.
+macro_rules! on_driver {
+    ($self:ident, $port:ident => $call:expr) => {
+        match $self {
+            Self::Uring($port) => $call,
+            Self::Readiness($port) => $call,
+        }
+    };
+}
+
+impl Port for SystemPort {
+    type Notifier = SystemNotifier;
+
+    fn now(&self) -> Time {
+        on_driver!(self, port => port.now())
+    }
+
+    fn precise_now(&self) -> Time {
+        on_driver!(self, port => port.precise_now())
+    }
+
+    fn seed(&mut self) -> u64 {
+        on_driver!(self, port => port.seed())
+    }
+
+    fn notifier(&self) -> SystemNotifier {
+        match self {
+            Self::Uring(port) => SystemNotifier::Uring(port.notifier()),
+            Self::Readiness(port) => SystemNotifier::Readiness(port.notifier()),
+        }
+    }
+
+    fn abilities(&self) -> Abilities {
+        on_driver!(self, port => port.abilities())
+    }
+
+    fn attach(
+        &mut self,
+        socket: Unattached,
+        token: Token,
+    ) -> Result<SocketId, (PortError, Unattached)> {
+        on_driver!(self, port => port.attach(socket, token))
+    }
+
+    fn listen(&mut self, listening: Listening, token: Token) -> Result<SocketId, PortError> {
+        on_driver!(self, port => port.listen(listening, token))
+    }
+
+    fn connect(&mut self, to: &ConnectTo, token: Token) -> Result<SocketId, PortError> {
+        on_driver!(self, port => port.connect(to, token))
+    }
+
+    #[inline]
+    fn submit(&mut self, socket: SocketId, op: Op) {
+        on_driver!(self, port => port.submit(socket, op));
+    }
+
+    fn cancel(&mut self, socket: SocketId, kind: OpKind) {
+        on_driver!(self, port => port.cancel(socket, kind));
+    }
+
+    fn start(&mut self, token: Token, work: Work) {
+        on_driver!(self, port => port.start(token, work));
+    }
+
+    #[inline]
+    fn wait(&mut self, until: Until, out: &mut Vec<Completion>) -> Result<Waited, PortError> {
+        on_driver!(self, port => port.wait(until, out))
+    }
+
+    fn leases(&self) -> usize {
+        on_driver!(self, port => port.leases())
+    }
+
+    fn sockets(&self) -> usize {
+        on_driver!(self, port => port.sockets())
+    }
+}
+
+/// What an error number means where the standard library has no word for it.
+#[cfg(unix)]
+pub(crate) fn kind_of_code(code: i32) -> Option<ErrorKind> {
+    Some(match code {
+        libc::EMFILE | libc::ENFILE => ErrorKind::NoDescriptors,
+        libc::ENOBUFS | libc::ENOMEM => ErrorKind::NoMemory,
+        libc::ECANCELED => ErrorKind::Cancelled,
+        libc::EHOSTDOWN | libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN => {
+            ErrorKind::Unreachable
+        }
+        _ => return None,
+    })
+}
+
+/// What an error number means where the standard library has no word for it.
+#[cfg(not(unix))]
+pub(crate) fn kind_of_code(_code: i32) -> Option<ErrorKind> {
+    None
+}
+
+/// Lets a server that was killed come back while its old connections linger (R83). On Windows the
+/// option of that name lets two servers share an address, so it stays off there.
+pub(crate) fn allow_rebind(socket: &socket2::Socket) -> std::io::Result<()> {
+    #[cfg(unix)]
+    return socket.set_reuse_address(true);
+    #[cfg(not(unix))]
+    return Ok(());
+}
+
+/// How long sent bytes may stay unacknowledged. Elsewhere than on Linux TCP has no such option.
+/// Source: `tcp(7)`, `TCP_USER_TIMEOUT`.
+pub(crate) fn set_user_timeout(
+    socket: &socket2::Socket,
+    timeout: Option<std::time::Duration>,
+) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    return socket.set_tcp_user_timeout(timeout);
+    #[cfg(not(target_os = "linux"))]
+    return Ok(());
+}

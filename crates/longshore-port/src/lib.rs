@@ -1,0 +1,45 @@
+//! Completion ports: the only door to the outside world, and the only crate with unsafe code.
+//!
+//! A [`World`] is where ports come from: the operating system ([`SystemWorld`]) or a simulation.
+//! A [`Port`] is one completion queue with its ops, driven by one thread. One submits an [`Op`] on
+//! a socket and gets its [`Completion`] out of [`Port::wait`].
+//!
+//! # The promises
+//!
+//! Each driver keeps these; `contract` (feature `contract`) has a test for each.
+//!
+//! 1. At most one op of each kind is in flight per socket. `Recv` and `Accept` are streams with a
+//!    credit: completions, then one end.
+//! 2. Completions come only out of `wait`, also when the kernel finished at once; per socket in
+//!    order, `Closed` last.
+//! 3. A send's data comes back in every outcome, unadvanced; leases go home on drop. A result
+//!    that is a resource owns it.
+//! 4. Memory of an op in flight never moves and is freed in one function. No error path drops it.
+//! 5. A socket closes when its last op has returned. Ids carry a generation; a stale one finds
+//!    nothing.
+//! 6. Dropping a port cancels all, drains up to a deadline, then leaks and says so. It never frees
+//!    what the kernel holds.
+//! 7. Lengths fit the system call's integer; timeouts round up, never into a busy loop.
+//!
+//! # Adding a driver
+//!
+//! Implement [`Port`] in `driver/<name>/`, add it to [`SystemPort`], and run the contract suite on
+//! it. Received bytes come from the one `RecvPool`, so that a lease has one `Deref` for all drivers.
+
+mod driver;
+mod error;
+mod jobs;
+mod op;
+mod port;
+mod recv_pool;
+mod socket;
+
+pub use driver::{DriverChoice, DriverRefused, SystemNotifier, SystemPort, SystemWorld};
+pub use error::{Call, ErrorKind, PortError};
+pub use jobs::{Job, JobPool, Work, WorkDone};
+pub use op::{Completion, End, Op, OpKind, Segment, SendData, SendMode, What};
+pub use port::{Abilities, Notify, Port, PortConfig, Until, Waited, World};
+pub use recv_pool::{RecvBuf, RecvPool};
+pub use socket::{
+    Addr, BindTo, ConnectTo, Keepalive, Listening, RawSocket, SocketId, SocketOptions, Unattached,
+};

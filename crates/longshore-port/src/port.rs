@@ -1,0 +1,182 @@
+//! The contract: what a world and a port do.
+
+use crate::{
+    BindTo, Completion, ConnectTo, Listening, Op, OpKind, PortError, SocketId, Unattached, Work,
+};
+use longshore_base::{Time, Token};
+use std::fmt::Debug;
+
+/// Where ports come from: the operating system, or a simulated world. One per engine.
+pub trait World: Clone + Send + 'static {
+    /// The ports of this world.
+    type Port: Port;
+
+    /// Binds and listens. On the starting thread, so that starting can report the error.
+    ///
+    /// # Errors
+    /// What the system refuses: the address is in use, not of this machine, or not permitted.
+    fn bind(&self, to: &BindTo) -> Result<Listening, PortError>;
+
+    /// Takes in a listener that somebody else bound.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) in a world without system sockets.
+    fn listening_from(&self, listener: std::net::TcpListener) -> Result<Listening, PortError>;
+
+    /// Opens one port. Called on the thread that will drive it: a ring has a single issuer, and
+    /// leases are not `Send`.
+    ///
+    /// # Errors
+    /// What the system refuses: no descriptors, no memory, not permitted.
+    fn open(&self, config: &PortConfig) -> Result<Self::Port, PortError>;
+
+    /// Time of this world, for threads that drive no port.
+    fn now(&self) -> Time;
+
+    /// What ports of this world can do.
+    fn abilities(&self) -> Abilities;
+}
+
+/// How large a port is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortConfig {
+    /// Most completions of one `wait`, 1 to 65,536. Default 1,024.
+    pub completions_max: usize,
+    /// Blocks of the receive pool, 1 to 32,768, a power of two. Default 8.
+    pub recv_blocks: u16,
+    /// Bytes of one block, 64 to 16 MiB. Default 128 KiB: the whole pool has to stay in the cache.
+    pub recv_block_bytes: u32,
+    /// Entries of a submission queue, 8 to 32,768, where the driver has one. Default 4,096.
+    /// A smaller one costs system calls, nothing else.
+    pub submissions_max: u32,
+    /// How long dropping a port waits for its ops before it leaks them. Default 2 s.
+    pub drop_deadline: std::time::Duration,
+}
+
+impl Default for PortConfig {
+    fn default() -> Self {
+        Self {
+            completions_max: 1024,
+            recv_blocks: 8,
+            recv_block_bytes: 128 * 1024,
+            submissions_max: 4096,
+            drop_deadline: std::time::Duration::from_secs(2),
+        }
+    }
+}
+
+/// The only door to the outside world: sockets, names, time and jobs.
+///
+/// `submit` never fails and never blocks: what the system refuses ends with that error, out of
+/// `wait` like everything else. A second op of a kind that is in flight is the caller's bug, and
+/// panics. A stale [`SocketId`] is ignored by `cancel`; to `submit` on one is the caller's bug,
+/// but harmless: the op is dropped.
+pub trait Port {
+    /// What wakes this port from other threads.
+    type Notifier: Notify;
+
+    /// Time; constant from one `wait` to the next, never goes back.
+    fn now(&self) -> Time;
+
+    /// Time at this instant, for measuring how long a handler took.
+    fn precise_now(&self) -> Time;
+
+    /// A seed for what is random above the port: hashers, jitter. Another one at each call.
+    fn seed(&mut self) -> u64;
+
+    /// Wakes this port; cloneable, for any thread.
+    fn notifier(&self) -> Self::Notifier;
+
+    /// What this driver can do.
+    fn abilities(&self) -> Abilities;
+
+    /// Takes in a socket that belongs to no port. No completion; ops may be submitted at once.
+    ///
+    /// # Errors
+    /// What the system refuses, with the socket.
+    fn attach(
+        &mut self,
+        socket: Unattached,
+        token: Token,
+    ) -> Result<SocketId, (PortError, Unattached)>;
+
+    /// Takes in a listener; `Op::Accept` and `Op::Close` may be submitted on it.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    fn listen(&mut self, listening: Listening, token: Token) -> Result<SocketId, PortError>;
+
+    /// Starts to connect. Ends with `Connected`, or with `ConnectFailed` and then `Closed`.
+    /// `Op::Close` before that ends the attempt: `ConnectFailed` (cancelled), then `Closed`.
+    ///
+    /// # Errors
+    /// What the system refuses at once: no descriptors, no such local address.
+    fn connect(&mut self, to: &ConnectTo, token: Token) -> Result<SocketId, PortError>;
+
+    /// Starts an op. It may run at once or in the next `wait`.
+    ///
+    /// # Panics
+    /// When an op of that kind is in flight on the socket, or one follows `Close` or `Detach`.
+    fn submit(&mut self, socket: SocketId, op: Op);
+
+    /// Asks that an op end soon. Its own last completion says how it ended; this has none.
+    /// Without such an op, or on a stale socket, nothing happens.
+    fn cancel(&mut self, socket: SocketId, kind: OpKind);
+
+    /// Starts work off this thread: names and jobs. Never refused; bounding it is the caller's
+    /// affair. Ends with `What::Work` under this token.
+    fn start(&mut self, token: Token, work: Work);
+
+    /// Hands the system what was submitted, waits until `until` for the first completion, and
+    /// appends at most `completions_max` of them. Returns early when notified.
+    ///
+    /// # Errors
+    /// Only when the port is dead; all its completions are lost then.
+    fn wait(&mut self, until: Until, out: &mut Vec<Completion>) -> Result<Waited, PortError>;
+
+    /// Leases that are out. Zero whenever nothing is runnable: an invariant of the worker.
+    fn leases(&self) -> usize;
+
+    /// Sockets this port holds.
+    fn sockets(&self) -> usize;
+}
+
+/// How long a `wait` may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Until {
+    /// Not at all.
+    Now,
+    /// Until that time, never shorter unless there is something.
+    Time(Time),
+    /// Until something happens.
+    Woken,
+}
+
+/// How a `wait` ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Waited {
+    /// The port's new time.
+    pub now: Time,
+    /// The queue was empty behind what was returned. Timers fire only after such a wait, so that
+    /// input that was there in time is never overtaken by its timeout (R45).
+    pub drained: bool,
+}
+
+/// Wakes a port out of its wait. From any thread; calls between two waits are one.
+pub trait Notify: Clone + Send + Sync + Debug + 'static {
+    /// Ends the current or the next `wait`.
+    fn notify(&self);
+}
+
+/// What a driver can do: for `doctor`, the banner, and the few places that ask.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Abilities {
+    /// `io_uring`, `epoll`, `kqueue`, `iocp`, `simulated`.
+    pub driver: &'static str,
+    /// `Op::Detach` works.
+    pub moves_sockets: bool,
+    /// Why a better driver was not taken, in words for a person; empty if none is better.
+    pub passed_over: String,
+    /// Features of the kernel in use, in words for a person.
+    pub features: Vec<&'static str>,
+}

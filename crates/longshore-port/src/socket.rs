@@ -1,0 +1,241 @@
+//! Sockets as values: where to, which, and those that belong to no port.
+
+use crate::{Call, PortError};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::any::Any;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use std::{fmt, io};
+
+/// The address of one side of a connection.
+///
+/// Non-exhaustive: kinds of sockets other than TCP may come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[non_exhaustive]
+pub enum Addr {
+    /// An IP address and a port. An IPv4 peer of a dual-stack listener is written as IPv4.
+    Ip(SocketAddr),
+}
+
+impl Addr {
+    /// The socket address, if it is one of IP.
+    pub const fn socket_addr(self) -> Option<SocketAddr> {
+        let Self::Ip(addr) = self;
+        Some(addr)
+    }
+
+    /// The IP address, if it is one.
+    pub const fn ip(self) -> Option<IpAddr> {
+        let Self::Ip(addr) = self;
+        Some(addr.ip())
+    }
+
+    /// The port, if it has one.
+    pub const fn port(self) -> Option<u16> {
+        let Self::Ip(addr) = self;
+        Some(addr.port())
+    }
+}
+
+impl From<SocketAddr> for Addr {
+    /// IPv4-mapped IPv6 becomes IPv4.
+    fn from(addr: SocketAddr) -> Self {
+        Self::Ip(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
+    }
+}
+
+impl fmt::Display for Addr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Ip(addr) = self;
+        addr.fmt(f)
+    }
+}
+
+/// The name of a socket in its port. Generational: a stale one finds nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SocketId(pub(crate) longshore_base::Token);
+
+impl SocketId {
+    /// For the author of a port outside this crate.
+    pub const fn from_token(token: longshore_base::Token) -> Self {
+        Self(token)
+    }
+
+    /// For the author of a port outside this crate.
+    pub const fn token(self) -> longshore_base::Token {
+        self.0
+    }
+}
+
+/// Options of a connection's socket. A listener's connections inherit them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SocketOptions {
+    /// Send small messages at once (`TCP_NODELAY`). Default on.
+    pub nodelay: bool,
+    /// Probing of silent peers. Default after 60 s, 4 times every 15 s.
+    pub keepalive: Option<Keepalive>,
+    /// How long sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`, Linux only). Default 60 s.
+    pub user_timeout: Option<Duration>,
+    /// Bytes of the system's send buffer (`SO_SNDBUF`). Default the system's choice.
+    pub send_buf_bytes: Option<u32>,
+    /// Bytes of the system's receive buffer (`SO_RCVBUF`). Default the system's choice.
+    pub recv_buf_bytes: Option<u32>,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
+            nodelay: true,
+            keepalive: Some(Keepalive::default()),
+            user_timeout: Some(Duration::from_secs(60)),
+            send_buf_bytes: None,
+            recv_buf_bytes: None,
+        }
+    }
+}
+
+/// When and how often a silent peer is probed by TCP itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keepalive {
+    /// Silence before the first probe, whole seconds.
+    pub idle: Duration,
+    /// Between probes, whole seconds.
+    pub interval: Duration,
+    /// Unanswered probes until the connection is given up.
+    pub probes: u32,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(60), interval: Duration::from_secs(15), probes: 4 }
+    }
+}
+
+/// Where and how to listen.
+#[derive(Clone, Debug)]
+pub struct BindTo {
+    /// The address; port 0 lets the system choose.
+    pub addr: SocketAddr,
+    /// An IPv6 wildcard takes IPv4 as well; where IPv6 is off, IPv4 alone.
+    pub dual_stack: bool,
+    /// Connections that may wait to be accepted, 1 to 65,535. The kernel caps it.
+    pub backlog: u32,
+    /// For each connection.
+    pub options: SocketOptions,
+}
+
+/// Where and how to connect.
+#[derive(Clone, Debug)]
+pub struct ConnectTo {
+    /// The address.
+    pub addr: SocketAddr,
+    /// Own address to connect from; the system's choice without one.
+    pub from: Option<SocketAddr>,
+    /// For the connection.
+    pub options: SocketOptions,
+}
+
+/// A connected socket that belongs to no port. Dropping it closes it.
+#[derive(Debug)]
+pub struct Unattached {
+    /// The other side, as known when it was accepted or connected.
+    pub peer: Addr,
+    /// This side.
+    pub local: Addr,
+    /// The socket itself.
+    pub raw: RawSocket,
+}
+
+/// A listening socket that belongs to no port. Dropping it closes it.
+#[derive(Debug)]
+pub struct Listening {
+    /// Where it listens; with the port that the system chose.
+    pub local: Addr,
+    /// The socket itself.
+    pub raw: RawSocket,
+}
+
+/// The system's socket, or a simulated one.
+pub enum RawSocket {
+    /// Of the operating system.
+    System(Socket),
+    /// Of a simulation, which knows what is inside.
+    Virtual(Box<dyn Any + Send>),
+}
+
+impl fmt::Debug for RawSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(socket) => write!(f, "System({socket:?})"),
+            Self::Virtual(_) => f.write_str("Virtual"),
+        }
+    }
+}
+
+/// Binds and listens on a system socket, with the options its connections inherit.
+pub(crate) fn bind(to: &BindTo) -> Result<Listening, PortError> {
+    let failed = |error: io::Error| PortError::from_io(Call::Bind, &error);
+    let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, to.addr.port()));
+    let (socket, addr) = match open(to.addr) {
+        Ok(socket) => (socket, to.addr),
+        // IPv6 is off in this kernel: every address is then every address of IPv4.
+        Err(_) if to.dual_stack && to.addr.ip().is_unspecified() => (open(v4).map_err(failed)?, v4),
+        Err(error) => return Err(failed(error)),
+    };
+    if addr.is_ipv6() {
+        socket.set_only_v6(!to.dual_stack).map_err(failed)?;
+    }
+    crate::driver::allow_rebind(&socket).map_err(failed)?;
+    set_options(&socket, &to.options).map_err(failed)?;
+    if let Err(error) = socket.bind(&addr.into()) {
+        let off = error.kind() == io::ErrorKind::AddrNotAvailable;
+        if !(off && to.dual_stack && addr.is_ipv6() && addr.ip().is_unspecified()) {
+            return Err(failed(error));
+        }
+        return bind(&BindTo { addr: v4, dual_stack: false, ..to.clone() });
+    }
+    let backlog = i32::try_from(to.backlog).unwrap_or(i32::MAX);
+    socket.listen(backlog).map_err(failed)?;
+    listening(socket)
+}
+
+/// Takes in a listener of the standard library.
+pub(crate) fn listening_from(listener: std::net::TcpListener) -> Result<Listening, PortError> {
+    listening(Socket::from(listener))
+}
+
+fn listening(socket: Socket) -> Result<Listening, PortError> {
+    let local = local_addr(&socket).map_err(|error| PortError::from_io(Call::Bind, &error))?;
+    Ok(Listening { local, raw: RawSocket::System(socket) })
+}
+
+/// A new TCP socket for addresses like `addr`, close-on-exec.
+pub(crate) fn open(addr: SocketAddr) -> io::Result<Socket> {
+    Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))
+}
+
+/// The own address of a socket.
+pub(crate) fn local_addr(socket: &Socket) -> io::Result<Addr> {
+    let addr = socket.local_addr()?.as_socket();
+    addr.map(Addr::from).ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+/// Sets what a connection, or a listener for its connections, was configured with.
+pub(crate) fn set_options(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
+    socket.set_tcp_nodelay(options.nodelay)?;
+    if let Some(keepalive) = options.keepalive {
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(keepalive.idle)
+            .with_interval(keepalive.interval)
+            .with_retries(keepalive.probes);
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
+    crate::driver::set_user_timeout(socket, options.user_timeout)?;
+    if let Some(bytes) = options.send_buf_bytes {
+        socket.set_send_buffer_size(bytes as usize)?;
+    }
+    if let Some(bytes) = options.recv_buf_bytes {
+        socket.set_recv_buffer_size(bytes as usize)?;
+    }
+    Ok(())
+}
