@@ -21,7 +21,8 @@ use std::rc::Rc;
 /// Pages are what the kernel maps; a block that starts on one shares none.
 const ALIGN: usize = 4096;
 
-/// Below this much room a fresh block is taken, if there is one: tiny reads cost system calls.
+/// Below this much room, or a quarter of a smaller block, a fresh one is taken, if there is one:
+/// tiny reads cost system calls.
 const ROOM_MIN: usize = 16 * 1024;
 
 #[derive(Debug, Default)]
@@ -129,7 +130,7 @@ impl RecvPool {
                 self.filling.set(Some((block, 0))); // all of it came back: warm, so use it again
                 return self.block_bytes;
             }
-            if self.block_bytes - used >= ROOM_MIN.min(self.block_bytes) {
+            if self.block_bytes - used >= ROOM_MIN.min(self.block_bytes / 4) {
                 return self.block_bytes - used;
             }
         }
