@@ -1,1 +1,16 @@
-//! x
+//! Protocols without I/O: bytes and time in, events and bytes out.
+//!
+//! - [`frame`]: the [`Codec`] trait and the codecs in the box.
+//! - [`connection`]: the two halves of a connection ([`RecvHalf`] cuts bytes into frames,
+//!   [`SendHalf`] keeps what is to be sent in order), its deadlines, and how it closes.
+//!
+//! Nothing here knows a socket, a clock or a thread. Whoever drives it hands bytes and the time in.
+#![forbid(unsafe_code)]
+
+pub mod connection;
+mod error;
+pub mod frame;
+
+pub use connection::RecvHalf;
+pub use error::FrameError;
+pub use frame::{Codec, Decoded, Out};

@@ -1,0 +1,11 @@
+//! The two halves of a connection, its deadlines, and how it closes.
+//!
+//! They are apart on purpose: the send halves of all connections lie in one untyped table, the
+//! receive halves, typed by their codec, in another. So a handler may send to any connection of
+//! its worker while the frame it looks at still borrows from the receive side.
+
+mod filter;
+mod recv;
+
+pub use filter::Filter;
+pub use recv::{Cut, CutEnd, Event, Next, Place, RecvHalf};

@@ -1,0 +1,96 @@
+//! Cutting a stream of bytes into frames, and making bytes of items.
+//!
+//! A [`Codec`] is a value that a listener shares among its connections; what it must remember of
+//! one connection is its `Decoder`.
+
+mod out;
+
+use crate::FrameError;
+use bytes::Bytes;
+
+pub use out::{Kept, Out, PAYLOAD_KEPT_MIN};
+
+/// What a decoder found at the start of its input.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decoded<F> {
+    /// A whole frame; `used` bytes of the input are done with. At least 1.
+    Frame {
+        /// The frame; it may borrow from the input.
+        frame: F,
+        /// Bytes of the input, from its start.
+        used: usize,
+    },
+    /// Nothing for the handler in the first `used` bytes: padding, noise before a sync byte.
+    /// At least 1.
+    Skip {
+        /// Bytes of the input, from its start.
+        used: usize,
+    },
+    /// The codec answers by itself (a pong, an upgrade); nothing for the handler.
+    Reply {
+        /// Bytes of the input, from its start. At least 1.
+        used: usize,
+        /// Goes onto the wire as it is, in order with what was sent before.
+        reply: Bytes,
+    },
+    /// At least `total` bytes are needed, counted from the start of the input.
+    More {
+        /// More than the input has.
+        total: usize,
+    },
+}
+
+/// How a stream is cut into frames, and items are made bytes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a codec",
+    note = "pass one of Raw, Lines, LengthDelimited, TypeTagged, Delimiter, Fixed, Longshore, or your own type that implements Codec"
+)]
+pub trait Codec: Send + Sync + 'static {
+    /// What a handler gets: anything, with borrows from the received bytes or without.
+    type Frame<'a>;
+    /// What a handler sends.
+    type Item<'a>;
+    /// What is remembered of one connection between calls; `()` if nothing.
+    type Decoder: Default + Send;
+
+    /// Most bytes one frame may take on the wire, at least 1. The engine holds every codec to it
+    /// in both directions, before anything is buffered.
+    fn frame_bytes_max(&self) -> usize;
+
+    /// Looks for a frame at the start of `input`, which is never empty. The frame may borrow from
+    /// the decoder's scratch as well (to un-escape, to inflate).
+    ///
+    /// Is called again with the same bytes and more behind them after `More`.
+    ///
+    /// # Errors
+    /// When the bytes cannot be the start of a frame. The connection ends then.
+    fn decode<'a>(
+        &self,
+        decoder: &'a mut Self::Decoder,
+        input: &'a [u8],
+    ) -> Result<Decoded<Self::Frame<'a>>, FrameError>;
+
+    /// Writes `item` as a frame. On error nothing of it is sent.
+    ///
+    /// # Errors
+    /// When the item makes no frame, for example because it does not fit the length field.
+    fn encode(&self, item: Self::Item<'_>, out: &mut Out<'_>) -> Result<(), FrameError>;
+
+    /// The stream ended with `input` left over, which is not empty. A last frame may be made of
+    /// it (a line without its end); the default says that it was truncated.
+    ///
+    /// # Errors
+    /// When the rest is no frame.
+    fn decode_end<'a>(
+        &self,
+        decoder: &'a mut Self::Decoder,
+        input: &'a [u8],
+    ) -> Result<Option<Self::Frame<'a>>, FrameError> {
+        let have = input.len() as u64;
+        let need = match self.decode(decoder, input)? {
+            Decoded::More { total } => total as u64,
+            _ => have + 1,
+        };
+        Err(FrameError::Truncated { have, need })
+    }
+}

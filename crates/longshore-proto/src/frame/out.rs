@@ -1,0 +1,215 @@
+//! Where an encoder writes.
+
+use crate::FrameError;
+use std::ops::Range;
+
+/// Payloads from here on, 8 KiB, are not copied when they lie in the received bytes at hand: below
+/// it a copy costs less than another segment.
+pub const PAYLOAD_KEPT_MIN: usize = 8 * 1024;
+
+/// A payload that stays in the received bytes, and where in the written bytes it belongs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// Offset in the written bytes before which the payload goes out.
+    pub at: usize,
+    /// Where it lies in the received bytes.
+    pub range: Range<usize>,
+}
+
+/// Where an encoder writes. Bounded by `frame_bytes_max`: beyond it nothing is written any more and
+/// the send fails. Rolled back when encoding fails or panics, so that half a frame never stays on
+/// the wire.
+#[derive(Debug)]
+pub struct Out<'a> {
+    bytes: &'a mut Vec<u8>,
+    /// Where this frame begins in `bytes`.
+    start: usize,
+    /// The received bytes at hand, if payloads may stay in them.
+    received: &'a [u8],
+    kept: &'a mut Vec<Kept>,
+    kept_bytes: usize,
+    max: usize,
+    over: bool,
+}
+
+impl<'a> Out<'a> {
+    /// Writes behind what `bytes` holds, at most `max` bytes. Payloads may be kept in `received`,
+    /// and are then noted in `kept`, which is empty.
+    pub fn new(
+        bytes: &'a mut Vec<u8>,
+        received: &'a [u8],
+        kept: &'a mut Vec<Kept>,
+        max: usize,
+    ) -> Self {
+        let start = bytes.len();
+        Self { bytes, start, received, kept, kept_bytes: 0, max, over: false }
+    }
+
+    /// Bytes of the frame so far.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.start + self.kept_bytes
+    }
+
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Makes sure that `more` bytes fit; says so for good if they do not.
+    #[inline]
+    fn fits(&mut self, more: usize) -> bool {
+        self.over |= more > self.max - self.len();
+        !self.over
+    }
+
+    /// Writes bytes.
+    #[inline]
+    pub fn put_slice(&mut self, bytes: &[u8]) {
+        if self.fits(bytes.len()) {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// Writes one byte.
+    #[inline]
+    pub fn put_u8(&mut self, value: u8) {
+        self.put_slice(&[value]);
+    }
+
+    /// Writes a number of two bytes, big-endian.
+    #[inline]
+    pub fn put_u16(&mut self, value: u16) {
+        self.put_slice(&value.to_be_bytes());
+    }
+
+    /// Writes a number of four bytes, big-endian.
+    #[inline]
+    pub fn put_u32(&mut self, value: u32) {
+        self.put_slice(&value.to_be_bytes());
+    }
+
+    /// Writes a number of eight bytes, big-endian.
+    #[inline]
+    pub fn put_u64(&mut self, value: u64) {
+        self.put_slice(&value.to_be_bytes());
+    }
+
+    /// As [`put_slice`](Self::put_slice), but a large payload that still lies in the received bytes
+    /// is kept there instead of copied.
+    #[inline]
+    pub fn put_payload(&mut self, bytes: &[u8]) {
+        if bytes.len() < PAYLOAD_KEPT_MIN {
+            return self.put_slice(bytes);
+        }
+        match range_of(self.received, bytes) {
+            Some(range) if self.fits(bytes.len()) => {
+                self.kept_bytes += bytes.len();
+                self.kept.push(Kept { at: self.bytes.len(), range });
+            }
+            _ => self.put_slice(bytes),
+        }
+    }
+
+    /// Writes what `body` writes, behind a place of `width` bytes that `fill` fills in afterwards
+    /// with the number of bytes that `body` wrote.
+    ///
+    /// # Errors
+    /// Those of `body` and `fill`.
+    pub fn put_behind(
+        &mut self,
+        width: usize,
+        body: impl FnOnce(&mut Self) -> Result<(), FrameError>,
+        fill: impl FnOnce(&mut [u8], u64) -> Result<(), FrameError>,
+    ) -> Result<(), FrameError> {
+        let at = self.bytes.len();
+        if self.fits(width) {
+            self.bytes.resize(at + width, 0);
+        }
+        let before = self.len();
+        body(self)?;
+        if self.over {
+            return Ok(()); // the send fails with what is too long
+        }
+        let count = (self.len() - before) as u64;
+        fill(&mut self.bytes[at..at + width], count)
+    }
+
+    /// What was written, in bytes of the frame.
+    ///
+    /// # Errors
+    /// [`FrameError::TooLong`] when it was too much; the caller rolls back.
+    pub fn finish(self) -> Result<usize, FrameError> {
+        if self.over {
+            let max = self.max as u64;
+            return Err(FrameError::TooLong { len: max + 1, max });
+        }
+        Ok(self.len())
+    }
+}
+
+/// Where in `whole` the slice `part` lies, if it does: by address, nothing is read.
+fn range_of(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
+    let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+    let end = start.checked_add(part.len())?;
+    (end <= whole.len()).then_some(start..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(
+        received: &[u8],
+        max: usize,
+        body: impl FnOnce(&mut Out<'_>),
+    ) -> (Result<usize, FrameError>, Vec<u8>, Vec<Kept>) {
+        let (mut bytes, mut kept) = (b"before".to_vec(), Vec::new());
+        let mut out = Out::new(&mut bytes, received, &mut kept, max);
+        body(&mut out);
+        (out.finish(), bytes, kept)
+    }
+
+    #[test]
+    fn writing_past_the_limit_fails_and_writes_no_more() {
+        let (result, bytes, _) = write(b"", 4, |out| {
+            out.put_u32(1);
+            out.put_u8(2);
+            out.put_slice(b"");
+        });
+        assert_eq!(result, Err(FrameError::TooLong { len: 5, max: 4 }));
+        assert_eq!(bytes, b"before\0\0\0\x01");
+        assert_eq!(write(b"", 4, |out| out.put_u32(1)).0, Ok(4));
+    }
+
+    #[test]
+    fn only_a_large_payload_of_the_received_bytes_is_kept() {
+        let received = vec![7; 2 * PAYLOAD_KEPT_MIN];
+        let large = &received[1..=PAYLOAD_KEPT_MIN];
+        let (result, bytes, kept) = write(&received, 1 << 20, |out| {
+            out.put_u8(1);
+            out.put_payload(large);
+            out.put_payload(&received[..5]);
+            out.put_payload(&vec![8; PAYLOAD_KEPT_MIN]);
+        });
+        assert_eq!(result, Ok(1 + PAYLOAD_KEPT_MIN + 5 + PAYLOAD_KEPT_MIN));
+        assert_eq!(bytes.len(), 6 + 1 + 5 + PAYLOAD_KEPT_MIN);
+        assert_eq!(kept, [Kept { at: 7, range: 1..PAYLOAD_KEPT_MIN + 1 }]);
+    }
+
+    #[test]
+    fn a_length_is_filled_in_behind_its_body() {
+        let fill = |place: &mut [u8], count: u64| {
+            place
+                .copy_from_slice(&u16::try_from(count).map_err(FrameError::invalid)?.to_be_bytes());
+            Ok(())
+        };
+        let (result, bytes, _) = write(b"", 100, |out| {
+            out.put_behind(2, |out| Ok(out.put_slice(b"abc")), fill).unwrap();
+        });
+        assert_eq!((result, &bytes[6..]), (Ok(5), &b"\0\x03abc"[..]));
+        let (result, _, _) = write(b"", 1, |out| {
+            out.put_behind(2, |out| Ok(out.put_slice(b"abc")), fill).unwrap();
+        });
+        assert!(result.is_err());
+    }
+}
