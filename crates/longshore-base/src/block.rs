@@ -137,7 +137,9 @@ mod tests {
         }
         pool.trim();
         let taken: Vec<_> = (0..4).map(|_| pool.take()).collect();
-        taken.into_iter().for_each(|bytes| pool.give_bytes(bytes));
+        for bytes in taken {
+            pool.give_bytes(bytes);
+        }
         pool.trim();
         assert_eq!(pool.free(), 4);
         pool.trim();

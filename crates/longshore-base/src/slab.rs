@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// Slots of one chunk. A table grows and shrinks by whole chunks, never by copying.
-const CHUNK: usize = 64;
+/// Slots of one chunk, as a power of two. A table grows and shrinks by whole chunks, never by
+/// copying.
+const CHUNK_BITS: u8 = 6;
 
 /// The generation at which a slot retires instead of starting over (ABA, R6).
 const GENERATION_LAST: u32 = u32::MAX;
@@ -66,11 +67,11 @@ struct Chunk<T> {
 }
 
 impl<T> Chunk<T> {
-    fn build(&mut self) {
+    fn build(&mut self, slots: u8) {
         let generation = self.generation;
-        self.slots.extend((0..CHUNK).map(|_| Slot { generation, value: None }));
-        #[expect(clippy::cast_possible_truncation, reason = "a chunk has 64 slots")]
-        self.free.extend((0..CHUNK as u8).rev());
+        self.slots.reserve_exact(usize::from(slots));
+        self.slots.extend((0..slots).map(|_| Slot { generation, value: None }));
+        self.free.extend((0..slots).rev());
     }
 
     /// Frees the memory; later tenants start above every generation used so far.
@@ -92,6 +93,7 @@ pub struct Slab<T> {
     open: Vec<u32>,
     len: usize,
     first_generation: u32,
+    chunk_bits: u8,
 }
 
 impl<T> Default for Slab<T> {
@@ -108,7 +110,28 @@ impl<T> Slab<T> {
 
     /// An empty table whose slots start at `generation`: for tests of what happens at the end.
     pub const fn starting_at(generation: u32) -> Self {
-        Self { chunks: Vec::new(), open: Vec::new(), len: 0, first_generation: generation }
+        Self::with(generation, CHUNK_BITS)
+    }
+
+    /// An empty table that grows slot by slot: for one or two values.
+    pub const fn tiny() -> Self {
+        Self::with(0, 0)
+    }
+
+    const fn with(first_generation: u32, chunk_bits: u8) -> Self {
+        Self { chunks: Vec::new(), open: Vec::new(), len: 0, first_generation, chunk_bits }
+    }
+
+    /// Which chunk, and where in it.
+    #[inline]
+    const fn place(&self, index: u32) -> (usize, usize) {
+        let index = index as usize;
+        (index >> self.chunk_bits, index & ((1 << self.chunk_bits) - 1))
+    }
+
+    const fn index(&self, chunk: usize, position: usize) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "`grow` keeps indices below 2^32")]
+        return (chunk << self.chunk_bits | position) as u32;
     }
 
     /// How many values it holds.
@@ -129,14 +152,15 @@ impl<T> Slab<T> {
         let at = self.open.last().copied().unwrap_or_else(|| self.grow());
         let chunk = &mut self.chunks[at as usize];
         if chunk.slots.is_empty() {
-            chunk.build();
+            chunk.build(1 << self.chunk_bits);
         }
         let position = chunk.free.pop().expect("an open chunk has a free slot");
         if chunk.free.is_empty() {
             self.open.pop();
         }
         let slot = &mut chunk.slots[usize::from(position)];
-        let token = Token::new(at * CHUNK as u32 + u32::from(position), slot.generation);
+        let index = at << self.chunk_bits | u32::from(position);
+        let token = Token::new(index, slot.generation);
         slot.value = Some(make(token));
         chunk.used += 1;
         self.len += 1;
@@ -153,8 +177,8 @@ impl<T> Slab<T> {
 
     #[inline]
     fn slot(&self, token: Token) -> Option<&Slot<T>> {
-        let index = token.index() as usize;
-        let slot = self.chunks.get(index / CHUNK)?.slots.get(index % CHUNK)?;
+        let (at, position) = self.place(token.index());
+        let slot = self.chunks.get(at)?.slots.get(position)?;
         (slot.generation == token.generation()).then_some(slot)
     }
 
@@ -167,24 +191,23 @@ impl<T> Slab<T> {
     /// The value of that name, if it is still there.
     #[inline]
     pub fn get_mut(&mut self, token: Token) -> Option<&mut T> {
-        let index = token.index() as usize;
-        let slot = self.chunks.get_mut(index / CHUNK)?.slots.get_mut(index % CHUNK)?;
+        let (at, position) = self.place(token.index());
+        let slot = self.chunks.get_mut(at)?.slots.get_mut(position)?;
         if slot.generation == token.generation() { slot.value.as_mut() } else { None }
     }
 
     /// The full name of whatever is in slot `index` now.
     pub fn token_at(&self, index: u32) -> Option<Token> {
-        let at = index as usize;
-        let slot = self.chunks.get(at / CHUNK)?.slots.get(at % CHUNK)?;
+        let (at, position) = self.place(index);
+        let slot = self.chunks.get(at)?.slots.get(position)?;
         slot.value.as_ref().map(|_| Token::new(index, slot.generation))
     }
 
     /// Takes the value of that name out; its name is stale from now on.
     pub fn remove(&mut self, token: Token) -> Option<T> {
-        let index = token.index() as usize;
-        let at = index / CHUNK;
+        let (at, position) = self.place(token.index());
         let chunk = self.chunks.get_mut(at)?;
-        let slot = chunk.slots.get_mut(index % CHUNK)?;
+        let slot = chunk.slots.get_mut(position)?;
         if slot.generation != token.generation() {
             return None;
         }
@@ -193,13 +216,14 @@ impl<T> Slab<T> {
         chunk.used -= 1;
         slot.generation = slot.generation.saturating_add(1);
         if slot.generation < GENERATION_LAST {
-            #[expect(clippy::cast_possible_truncation, reason = "a chunk has 64 slots")]
-            chunk.free.push((index % CHUNK) as u8);
+            #[expect(clippy::cast_possible_truncation, reason = "a chunk has at most 64 slots")]
+            chunk.free.push(position as u8);
             if chunk.free.len() == 1 {
+                #[expect(clippy::cast_possible_truncation, reason = "`grow` keeps it below 2^32")]
                 self.open.push(at as u32);
             }
         }
-        if chunk.used == 0 && self.open.len() > 1 && chunk.free.len() == CHUNK {
+        if chunk.used == 0 && self.open.len() > 1 && chunk.free.len() == chunk.slots.len() {
             chunk.release();
         }
         Some(value)
@@ -207,9 +231,9 @@ impl<T> Slab<T> {
 
     /// All values with their names, in slot order.
     pub fn iter(&self) -> impl Iterator<Item = (Token, &T)> {
-        self.chunks.iter().enumerate().flat_map(|(at, chunk)| {
+        self.chunks.iter().enumerate().flat_map(move |(at, chunk)| {
             chunk.slots.iter().enumerate().filter_map(move |(position, slot)| {
-                let token = Token::new((at * CHUNK + position) as u32, slot.generation);
+                let token = Token::new(self.index(at, position), slot.generation);
                 Some((token, slot.value.as_ref()?))
             })
         })
@@ -222,7 +246,7 @@ impl<T> Slab<T> {
 
     fn grow(&mut self) -> u32 {
         let at = u32::try_from(self.chunks.len()).expect("fewer than 2^32 slots");
-        assert!(at < u32::MAX / CHUNK as u32, "2^32 slots in use");
+        assert!(at < u32::MAX >> self.chunk_bits, "2^32 slots in use");
         let generation = self.first_generation;
         self.chunks.push(Chunk { slots: Vec::new(), free: Vec::new(), used: 0, generation });
         self.open.push(at);
@@ -235,6 +259,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+
+    const CHUNK: usize = 1 << CHUNK_BITS;
 
     #[test]
     fn a_stale_name_finds_nothing_after_its_slot_is_used_again() {

@@ -11,6 +11,6 @@ pub mod connection;
 mod error;
 pub mod frame;
 
-pub use connection::RecvHalf;
+pub use connection::{RecvHalf, SendHalf};
 pub use error::FrameError;
 pub use frame::{Codec, Decoded, Out};

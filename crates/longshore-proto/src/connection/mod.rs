@@ -4,8 +4,14 @@
 //! receive halves, typed by their codec, in another. So a handler may send to any connection of
 //! its worker while the frame it looks at still borrows from the receive side.
 
+mod close;
+mod deadlines;
 mod filter;
 mod recv;
+mod send;
 
+pub use close::{CloseAct, Closing, Linger};
+pub use deadlines::{Deadlines, Due, TIMERS_MAX, TooManyTimers};
 pub use filter::Filter;
 pub use recv::{Cut, CutEnd, Event, Next, Place, RecvHalf};
+pub use send::{Refused, SendHalf, SendPool, Transmit};

@@ -1,0 +1,212 @@
+//! How a connection closes without its last answer being lost.
+//!
+//! Closing a socket with unread input makes the kernel send a reset, which discards what the peer
+//! has not read yet (R28). So a graceful close is: flush, half-close, read and discard for a bounded
+//! time, then close.
+//!
+//! ```text
+//! Open ──close──► Flushing ──all sent──► Lingering ──end of stream, or a bound──► Ended
+//!   └───────────── abort, error, or the end of the stream while flushing ─────────────┘
+//! ```
+
+use longshore_base::Time;
+use std::time::Duration;
+
+/// How long and how much a graceful close goes on reading.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Linger {
+    /// Longest silence while waiting for the peer's end. Default 5 s.
+    pub wait: Duration,
+    /// Longest time from the close to the end, flushing included. Default 30 s.
+    pub total: Duration,
+    /// Most bytes that are read and discarded. Default 1 MiB.
+    pub bytes: u64,
+}
+
+impl Default for Linger {
+    fn default() -> Self {
+        Self { wait: Duration::from_secs(5), total: Duration::from_secs(30), bytes: 1 << 20 }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Open,
+    Flushing,
+    Lingering,
+    Ended,
+}
+
+/// What has to be done now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CloseAct {
+    /// Nothing yet.
+    Wait,
+    /// Shut the sending side down, go on reading.
+    HalfClose,
+    /// Close the socket.
+    Close,
+    /// Close it with a reset: time is up, and what is queued is lost anyway.
+    Abort,
+}
+
+/// Where a connection stands between open and gone.
+#[derive(Debug)]
+pub struct Closing {
+    phase: Phase,
+    /// The peer will send no more.
+    peer_ended: bool,
+    discarded: u64,
+    /// Latest end of the present phase, and of all.
+    phase_end: Time,
+    total_end: Time,
+}
+
+impl Default for Closing {
+    fn default() -> Self {
+        let never = Time::NEVER;
+        let phase = Phase::Open;
+        Self { phase, peer_ended: false, discarded: 0, phase_end: never, total_end: never }
+    }
+}
+
+impl Closing {
+    /// Whether nothing has begun to close.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Whether the socket is closed, or about to be.
+    pub fn is_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// Whether what comes in is to be discarded.
+    pub fn discards(&self) -> bool {
+        self.phase != Phase::Open
+    }
+
+    /// Whether the peer's end of stream was seen.
+    pub fn peer_ended(&self) -> bool {
+        self.peer_ended
+    }
+
+    /// Begins a graceful close. Says whether it was open.
+    pub fn begin(&mut self, now: Time, linger: &Linger) -> bool {
+        if self.phase != Phase::Open {
+            return false;
+        }
+        self.phase = Phase::Flushing;
+        self.total_end = now + linger.total;
+        self.phase_end = self.total_end;
+        true
+    }
+
+    /// Ends at once. Says whether it had not ended before.
+    pub fn end(&mut self) -> bool {
+        std::mem::replace(&mut self.phase, Phase::Ended) != Phase::Ended
+    }
+
+    /// The peer's stream ended.
+    pub fn handle_peer_ended(&mut self) -> CloseAct {
+        self.peer_ended = true;
+        if self.phase == Phase::Lingering { self.finish(CloseAct::Close) } else { CloseAct::Wait }
+    }
+
+    /// All that was queued is with the kernel.
+    pub fn handle_flushed(&mut self, now: Time, linger: &Linger) -> CloseAct {
+        match self.phase {
+            Phase::Flushing if self.peer_ended || linger.bytes == 0 => self.finish(CloseAct::Close),
+            Phase::Flushing => {
+                self.phase = Phase::Lingering;
+                self.phase_end = self.total_end.min(now + linger.wait);
+                CloseAct::HalfClose
+            }
+            _ => CloseAct::Wait,
+        }
+    }
+
+    /// Bytes came that nobody wants any more.
+    pub fn handle_discarded(&mut self, bytes: usize, now: Time, linger: &Linger) -> CloseAct {
+        self.discarded += bytes as u64;
+        if self.phase != Phase::Lingering {
+            return CloseAct::Wait;
+        }
+        if self.discarded > linger.bytes {
+            return self.finish(CloseAct::Close);
+        }
+        self.phase_end = self.total_end.min(now + linger.wait);
+        CloseAct::Wait
+    }
+
+    /// When time is up; `NEVER` while open.
+    pub fn next(&self) -> Time {
+        if self.phase == Phase::Ended { Time::NEVER } else { self.phase_end }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Time) -> CloseAct {
+        match self.phase {
+            Phase::Flushing if self.phase_end <= now => self.finish(CloseAct::Abort),
+            Phase::Lingering if self.phase_end <= now => self.finish(CloseAct::Close),
+            _ => CloseAct::Wait,
+        }
+    }
+
+    fn finish(&mut self, act: CloseAct) -> CloseAct {
+        self.phase = Phase::Ended;
+        act
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_graceful_close_flushes_half_closes_and_waits_for_the_peer() {
+        let (mut closing, linger) = (Closing::default(), Linger::default());
+        assert!(closing.begin(at(0), &linger));
+        assert!(!closing.begin(at(1), &linger), "closing twice is closing once");
+        assert_eq!(closing.handle_flushed(at(2), &linger), CloseAct::HalfClose);
+        assert_eq!(closing.handle_discarded(100, at(3), &linger), CloseAct::Wait);
+        assert_eq!(closing.next(), at(8));
+        assert_eq!(closing.handle_peer_ended(), CloseAct::Close);
+        assert!(closing.is_ended() && !closing.end());
+    }
+
+    #[test]
+    fn every_bound_of_the_linger_ends_it() {
+        let linger = Linger::default();
+        let lingering = || {
+            let mut closing = Closing::default();
+            closing.begin(at(0), &linger);
+            closing.handle_flushed(at(0), &linger);
+            closing
+        };
+        assert_eq!(lingering().handle_timeout(at(5)), CloseAct::Close);
+        assert_eq!(lingering().handle_discarded((1 << 20) + 1, at(0), &linger), CloseAct::Close);
+        let mut talkative = lingering();
+        for second in 1..30 {
+            assert_eq!(talkative.handle_discarded(1, at(second), &linger), CloseAct::Wait);
+            assert_eq!(talkative.handle_timeout(at(second)), CloseAct::Wait);
+        }
+        assert_eq!(talkative.handle_timeout(at(30)), CloseAct::Close);
+    }
+
+    #[test]
+    fn a_flush_that_never_ends_is_aborted_and_a_finished_peer_is_not_waited_for() {
+        let (mut stuck, linger) = (Closing::default(), Linger::default());
+        stuck.begin(at(0), &linger);
+        assert_eq!(stuck.handle_timeout(at(30)), CloseAct::Abort);
+        let mut ended = Closing::default();
+        assert_eq!(ended.handle_peer_ended(), CloseAct::Wait);
+        ended.begin(at(0), &linger);
+        assert_eq!(ended.handle_flushed(at(1), &linger), CloseAct::Close);
+    }
+}

@@ -1,0 +1,266 @@
+//! When a connection is late: first byte, silence, sending, and its own timers.
+//!
+//! Only *when* something is due; waiting for it is somebody else's. Activity is one store: nobody
+//! re-arms anything.
+
+use longshore_base::Time;
+use std::time::Duration;
+
+/// Most timers of one connection.
+pub const TIMERS_MAX: usize = 64;
+
+/// A connection has [`TIMERS_MAX`] timers already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a connection has at most {TIMERS_MAX} timers")]
+pub struct TooManyTimers;
+
+/// What is due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Due {
+    /// Connected, and sent nothing.
+    FirstByte,
+    /// Nothing was received for the idle time.
+    Idle,
+    /// The kernel took no byte of a send for the write time.
+    Write,
+    /// A timer of that key.
+    Timer(u32),
+}
+
+/// The deadlines of one connection.
+#[derive(Debug)]
+pub struct Deadlines {
+    /// When the last byte came, or silence began to count again.
+    heard: Time,
+    /// Silence after which it counts as idle; zero is never.
+    idle: Duration,
+    first_byte: Time,
+    write: Time,
+    /// Since when first-byte and idle time stand still; `NEVER` if they run.
+    paused: Time,
+    #[expect(clippy::box_collection, reason = "most connections have no timer")]
+    timers: Option<Box<Vec<(Time, u32)>>>,
+}
+
+impl Deadlines {
+    /// For a connection that begins `now`. A zero duration is no deadline.
+    pub fn new(now: Time, first_byte: Duration, idle: Duration) -> Self {
+        let first_byte = if first_byte.is_zero() { Time::NEVER } else { now + first_byte };
+        Self { heard: now, idle, first_byte, write: Time::NEVER, paused: Time::NEVER, timers: None }
+    }
+
+    /// Bytes came.
+    #[inline]
+    pub fn handle_heard(&mut self, now: Time) {
+        self.heard = now;
+        self.first_byte = Time::NEVER;
+    }
+
+    /// When the last byte came.
+    pub fn heard(&self) -> Time {
+        self.heard
+    }
+
+    /// Sets the idle time; zero is none. Silence counts from now.
+    pub fn set_idle(&mut self, now: Time, after: Duration) {
+        self.heard = now;
+        self.idle = after;
+    }
+
+    /// Bytes wait to be taken by the kernel, which has to take one within `within` of `now`. Each
+    /// progress is told by calling this again. A zero duration is no deadline.
+    #[inline]
+    pub fn handle_sending(&mut self, now: Time, within: Duration) {
+        self.write = if within.is_zero() { Time::NEVER } else { now + within };
+    }
+
+    /// Nothing waits to be sent.
+    #[inline]
+    pub fn handle_all_sent(&mut self) {
+        self.write = Time::NEVER;
+    }
+
+    /// First-byte and idle time stand still from now on: we do not listen.
+    pub fn pause(&mut self, now: Time) {
+        self.paused = self.paused.min(now);
+    }
+
+    /// They go on.
+    pub fn resume(&mut self, now: Time) {
+        if self.paused == Time::NEVER {
+            return;
+        }
+        let stood_still = now.since(self.paused);
+        self.paused = Time::NEVER;
+        self.heard = self.heard + stood_still;
+        self.first_byte = self.first_byte + stood_still;
+    }
+
+    /// Sets timer `key` to `at`, moving it if it is set.
+    ///
+    /// # Errors
+    /// With [`TIMERS_MAX`] others set.
+    pub fn set_timer(&mut self, key: u32, at: Time) -> Result<(), TooManyTimers> {
+        let timers = self.timers.get_or_insert_default();
+        if let Some(timer) = timers.iter_mut().find(|(_, k)| *k == key) {
+            timer.0 = at;
+        } else if timers.len() == TIMERS_MAX {
+            return Err(TooManyTimers);
+        } else {
+            timers.push((at, key));
+        }
+        Ok(())
+    }
+
+    /// Clears timer `key`; says whether it was set.
+    pub fn clear_timer(&mut self, key: u32) -> bool {
+        let Some(timers) = &mut self.timers else { return false };
+        let before = timers.len();
+        timers.retain(|(_, k)| *k != key);
+        let cleared = timers.len() < before;
+        if timers.is_empty() {
+            self.timers = None;
+        }
+        cleared
+    }
+
+    /// Only the deadline on sending is left: the connection is closing.
+    pub fn handle_closing(&mut self) {
+        self.first_byte = Time::NEVER;
+        self.idle = Duration::ZERO;
+        self.timers = None;
+    }
+
+    fn idle_at(&self) -> Time {
+        if self.idle.is_zero() || self.paused != Time::NEVER {
+            return Time::NEVER;
+        }
+        self.heard + self.idle
+    }
+
+    fn first_byte_at(&self) -> Time {
+        if self.paused == Time::NEVER { self.first_byte } else { Time::NEVER }
+    }
+
+    fn next_timer(&self) -> Option<(Time, u32)> {
+        self.timers.as_ref()?.iter().min().copied()
+    }
+
+    /// When something is due at the earliest; `NEVER` if nothing is.
+    pub fn next(&self) -> Time {
+        let timer = self.next_timer().map_or(Time::NEVER, |(at, _)| at);
+        self.idle_at().min(self.first_byte_at()).min(self.write).min(timer)
+    }
+
+    /// The next thing that is due at `now`; each is told once. To be called until `None`.
+    pub fn handle_timeout(&mut self, now: Time) -> Option<Due> {
+        if self.next() > now {
+            return None;
+        }
+        if self.write <= now {
+            self.write = Time::NEVER;
+            return Some(Due::Write);
+        }
+        if self.first_byte_at() <= now {
+            self.first_byte = Time::NEVER;
+            return Some(Due::FirstByte);
+        }
+        if let Some((at, key)) = self.next_timer().filter(|(at, _)| *at <= now) {
+            debug_assert!(at <= now);
+            self.clear_timer(key);
+            return Some(Due::Timer(key));
+        }
+        self.heard = now; // the next silence begins here
+        Some(Due::Idle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn idle_is_due_once_per_silence() {
+        let mut deadlines = Deadlines::new(at(0), Duration::ZERO, 10 * SECOND);
+        assert_eq!(deadlines.handle_timeout(at(9)), None);
+        deadlines.handle_heard(at(9));
+        assert_eq!(deadlines.next(), at(19));
+        assert_eq!(deadlines.handle_timeout(at(19)), Some(Due::Idle));
+        assert_eq!(deadlines.handle_timeout(at(19)), None);
+        assert_eq!(deadlines.next(), at(29));
+    }
+
+    #[test]
+    fn the_first_byte_is_due_only_until_it_came() {
+        let mut deadlines = Deadlines::new(at(0), 10 * SECOND, Duration::ZERO);
+        assert_eq!(deadlines.handle_timeout(at(10)), Some(Due::FirstByte));
+        assert_eq!(deadlines.next(), Time::NEVER);
+        let mut deadlines = Deadlines::new(at(0), 10 * SECOND, Duration::ZERO);
+        deadlines.handle_heard(at(3));
+        assert_eq!(deadlines.handle_timeout(at(100)), None);
+    }
+
+    #[test]
+    fn a_pause_stops_first_byte_and_idle_but_not_the_write_deadline() {
+        let mut deadlines = Deadlines::new(at(0), 10 * SECOND, 20 * SECOND);
+        deadlines.pause(at(4));
+        deadlines.pause(at(6));
+        deadlines.handle_sending(at(4), 100 * SECOND);
+        assert_eq!(deadlines.handle_timeout(at(50)), None);
+        deadlines.resume(at(54));
+        deadlines.resume(at(60));
+        assert_eq!(deadlines.next(), at(60));
+        assert_eq!(deadlines.handle_timeout(at(60)), Some(Due::FirstByte));
+        assert_eq!(deadlines.handle_timeout(at(70)), Some(Due::Idle));
+        assert_eq!(deadlines.handle_timeout(at(104)), Some(Due::Write));
+    }
+
+    #[test]
+    fn the_timer_too_many_is_refused_and_moving_one_is_not() {
+        let mut deadlines = Deadlines::new(at(0), Duration::ZERO, Duration::ZERO);
+        for key in 0..TIMERS_MAX as u32 {
+            deadlines.set_timer(key, at(5)).unwrap();
+        }
+        assert_eq!(deadlines.set_timer(1_000, at(1)), Err(TooManyTimers));
+        deadlines.set_timer(3, at(1)).unwrap();
+        assert_eq!(deadlines.handle_timeout(at(1)), Some(Due::Timer(3)));
+        deadlines.set_timer(1_000, Time::NEVER).unwrap();
+    }
+
+    proptest! {
+        /// R46: never early, none forgotten, told in the order of their times.
+        #[test]
+        fn timers_behave_like_a_sorted_map(steps in prop::collection::vec((0u8..4, 0u32..40, 0u64..50), 1..400)) {
+            let mut deadlines = Deadlines::new(at(0), Duration::ZERO, Duration::ZERO);
+            let mut model = BTreeMap::new();
+            let mut now = 0;
+            for (step, key, seconds) in steps {
+                match step {
+                    0 | 1 => {
+                        deadlines.set_timer(key, at(now + seconds)).unwrap();
+                        model.insert(key, now + seconds);
+                    }
+                    2 => prop_assert_eq!(deadlines.clear_timer(key), model.remove(&key).is_some()),
+                    _ => {
+                        now += seconds / 4;
+                        let mut due: Vec<_> = model.iter().filter(|(_, t)| **t <= now).map(|(k, t)| (*t, *k)).collect();
+                        due.sort_unstable();
+                        for (_, key) in due {
+                            prop_assert_eq!(deadlines.handle_timeout(at(now)), Some(Due::Timer(key)));
+                            model.remove(&key);
+                        }
+                        prop_assert_eq!(deadlines.handle_timeout(at(now)), None);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! The send half: items in, ordered sends out.
+//!
+//! ```text
+//! stream:   0 ........ sent ................... end
+//!                       | in flight | queue | tail |
+//! ```
+//!
+//! One unanswered send at a time. What one turn produces goes out as one send; what comes back
+//! short goes in front again. Untyped: it lives beside thousands of others in one table.
+
+use super::Filter;
+use crate::frame::Kept;
+use crate::{Codec, FrameError, Out};
+use bytes::Bytes;
+use longshore_base::{Block, BlockPool, Lease, SEGMENTS_MAX, SEND_BYTES_MAX, Segment, SendData};
+use std::collections::VecDeque;
+
+/// A tail this long becomes a segment, so that it is not copied again and again while it grows.
+const TAIL_SEALED_MIN: usize = 32 * 1024;
+
+/// Shared bytes up to here are copied behind a tail that exists anyway: cheaper than a segment.
+const SHARED_COPIED_MAX: usize = 512;
+
+/// What all send halves of a worker use in turn.
+#[derive(Debug)]
+pub struct SendPool<L> {
+    /// Memory of tails.
+    pub blocks: BlockPool,
+    /// Vectors of gathered sends.
+    vectors: Vec<Vec<Segment<L>>>,
+    kept: Vec<Kept>,
+}
+
+/// Vectors of gathered sends that are kept for reuse.
+const VECTORS_KEPT_MAX: usize = 1024;
+
+impl<L> SendPool<L> {
+    /// A pool that keeps at most `blocks_max` blocks.
+    pub fn new(blocks_max: usize) -> Self {
+        Self { blocks: BlockPool::new(blocks_max), vectors: Vec::new(), kept: Vec::new() }
+    }
+
+    fn give_vector(&mut self, vector: Vec<Segment<L>>) {
+        debug_assert!(vector.is_empty(), "segments are taken out first");
+        if self.vectors.len() < VECTORS_KEPT_MAX {
+            self.vectors.push(vector);
+        }
+    }
+}
+
+/// Why an item was not queued.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It does not fit into what the queue may still take.
+    Full,
+    /// The codec cannot make a frame of it.
+    Encode(FrameError),
+}
+
+/// One send to submit.
+#[derive(Debug)]
+pub struct Transmit<L> {
+    /// What to send, at most [`SEND_BYTES_MAX`].
+    pub data: SendData<L>,
+    /// Whether to wait for room: the peer was slow last time.
+    pub whole: bool,
+    /// Somebody waits for the answer: more is queued, or a send is tracked.
+    pub prompt: bool,
+}
+
+/// What a connection has yet to send.
+#[derive(Debug)]
+pub struct SendHalf<L> {
+    /// Sealed segments, in order, before `tail`.
+    queue: VecDeque<Segment<L>>,
+    /// Small messages of this turn. From the pool at the first byte.
+    tail: Vec<u8>,
+    /// Stream offsets: bytes accepted, bytes that the kernel took.
+    end: u64,
+    sent: u64,
+    /// Up to this stream offset bytes have passed the filter.
+    filtered: u64,
+    /// (offset, id) of sends that somebody wants to hear of, ascending.
+    #[expect(clippy::box_collection, reason = "most connections track nothing")]
+    tracked: Option<Box<VecDeque<(u64, u64)>>>,
+    in_flight: bool,
+    /// The last send came back short: no leases until the queue has run empty once.
+    congested: bool,
+}
+
+impl<L> Default for SendHalf<L> {
+    fn default() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            tail: Vec::new(),
+            end: 0,
+            sent: 0,
+            filtered: 0,
+            tracked: None,
+            in_flight: false,
+            congested: false,
+        }
+    }
+}
+
+/// Rolls a tail back unless encoding succeeded: also when the codec panics.
+struct Undo<'a> {
+    tail: &'a mut Vec<u8>,
+    kept: &'a mut Vec<Kept>,
+    len: usize,
+    armed: bool,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.tail.truncate(self.len);
+            self.kept.clear();
+        }
+    }
+}
+
+impl<L: Lease> SendHalf<L> {
+    /// Bytes accepted and not yet taken by the kernel.
+    #[inline]
+    pub fn queued(&self) -> u64 {
+        self.end - self.sent
+    }
+
+    /// Whether nothing is queued and nothing in flight.
+    pub fn is_idle(&self) -> bool {
+        !self.in_flight && self.end == self.sent
+    }
+
+    /// Whether a send has not been answered.
+    pub fn is_in_flight(&self) -> bool {
+        self.in_flight
+    }
+
+    /// Stream offset behind the last byte accepted.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Encodes `item` behind what is queued; says how many bytes that made. Large payloads that lie
+    /// in `lease` stay there, unless they would have to wait. When the codec fails or panics, or
+    /// the frame is larger than `room`, nothing has happened.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    #[inline]
+    pub fn handle_item<C: Codec>(
+        &mut self,
+        codec: &C,
+        item: C::Item<'_>,
+        lease: Option<&L>,
+        room: usize,
+        pool: &mut SendPool<L>,
+    ) -> Result<usize, Refused> {
+        let encoded = self.encode(codec, item, lease, room, pool);
+        if encoded.is_err() && self.tail.is_empty() {
+            pool.blocks.give_bytes(std::mem::take(&mut self.tail));
+        }
+        encoded
+    }
+
+    #[inline]
+    fn encode<C: Codec>(
+        &mut self,
+        codec: &C,
+        item: C::Item<'_>,
+        lease: Option<&L>,
+        room: usize,
+        pool: &mut SendPool<L>,
+    ) -> Result<usize, Refused> {
+        if self.tail.capacity() == 0 {
+            self.tail = pool.blocks.take();
+        }
+        let lease = lease.filter(|_| !self.congested && !self.in_flight);
+        let received = lease.map_or(&[][..], |lease| lease);
+        let len = self.tail.len();
+        let (tail, kept) = (&mut self.tail, &mut pool.kept);
+        let mut undo = Undo { tail, kept, len, armed: true };
+        let mut out = Out::new(undo.tail, received, undo.kept, codec.frame_bytes_max());
+        codec.encode(item, &mut out).map_err(Refused::Encode)?;
+        let bytes = out.finish().map_err(Refused::Encode)?;
+        if bytes > room {
+            return Err(Refused::Full);
+        }
+        undo.armed = false;
+        drop(undo);
+        self.end += bytes as u64;
+        if let Some(lease) = lease.filter(|_| !pool.kept.is_empty()) {
+            self.keep_payloads(lease, pool);
+        } else if self.tail.len() >= TAIL_SEALED_MIN {
+            self.seal();
+        }
+        Ok(bytes)
+    }
+
+    /// Puts the payloads that stayed in the lease between the written bytes.
+    fn keep_payloads(&mut self, lease: &L, pool: &mut SendPool<L>) {
+        let mut written = std::mem::take(&mut self.tail);
+        let mut cut = 0;
+        for kept in pool.kept.drain(..) {
+            let rest = if kept.at - cut == written.len() {
+                Vec::new()
+            } else {
+                written.split_off(kept.at - cut)
+            };
+            cut = kept.at;
+            self.tail = written;
+            self.seal();
+            self.queue.push_back(Segment::Leased(lease.slice(kept.range)));
+            written = rest;
+        }
+        self.tail = written;
+    }
+
+    /// Queues bytes that are shared with others or kept by somebody.
+    pub fn handle_bytes(&mut self, bytes: Bytes) {
+        self.end += bytes.len() as u64;
+        if !self.tail.is_empty() && bytes.len() <= SHARED_COPIED_MAX {
+            self.tail.extend_from_slice(&bytes);
+        } else if !bytes.is_empty() {
+            self.seal();
+            self.queue.push_back(Segment::Shared(bytes));
+        }
+    }
+
+    /// Queues what a filter answers by itself: before what has not passed the filter yet.
+    pub fn handle_filter_reply(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        let in_queue = if self.in_flight { 0 } else { self.filtered.saturating_sub(self.sent) };
+        let at = self.segments_within(in_queue);
+        let (from, len) = (self.filtered.max(self.sent), bytes.len() as u64);
+        self.queue.insert(at, Segment::Shared(bytes));
+        self.filtered = from + len;
+        self.shift(from, len);
+    }
+
+    /// Wants to hear, as `id`, when all that was accepted up to now is with the kernel.
+    pub fn track(&mut self, id: u64) {
+        self.tracked.get_or_insert_default().push_back((self.end, id));
+    }
+
+    /// The next tracked send whose bytes the kernel has taken.
+    pub fn poll_tracked(&mut self) -> Option<u64> {
+        let tracked = self.tracked.as_mut()?;
+        let (_, id) = *tracked.front().filter(|(offset, _)| *offset <= self.sent)?;
+        tracked.pop_front();
+        if tracked.is_empty() {
+            self.tracked = None;
+        }
+        Some(id)
+    }
+
+    /// The next send, if there is something and none is in flight.
+    #[inline]
+    pub fn poll_transmit(
+        &mut self,
+        pool: &mut SendPool<L>,
+        filter: Option<&mut (dyn Filter + 'static)>,
+    ) -> Option<Transmit<L>> {
+        if self.in_flight || self.end == self.sent {
+            return None;
+        }
+        let data = match filter {
+            Some(filter) => self.filtered_data(pool, filter)?,
+            None if self.queue.is_empty() && self.tail.len() <= SEND_BYTES_MAX => {
+                SendData::One(Segment::Block(Block::new(std::mem::take(&mut self.tail))))
+            }
+            None => {
+                self.seal();
+                self.gather(pool, SEND_BYTES_MAX)
+            }
+        };
+        self.in_flight = true;
+        let more = !self.queue.is_empty() || !self.tail.is_empty();
+        if more {
+            self.copy_waiting_leases(pool);
+        } else {
+            self.queue = VecDeque::new(); // an idle connection holds no memory
+        }
+        Some(Transmit { data, whole: self.congested, prompt: more || self.tracked.is_some() })
+    }
+
+    /// The send came back; what the kernel did not take goes in front again.
+    #[inline]
+    pub fn handle_sent(&mut self, bytes: usize, data: SendData<L>, pool: &mut SendPool<L>) {
+        debug_assert!(self.in_flight, "an answer without a send");
+        self.in_flight = false;
+        self.sent += bytes as u64;
+        let mut left = bytes;
+        let short = match data {
+            SendData::One(segment) => self.take_back(segment, &mut left, 0, pool),
+            SendData::Many(mut segments) => {
+                let mut at = 0;
+                for segment in segments.drain(..) {
+                    at += usize::from(self.take_back(segment, &mut left, at, pool));
+                }
+                pool.give_vector(segments);
+                at > 0
+            }
+        };
+        self.congested = short || (self.congested && self.end > self.sent);
+    }
+
+    /// Frees a segment that went out, or puts what is left of it at place `at` of the queue.
+    #[inline]
+    fn take_back(
+        &mut self,
+        mut segment: Segment<L>,
+        left: &mut usize,
+        at: usize,
+        pool: &mut SendPool<L>,
+    ) -> bool {
+        let len = segment.bytes().len();
+        if *left >= len {
+            *left -= len;
+            if let Segment::Block(block) = segment {
+                pool.blocks.give(block);
+            }
+            return false;
+        }
+        segment.advance(std::mem::take(left));
+        self.queue.insert(at, copied(segment, &mut pool.blocks));
+        true
+    }
+
+    /// Nothing more will be sent: frees what is queued. A send in flight still comes back.
+    pub fn clear(&mut self, pool: &mut SendPool<L>) {
+        for segment in std::mem::take(&mut self.queue) {
+            if let Segment::Block(block) = segment {
+                pool.blocks.give(block);
+            }
+        }
+        pool.blocks.give_bytes(std::mem::take(&mut self.tail));
+        self.tracked = None;
+        self.end = self.sent;
+        self.filtered = self.sent;
+    }
+
+    /// Makes a segment of the tail.
+    fn seal(&mut self) {
+        if self.tail.is_empty() {
+            return;
+        }
+        let tail = std::mem::take(&mut self.tail);
+        // What is longer than a send must be divisible, which shared bytes are and blocks are not.
+        self.queue.push_back(if tail.len() > SEND_BYTES_MAX {
+            Segment::Shared(tail.into())
+        } else {
+            Segment::Block(Block::new(tail))
+        });
+    }
+
+    /// At most `most` bytes and `SEGMENTS_MAX` segments from the front of the queue, at least one.
+    fn gather(&mut self, pool: &mut SendPool<L>, most: usize) -> SendData<L> {
+        let mut segments = pool.vectors.pop().unwrap_or_default();
+        let mut room = most;
+        while segments.len() < SEGMENTS_MAX && room > 0 {
+            let Some(front) = self.queue.front_mut() else { break };
+            let len = front.bytes().len();
+            if len <= room {
+                room -= len;
+                segments.extend(self.queue.pop_front());
+                continue;
+            }
+            match front {
+                Segment::Shared(bytes) => segments.push(Segment::Shared(bytes.split_to(room))),
+                Segment::Leased(lease) => {
+                    segments.push(Segment::Leased(lease.slice(0..room)));
+                    front.advance(room);
+                }
+                Segment::Block(_) => {} // whole, next time
+            }
+            break;
+        }
+        if segments.len() == 1 {
+            let only = segments.pop().expect("one");
+            pool.give_vector(segments);
+            return SendData::One(only);
+        }
+        SendData::Many(segments)
+    }
+
+    /// The next bytes after they have passed the filter; first those that came back.
+    fn filtered_data(
+        &mut self,
+        pool: &mut SendPool<L>,
+        filter: &mut (dyn Filter + 'static),
+    ) -> Option<SendData<L>> {
+        self.seal();
+        let passed = self.filtered.saturating_sub(self.sent);
+        if passed > 0 {
+            let most = usize::try_from(passed).unwrap_or(usize::MAX);
+            return Some(self.gather(pool, most.min(SEND_BYTES_MAX)));
+        }
+        // A filter may make more of it; half leaves room to stay within one send.
+        let plain = self.gather(pool, SEND_BYTES_MAX / 2);
+        let mut wire = pool.blocks.take();
+        for segment in plain.segments() {
+            filter.handle_output(segment.bytes(), &mut wire);
+        }
+        let (before, after) = (plain.byte_count() as u64, wire.len() as u64);
+        self.end = self.end - before + after;
+        self.filtered = self.sent + after;
+        if let Some(tracked) = &mut self.tracked {
+            for (offset, _) in tracked.iter_mut() {
+                let behind = offset.saturating_sub(self.sent + before);
+                *offset = self.sent + after + behind;
+            }
+        }
+        if wire.is_empty() {
+            pool.blocks.give_bytes(wire);
+            return None; // the filter keeps it for now
+        }
+        if wire.len() > SEND_BYTES_MAX {
+            self.queue.push_front(Segment::Shared(wire.into()));
+            return Some(self.gather(pool, SEND_BYTES_MAX));
+        }
+        Some(SendData::One(Segment::Block(Block::new(wire))))
+    }
+
+    /// How many whole segments lie within the first `bytes` of the queue.
+    fn segments_within(&self, bytes: u64) -> usize {
+        let mut left = bytes;
+        let lens = self.queue.iter().map(|segment| segment.bytes().len() as u64);
+        lens.take_while(|len| {
+            left.checked_sub(*len).is_some_and(|rest| {
+                left = rest;
+                true
+            })
+        })
+        .count()
+    }
+
+    /// Moves all that lies from stream offset `from` on by `by` bytes.
+    fn shift(&mut self, from: u64, by: u64) {
+        self.end += by;
+        for (offset, _) in self.tracked.iter_mut().flat_map(|tracked| tracked.iter_mut()) {
+            if *offset > from {
+                *offset += by;
+            }
+        }
+    }
+
+    /// A lease must not wait for a peer that does not read.
+    fn copy_waiting_leases(&mut self, pool: &mut SendPool<L>) {
+        for segment in &mut self.queue {
+            if matches!(segment, Segment::Leased(_)) {
+                let taken = std::mem::replace(segment, Segment::Shared(Bytes::new()));
+                *segment = copied(taken, &mut pool.blocks);
+            }
+        }
+    }
+}
+
+/// The segment, in memory of its own if it was a lease.
+fn copied<L: Lease>(segment: Segment<L>, blocks: &mut BlockPool) -> Segment<L> {
+    let Segment::Leased(lease) = segment else { return segment };
+    let mut bytes = blocks.take();
+    bytes.extend_from_slice(&lease);
+    if bytes.len() > SEND_BYTES_MAX {
+        return Segment::Shared(bytes.into());
+    }
+    Segment::Block(Block::new(bytes))
+}
+
+#[cfg(test)]
+#[path = "send_tests.rs"]
+mod tests;

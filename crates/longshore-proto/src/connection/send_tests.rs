@@ -1,0 +1,238 @@
+use super::*;
+use crate::Decoded;
+use proptest::prelude::*;
+use std::ops::{Deref, Range};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+#[derive(Clone, Debug)]
+struct PlainLease(Bytes);
+
+impl Deref for PlainLease {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Lease for PlainLease {
+    fn slice(&self, range: Range<usize>) -> Self {
+        Self(self.0.slice(range))
+    }
+}
+
+/// A two-byte length and the payload; panics and fails when told to.
+struct TwoBytes;
+
+impl Codec for TwoBytes {
+    type Frame<'a> = &'a [u8];
+    type Item<'a> = &'a [u8];
+    type Decoder = ();
+
+    fn frame_bytes_max(&self) -> usize {
+        70_000
+    }
+
+    fn decode<'a>(
+        &self,
+        (): &'a mut (),
+        _: &'a [u8],
+    ) -> Result<Decoded<Self::Frame<'a>>, FrameError> {
+        Ok(Decoded::More { total: 1 })
+    }
+
+    fn encode(&self, item: &[u8], out: &mut Out<'_>) -> Result<(), FrameError> {
+        out.put_u16(u16::try_from(item.len()).unwrap_or(u16::MAX));
+        out.put_payload(item);
+        assert_ne!(item, b"panic");
+        if item == b"fail" { Err(FrameError::invalid("told to")) } else { Ok(()) }
+    }
+}
+
+type Half = SendHalf<PlainLease>;
+
+const ROOM: usize = 1 << 20;
+
+fn send(half: &mut Half, pool: &mut SendPool<PlainLease>, item: &[u8]) -> Result<usize, Refused> {
+    half.handle_item(&TwoBytes, item, None, ROOM, pool)
+}
+
+/// Answers sends until nothing is left, `take` bytes each; says what went out.
+fn drain(
+    half: &mut Half,
+    pool: &mut SendPool<PlainLease>,
+    mut take: impl FnMut(usize) -> usize,
+) -> Vec<u8> {
+    let mut wire = Vec::new();
+    while let Some(transmit) = half.poll_transmit(pool, None) {
+        let len = transmit.data.byte_count();
+        assert!(len <= SEND_BYTES_MAX && transmit.data.segments().len() <= SEGMENTS_MAX);
+        let count = take(len).min(len);
+        let all: Vec<u8> =
+            transmit.data.segments().iter().flat_map(|s| s.bytes().to_vec()).collect();
+        wire.extend_from_slice(&all[..count]);
+        half.handle_sent(count, transmit.data, pool);
+    }
+    wire
+}
+
+fn framed(item: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(item.len()).unwrap_or(u16::MAX);
+    [&len.to_be_bytes(), item].concat()
+}
+
+#[test]
+fn what_one_turn_sends_leaves_as_one_segment() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+    for item in [&b"one"[..], b"two", b"three"] {
+        send(&mut half, &mut pool, item).unwrap();
+    }
+    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    assert_eq!(transmit.data.segments().len(), 1);
+    assert!(!transmit.whole && !transmit.prompt);
+    assert!(half.poll_transmit(&mut pool, None).is_none(), "one unanswered send");
+    half.handle_sent(17, transmit.data, &mut pool);
+    assert!(half.is_idle());
+    assert_eq!(pool.blocks.free(), 1, "the block came home");
+}
+
+#[test]
+fn a_failed_refused_or_panicking_item_leaves_nothing_behind() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+    send(&mut half, &mut pool, b"before").unwrap();
+    assert!(matches!(send(&mut half, &mut pool, b"fail"), Err(Refused::Encode(_))));
+    let full = half.handle_item(&TwoBytes, b"does not fit", None, 13, &mut pool);
+    assert_eq!(full, Err(Refused::Full));
+    let too_long = send(&mut half, &mut pool, &[0; 70_000]);
+    assert!(matches!(too_long, Err(Refused::Encode(FrameError::TooLong { .. }))));
+    assert!(catch_unwind(AssertUnwindSafe(|| send(&mut half, &mut pool, b"panic"))).is_err());
+    send(&mut half, &mut pool, b"after").unwrap();
+    let wire = drain(&mut half, &mut pool, |len| len);
+    assert_eq!(wire, [framed(b"before"), framed(b"after")].concat());
+}
+
+#[test]
+fn a_large_payload_of_the_lease_is_not_copied_and_never_waits_there() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+    let lease = PlainLease(Bytes::from(vec![9; 40_000]));
+    half.handle_item(&TwoBytes, &lease[100..30_100], Some(&lease), ROOM, &mut pool).unwrap();
+    send(&mut half, &mut pool, b"behind").unwrap();
+    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    let kinds: Vec<_> =
+        transmit.data.segments().iter().map(|s| matches!(s, Segment::Leased(_))).collect();
+    assert_eq!(kinds, [false, true, false]);
+    half.handle_sent(5_000, transmit.data, &mut pool);
+    assert!(half.queue.iter().all(|s| !matches!(s, Segment::Leased(_))), "copied to wait");
+    let again = half.poll_transmit(&mut pool, None).unwrap();
+    assert!(again.whole, "the next send waits for room");
+    half.handle_item(&TwoBytes, &lease[0..9_000], Some(&lease), ROOM, &mut pool).unwrap();
+    assert!(half.queue.iter().all(|s| !matches!(s, Segment::Leased(_))));
+    let rest = again.data.byte_count();
+    half.handle_sent(rest, again.data, &mut pool);
+    assert_eq!(drain(&mut half, &mut pool, |len| len), framed(&lease[0..9_000]));
+}
+
+#[test]
+fn a_tracked_send_is_told_once_its_last_byte_is_out() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+    send(&mut half, &mut pool, b"12345").unwrap();
+    half.track(77);
+    send(&mut half, &mut pool, b"later").unwrap();
+    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    assert!(transmit.prompt);
+    half.handle_sent(6, transmit.data, &mut pool);
+    assert_eq!(half.poll_tracked(), None);
+    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    half.handle_sent(1, transmit.data, &mut pool);
+    assert_eq!((half.poll_tracked(), half.poll_tracked()), (Some(77), None));
+}
+
+#[test]
+fn an_idle_half_holds_no_memory() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+    half.handle_bytes(Bytes::from(vec![1; 5_000]));
+    half.handle_bytes(Bytes::from(vec![2; 5_000]));
+    drain(&mut half, &mut pool, |len| len);
+    assert_eq!((half.queue.capacity(), half.tail.capacity()), (0, 0));
+}
+
+/// Doubles every byte, and keeps the last odd one back.
+struct Doubling;
+
+impl Filter for Doubling {
+    fn handle_input(
+        &mut self,
+        _: &[u8],
+        _: &mut Vec<u8>,
+        _: &mut Vec<u8>,
+    ) -> Result<(), FrameError> {
+        Ok(())
+    }
+
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+        plain.iter().for_each(|byte| wire.extend([*byte, *byte]));
+    }
+}
+
+#[test]
+fn what_passed_the_filter_passes_it_once_and_its_replies_go_first() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+    let mut wire = Vec::new();
+    half.handle_bytes(Bytes::from_static(b"abc"));
+    half.track(1);
+    let transmit = half.poll_transmit(&mut pool, Some(&mut Doubling)).unwrap();
+    assert_eq!(transmit.data.byte_count(), 6);
+    wire.extend_from_slice(&transmit.data.segments()[0].bytes()[..3]);
+    half.handle_bytes(Bytes::from_static(b"d"));
+    half.handle_filter_reply(Bytes::from_static(b"!"));
+    half.handle_sent(3, transmit.data, &mut pool);
+    let mut tracked = Vec::new();
+    while let Some(transmit) = half.poll_transmit(&mut pool, Some(&mut Doubling)) {
+        wire.extend_from_slice(&transmit.data.segments()[0].bytes()[..1]);
+        half.handle_sent(1, transmit.data, &mut pool);
+        tracked.extend(half.poll_tracked().map(|id| (id, wire.len())));
+    }
+    assert_eq!(wire, b"aabbcc!dd");
+    assert_eq!(tracked, [(1, 6)]);
+    assert!(half.is_idle());
+}
+
+proptest! {
+    /// R19: whatever the kernel takes of each send, the stream is the items in call order.
+    #[test]
+    fn any_sequence_of_short_sends_keeps_every_byte_in_order(
+        items in prop::collection::vec((0u8..4, 1usize..20_000), 1..60),
+        takes in prop::collection::vec(0usize..70_000, 1..40),
+    ) {
+        let (mut half, mut pool) = (Half::default(), SendPool::new(8));
+        let (mut want, mut got) = (Vec::new(), Vec::new());
+        let mut takes = takes.into_iter().cycle();
+        for (number, (kind, len)) in items.into_iter().enumerate() {
+            let payload: Vec<u8> = (0..len).map(|at| (at * 7 + number) as u8).collect();
+            match kind {
+                0 => {
+                    half.handle_bytes(Bytes::from(payload.clone()));
+                    want.extend_from_slice(&payload);
+                }
+                1 => {
+                    let lease = PlainLease(Bytes::from(payload));
+                    half.handle_item(&TwoBytes, &lease, Some(&lease), ROOM, &mut pool).unwrap();
+                    want.extend(framed(&lease));
+                }
+                2 => {
+                    send(&mut half, &mut pool, &payload).unwrap();
+                    want.extend(framed(&payload));
+                }
+                _ => if let Some(transmit) = half.poll_transmit(&mut pool, None) {
+                    let count = takes.next().unwrap().min(transmit.data.byte_count());
+                    let all: Vec<u8> = transmit.data.segments().iter().flat_map(|s| s.bytes().to_vec()).collect();
+                    got.extend_from_slice(&all[..count]);
+                    half.handle_sent(count, transmit.data, &mut pool);
+                },
+            }
+            prop_assert_eq!(half.queued() as usize, want.len() - got.len());
+        }
+        got.extend(drain(&mut half, &mut pool, |len| len.div_ceil(2)));
+        prop_assert_eq!(got, want);
+        prop_assert!(half.is_idle());
+    }
+}
