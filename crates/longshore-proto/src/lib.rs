@@ -13,4 +13,4 @@ pub mod frame;
 
 pub use connection::{RecvHalf, SendHalf};
 pub use error::FrameError;
-pub use frame::{Codec, Decoded, Out};
+pub use frame::{ByteOrder, Codec, Decoded, LengthDelimited, Lines, Out, Raw};

@@ -1,8 +1,12 @@
 //! The receive half: bytes in, frames out.
 
-use crate::{Codec, FrameError};
+use crate::{Codec, Decoded, FrameError};
 use bytes::Bytes;
-use longshore_base::BlockPool;
+use longshore_base::{BLOCK_BYTES, BlockPool};
+use std::any::type_name;
+use std::fmt;
+use std::mem;
+use std::ops::ControlFlow;
 
 /// What the bytes of a connection hold for its owner.
 #[derive(Debug)]
@@ -56,9 +60,346 @@ pub enum CutEnd<E> {
 }
 
 /// What a connection has received of a frame that is not whole.
-#[derive(Debug)]
+///
+/// Only what a torn frame lacks is copied, everything else is cut where it lies in the input:
+///
+/// ```text
+/// torn:   | start of the frame | what it lacked |
+/// input:                       | what it lacked | frame | frame | start of the next one |
+///                                 copied          cut in place      kept as torn
+/// ```
+///
+/// Memory grows with the bytes that came, never with a length that a peer announced: at most twice
+/// the received bytes and 16 KiB (R22). Without a torn frame it holds none.
 pub struct RecvHalf<C: Codec> {
     decoder: C::Decoder,
     torn: Vec<u8>,
+    /// Bytes the torn frame must have before decoding it again makes sense.
     need: usize,
+    /// How often the codec asked for more of the torn frame. Saturates.
+    asked: u8,
+    /// The bytes were no frames, or the sink failed: nothing may be cut any more.
+    failed: bool,
+}
+
+/// Room that a torn frame may begin with. A larger block of the pool, left over from a large frame,
+/// is shrunk first, or a peer could hold it by a single byte.
+const TORN_BYTES_START_MAX: usize = 16 * 1024;
+
+/// How often a codec gets exactly what it asks for: a header, and then the frame whose length it
+/// told. One that asks again does not know the length; byte by byte it would take for ever.
+const EXACT_ASKS: u8 = 2;
+
+/// Bytes that such a codec gets more at least. From here on, as many as it has already.
+const STEP_BYTES_MIN: usize = 512;
+
+/// What is left of one call.
+struct Work<'a> {
+    input: &'a [u8],
+    /// Bytes of the input that are done with.
+    at: usize,
+    budget: &'a mut u32,
+}
+
+impl Work<'_> {
+    fn left(&self) -> usize {
+        self.input.len() - self.at
+    }
+}
+
+/// What the codec said, after it was held to its promises.
+enum Found<F> {
+    Done { event: Option<Event<F>>, used: usize },
+    More { total: usize },
+}
+
+impl<C: Codec> Default for RecvHalf<C> {
+    fn default() -> Self {
+        Self { decoder: C::Decoder::default(), torn: Vec::new(), need: 0, asked: 0, failed: false }
+    }
+}
+
+impl<C: Codec> fmt::Debug for RecvHalf<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvHalf")
+            .field("torn_bytes", &self.torn.len())
+            .field("need", &self.need)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C: Codec> RecvHalf<C> {
+    /// Whether a part of a frame is kept.
+    pub fn is_torn(&self) -> bool {
+        !self.torn.is_empty()
+    }
+
+    /// How many bytes of a torn frame are kept.
+    pub fn torn_bytes(&self) -> usize {
+        self.torn.len()
+    }
+
+    /// Cuts `input` into frames and hands each to `sink`, in order. Each frame, reply and skip
+    /// costs one of `budget`, so that no peer keeps a worker for itself with tiny frames (R24);
+    /// what is then left of the input is to be handed in again.
+    ///
+    /// The torn bytes live in a block of `blocks`, and go back there once the frame is whole.
+    /// After an error of the codec or the sink, all further input is used up and nothing cut.
+    pub fn handle_input<E>(
+        &mut self,
+        codec: &C,
+        input: &[u8],
+        budget: &mut u32,
+        blocks: &mut BlockPool,
+        mut sink: impl FnMut(Event<C::Frame<'_>>, Place) -> Result<Next, E>,
+    ) -> Cut<E> {
+        if self.failed {
+            return Cut { used: input.len(), end: CutEnd::Empty };
+        }
+        let mut work = Work { input, at: 0, budget };
+        let mut end = ControlFlow::Continue(());
+        if self.is_torn() {
+            end = self.cut_torn(codec, &mut work, &mut sink);
+            self.failed = matches!(end, ControlFlow::Break(CutEnd::Frame(_) | CutEnd::Sink(_)));
+            if self.failed || self.torn.is_empty() {
+                blocks.give_bytes(mem::take(&mut self.torn));
+            }
+        }
+        let end = match end {
+            ControlFlow::Break(end) => end,
+            ControlFlow::Continue(()) => self.cut_input(codec, &mut work, blocks, &mut sink),
+        };
+        Cut { used: work.at, end }
+    }
+
+    /// The stream has ended. Gives the last frame if the torn bytes make one by that, such as a
+    /// line without its end. Nothing is cut afterwards.
+    ///
+    /// Returns [`CutEnd::Frame`] when the stream ended within a frame, which is not delivered
+    /// (R26).
+    pub fn handle_end<E>(
+        &mut self,
+        codec: &C,
+        mut sink: impl FnMut(Event<C::Frame<'_>>, Place) -> Result<Next, E>,
+    ) -> CutEnd<E> {
+        let torn = mem::take(&mut self.torn);
+        if mem::replace(&mut self.failed, true) || torn.is_empty() {
+            return CutEnd::Empty;
+        }
+        match codec.decode_end(&mut self.decoder, &torn) {
+            Err(error) => CutEnd::Frame(error),
+            Ok(frame) => match tell(frame.map(Event::Frame), Place::Torn, &mut sink) {
+                ControlFlow::Break(end) => end,
+                ControlFlow::Continue(()) => CutEnd::Empty,
+            },
+        }
+    }
+
+    /// Makes the torn frame whole. Goes on while torn bytes are left, which is when the codec
+    /// asked for more than it then used.
+    fn cut_torn<E>(
+        &mut self,
+        codec: &C,
+        work: &mut Work<'_>,
+        sink: &mut impl FnMut(Event<C::Frame<'_>>, Place) -> Result<Next, E>,
+    ) -> ControlFlow<CutEnd<E>> {
+        let mut copied = 0;
+        while self.is_torn() {
+            let more_to_cut = work.left() > 0 || self.torn.len() >= self.need;
+            if *work.budget == 0 && more_to_cut {
+                return ControlFlow::Break(CutEnd::Budget);
+            }
+            copied += self.copy_lacking(codec, work);
+            if self.torn.len() < self.need {
+                return ControlFlow::Break(CutEnd::Empty);
+            }
+            let (told, used) = match look(codec, &mut self.decoder, &self.torn) {
+                Err(error) => return ControlFlow::Break(CutEnd::Frame(error)),
+                Ok(Found::More { total }) => {
+                    self.need = total;
+                    self.asked = self.asked.saturating_add(1);
+                    continue;
+                }
+                Ok(Found::Done { event, used }) => (tell(event, Place::Torn, sink), used),
+            };
+            *work.budget -= 1;
+            // What was copied and does not belong to the frame is still in the input.
+            let back = copied.min(self.torn.len() - used);
+            work.at -= back;
+            self.torn.truncate(self.torn.len() - back);
+            self.torn.drain(..used);
+            (self.need, self.asked, copied) = (1, 0, 0);
+            told?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Copies what the torn frame lacks, as far as the input has it, and says how much it was.
+    fn copy_lacking(&mut self, codec: &C, work: &mut Work<'_>) -> usize {
+        let have = self.torn.len();
+        let mut want = self.need;
+        if self.asked > EXACT_ASKS {
+            let step = have.max(STEP_BYTES_MIN);
+            want = want.max((have + step).min(codec.frame_bytes_max()));
+        }
+        let count = want.saturating_sub(have).min(work.left());
+        self.torn.extend_from_slice(&work.input[work.at..][..count]);
+        work.at += count;
+        count
+    }
+
+    /// Cuts frames where they lie, and keeps the torn one at the end.
+    #[inline]
+    fn cut_input<E>(
+        &mut self,
+        codec: &C,
+        work: &mut Work<'_>,
+        blocks: &mut BlockPool,
+        sink: &mut impl FnMut(Event<C::Frame<'_>>, Place) -> Result<Next, E>,
+    ) -> CutEnd<E> {
+        let total = loop {
+            if work.left() == 0 {
+                return CutEnd::Empty;
+            }
+            if *work.budget == 0 {
+                return CutEnd::Budget;
+            }
+            let told = match look(codec, &mut self.decoder, &work.input[work.at..]) {
+                Err(error) => ControlFlow::Break(CutEnd::Frame(error)),
+                Ok(Found::More { total }) => break total,
+                Ok(Found::Done { event, used }) => {
+                    work.at += used;
+                    *work.budget -= 1;
+                    tell(event, Place::Input, sink)
+                }
+            };
+            if let ControlFlow::Break(end) = told {
+                self.failed = matches!(end, CutEnd::Frame(_) | CutEnd::Sink(_));
+                return end;
+            }
+        };
+        self.keep_torn(&work.input[work.at..], total, blocks);
+        work.at = work.input.len();
+        CutEnd::Empty
+    }
+
+    fn keep_torn(&mut self, rest: &[u8], total: usize, blocks: &mut BlockPool) {
+        self.torn = blocks.take();
+        if self.torn.capacity() > TORN_BYTES_START_MAX {
+            self.torn.shrink_to(BLOCK_BYTES);
+        }
+        self.torn.extend_from_slice(rest);
+        (self.need, self.asked) = (total, 1);
+    }
+}
+
+/// Asks the codec and holds it to its promises, whoever wrote it.
+#[inline]
+fn look<'a, C: Codec>(
+    codec: &C,
+    decoder: &'a mut C::Decoder,
+    input: &'a [u8],
+) -> Result<Found<C::Frame<'a>>, FrameError> {
+    let max = codec.frame_bytes_max();
+    let (event, used) = match codec.decode(decoder, input)? {
+        Decoded::Frame { frame, used } => (Some(Event::Frame(frame)), used),
+        Decoded::Reply { used, reply } => (Some(Event::Reply(reply)), used),
+        Decoded::Skip { used } => (None, used),
+        Decoded::More { total } if total <= input.len() => {
+            return Err(broken::<C>("asked for", total, input.len()));
+        }
+        Decoded::More { total } if total > max => return Err(too_long(total, max)),
+        Decoded::More { total } => return Ok(Found::More { total }),
+    };
+    if used == 0 || used > input.len() {
+        return Err(broken::<C>("used", used, input.len()));
+    }
+    if event.is_some() && used > max {
+        return Err(too_long(used, max));
+    }
+    Ok(Found::Done { event, used })
+}
+
+#[inline]
+fn tell<F, E>(
+    event: Option<Event<F>>,
+    place: Place,
+    sink: &mut impl FnMut(Event<F>, Place) -> Result<Next, E>,
+) -> ControlFlow<CutEnd<E>> {
+    match event.map_or(Ok(Next::Go), |event| sink(event, place)) {
+        Ok(Next::Go) => ControlFlow::Continue(()),
+        Ok(Next::Stop) => ControlFlow::Break(CutEnd::Stopped),
+        Err(error) => ControlFlow::Break(CutEnd::Sink(error)),
+    }
+}
+
+#[cold]
+fn too_long(len: usize, max: usize) -> FrameError {
+    FrameError::TooLong { len: len as u64, max: max as u64 }
+}
+
+/// The codec is at fault, not the peer. Ends the connection rather than the worker.
+#[cold]
+fn broken<C>(did: &str, count: usize, len: usize) -> FrameError {
+    let codec = type_name::<C>();
+    FrameError::invalid(format_args!("codec {codec} {did} {count} bytes of an input of {len}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LengthDelimited, Lines};
+
+    type Frames = Vec<(Vec<u8>, Place)>;
+
+    fn feed<C>(
+        half: &mut RecvHalf<C>,
+        codec: &C,
+        input: &[u8],
+        budget: &mut u32,
+        blocks: &mut BlockPool,
+    ) -> (Frames, Cut<()>)
+    where
+        C: Codec,
+        for<'a> C::Frame<'a>: AsRef<[u8]>,
+    {
+        let mut frames = Vec::new();
+        let cut = half.handle_input(codec, input, budget, blocks, |event, place| {
+            if let Event::Frame(frame) = event {
+                frames.push((frame.as_ref().to_vec(), place));
+            }
+            Ok(Next::Go)
+        });
+        (frames, cut)
+    }
+
+    #[test]
+    fn only_what_a_torn_frame_lacks_is_copied() {
+        let (codec, mut half) = (LengthDelimited::u8(100), RecvHalf::default());
+        let (mut budget, mut blocks) = (10, BlockPool::new(4));
+        let (frames, cut) = feed(&mut half, &codec, b"\x01a\x03b", &mut budget, &mut blocks);
+        assert_eq!((frames, cut.used), (vec![(b"a".to_vec(), Place::Input)], 4));
+        assert_eq!((half.torn_bytes(), blocks.free()), (2, 0));
+
+        let (frames, cut) = feed(&mut half, &codec, b"cd\x01e", &mut budget, &mut blocks);
+        assert_eq!(frames, [(b"bcd".to_vec(), Place::Torn), (b"e".to_vec(), Place::Input)]);
+        assert!(matches!(cut, Cut { used: 4, end: CutEnd::Empty }));
+        assert_eq!((budget, half.is_torn(), blocks.free()), (7, false, 1));
+        assert_eq!(half.torn.capacity(), 0);
+    }
+
+    #[test]
+    fn a_line_copied_too_far_gives_the_rest_back() {
+        let (codec, mut half) = (Lines::max(100), RecvHalf::default());
+        let (mut budget, mut blocks) = (10, BlockPool::new(4));
+        for byte in [b"a", b"b", b"c", b"d"] {
+            let (frames, _) = feed(&mut half, &codec, byte, &mut budget, &mut blocks);
+            assert!(frames.is_empty());
+        }
+        let (frames, cut) = feed(&mut half, &codec, b"e\nf\ng", &mut budget, &mut blocks);
+        assert_eq!(frames, [(b"abcde".to_vec(), Place::Torn), (b"f".to_vec(), Place::Input)]);
+        assert!(matches!(cut, Cut { used: 5, end: CutEnd::Empty }));
+        assert_eq!((half.torn_bytes(), half.asked), (1, 1));
+    }
 }

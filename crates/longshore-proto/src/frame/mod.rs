@@ -3,12 +3,23 @@
 //! A [`Codec`] is a value that a listener shares among its connections; what it must remember of
 //! one connection is its `Decoder`.
 
+mod length;
+mod lines;
 mod out;
+mod raw;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use crate::FrameError;
 use bytes::Bytes;
 
+pub use length::{ByteOrder, LengthDelimited};
+pub use lines::{Lines, LinesDecoder};
 pub use out::{Kept, Out, PAYLOAD_KEPT_MIN};
+pub use raw::Raw;
+
+/// Payload bytes that a frame may have when nothing else is said: 1 MiB.
+pub const PAYLOAD_BYTES_DEFAULT: usize = 1024 * 1024;
 
 /// What a decoder found at the start of its input.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +67,16 @@ pub trait Codec: Send + Sync + 'static {
     /// Most bytes one frame may take on the wire, at least 1. The engine holds every codec to it
     /// in both directions, before anything is buffered.
     fn frame_bytes_max(&self) -> usize;
+
+    /// Whether the settings go together; asked once, before the first connection. The default has
+    /// nothing to object to.
+    ///
+    /// # Errors
+    /// When they contradict each other, such as a maximum that does not fit the length field. The
+    /// text names both.
+    fn check(&self) -> Result<(), FrameError> {
+        Ok(())
+    }
 
     /// Looks for a frame at the start of `input`, which is never empty. The frame may borrow from
     /// the decoder's scratch as well (to un-escape, to inflate).

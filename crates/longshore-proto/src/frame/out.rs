@@ -198,17 +198,21 @@ mod tests {
 
     #[test]
     fn a_length_is_filled_in_behind_its_body() {
+        let body = |out: &mut Out<'_>| {
+            out.put_slice(b"abc");
+            Ok(())
+        };
         let fill = |place: &mut [u8], count: u64| {
             place
                 .copy_from_slice(&u16::try_from(count).map_err(FrameError::invalid)?.to_be_bytes());
             Ok(())
         };
         let (result, bytes, _) = write(b"", 100, |out| {
-            out.put_behind(2, |out| Ok(out.put_slice(b"abc")), fill).unwrap();
+            out.put_behind(2, body, fill).unwrap();
         });
         assert_eq!((result, &bytes[6..]), (Ok(5), &b"\0\x03abc"[..]));
         let (result, _, _) = write(b"", 1, |out| {
-            out.put_behind(2, |out| Ok(out.put_slice(b"abc")), fill).unwrap();
+            out.put_behind(2, body, fill).unwrap();
         });
         assert!(result.is_err());
     }
