@@ -26,6 +26,8 @@
 //! Implement [`Port`] in `driver/<name>/`, add it to [`SystemPort`], and run the contract suite on
 //! it. Received bytes come from the one `RecvPool`, so that a lease has one `Deref` for all drivers.
 
+#[cfg(feature = "contract")]
+pub mod contract;
 mod driver;
 mod error;
 mod jobs;

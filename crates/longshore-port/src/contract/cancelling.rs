@@ -1,0 +1,94 @@
+//! `Port::cancel`: a wish, answered by the op's own completion.
+
+use super::Bench;
+use super::rig::{Rig, bytes_of, shared};
+use crate::{End, ErrorKind, OpKind, SendMode, What};
+use longshore_base::SEND_BYTES_MAX;
+
+/// Bytes that race with a cancel come before `Cancelled`, or out of the next receive (R2).
+pub fn no_byte_is_lost_between_a_cancel_and_the_next_receive<B: Bench>(bench: &B) {
+    let mut rig = Rig::new(bench);
+    let (inside, out) = rig.pair();
+    let bytes = rig.random.bytes(60_000);
+    let mut sent = 0;
+    let mut got = Vec::new();
+    while got.len() < bytes.len() {
+        rig.recv(inside, u32::MAX);
+        if sent < bytes.len() {
+            let count = (bytes.len() - sent).min(1 + rig.random.below(3_000));
+            rig.send(out, shared(&bytes[sent..sent + count]), SendMode::Try);
+            if rig.random.below(2) == 0 {
+                rig.round();
+            }
+            rig.cancel(inside, OpKind::Recv);
+            sent += rig.sent(out).bytes;
+        } else {
+            rig.round();
+            rig.cancel(inside, OpKind::Recv);
+        }
+        let (some, end) = rig.received_all(inside);
+        assert_eq!(end, End::Cancelled);
+        got.extend(some);
+    }
+    assert!(got == bytes, "the stream is another one");
+    rig.finish();
+}
+
+/// A receive on a silent socket ends when it is cancelled, and can be asked for again.
+pub fn a_cancelled_receive_ends_even_when_nothing_comes<B: Bench>(bench: &B) {
+    let mut rig = Rig::new(bench);
+    let (inside, out) = rig.pair();
+    for settled in [false, true] {
+        rig.recv(inside, 10);
+        if settled {
+            rig.settle();
+        }
+        rig.cancel(inside, OpKind::Recv);
+        assert_eq!(rig.received_all(inside), (vec![], End::Cancelled));
+    }
+    rig.send_whole(out, b"afterwards");
+    assert_eq!(rig.read(inside, 10), b"afterwards");
+    rig.finish();
+}
+
+/// A cancelled `Whole`: the data, how much of it went, and that it was cancelled. The stream goes
+/// on right behind that.
+pub fn a_cancelled_whole_send_says_how_much_went<B: Bench>(bench: &B) {
+    let mut rig = Rig::new(bench);
+    let (inside, out) = rig.narrow_pair();
+    let bytes = rig.random.bytes(SEND_BYTES_MAX);
+    rig.send(out, shared(&bytes), SendMode::Whole);
+    rig.settle();
+    rig.cancel(out, OpKind::Send);
+    let sent = rig.sent(out);
+    assert_eq!(sent.error.map(|error| error.kind), Some(ErrorKind::Cancelled));
+    assert!(sent.bytes < bytes.len());
+    assert!(bytes_of(&sent.data) == bytes, "the data came back changed");
+    let gone = sent.bytes;
+    assert!(rig.read(inside, gone) == bytes[..gone], "other bytes than were said to be out");
+    rig.send(out, shared(&bytes[gone..]), SendMode::Whole);
+    assert!(rig.read(inside, bytes.len() - gone) == bytes[gone..], "the stream is another one");
+    assert_eq!(rig.sent(out).error, None);
+    rig.finish();
+}
+
+/// Nothing in flight, nothing to end: neither a completion now nor an effect on the next op.
+pub fn cancel_without_an_op_does_nothing<B: Bench>(bench: &B) {
+    let mut rig = Rig::new(bench);
+    let (inside, out) = rig.pair();
+    for kind in [OpKind::Accept, OpKind::Connect, OpKind::Recv, OpKind::Send] {
+        rig.cancel(inside, kind);
+    }
+    rig.settle();
+    assert!(rig.rest(inside).is_empty());
+    rig.recv(inside, 5);
+    rig.cancel(inside, OpKind::Send);
+    rig.send_whole(out, b"there");
+    let (bytes, end) = rig.received_all(inside);
+    assert_eq!((bytes.as_slice(), end), (&b"there"[..], End::Credit));
+    rig.cancel(inside, OpKind::Recv);
+    rig.recv(inside, 5);
+    rig.settle();
+    assert!(rig.take(inside, |what| matches!(what, What::RecvEnded(_))).is_none());
+    rig.finish();
+}

@@ -1,0 +1,88 @@
+//! `Detach` and `attach`: a socket leaves one port whole and goes on in another.
+
+use super::Bench;
+use super::rig::{Rig, Side, must_panic, shared};
+use crate::{End, Op, OpKind, Port, PortConfig, SendMode, World};
+use longshore_base::SEND_BYTES_MAX;
+
+/// Three ports, the third one to move to; nothing if ports of this world cannot do that.
+fn rig<B: Bench>(bench: &B) -> Option<Rig<'_, B>> {
+    let moves = bench.world().abilities().moves_sockets;
+    let configs = [const { None::<PortConfig> }; 3].map(Option::unwrap_or_default);
+    moves.then(|| Rig::with(bench, &configs))
+}
+
+fn move_to<B: Bench>(rig: &mut Rig<'_, B>, to: usize, side: Side) -> Side {
+    let socket = rig.detached(side);
+    rig.attach(to, socket)
+}
+
+/// A receive in flight ends as cancelled; addresses stay; the other port goes on both ways.
+pub fn a_socket_moves_while_it_receives<B: Bench>(bench: &B) {
+    let Some(mut rig) = rig(bench) else { return };
+    let (inside, out) = rig.pair();
+    rig.recv(inside, u32::MAX);
+    rig.settle();
+    rig.submit(inside, Op::Detach);
+    let id = rig.id(inside);
+    must_panic("a receive after `Detach`", || rig.port(0).submit(id, Op::Recv { credit: 1 }));
+    assert_eq!(rig.received_all(inside), (vec![], End::Cancelled));
+    let socket = rig.detached(inside);
+    assert_eq!(rig.port(0).sockets(), 0, "the socket has left");
+    rig.port(0).cancel(id, OpKind::Recv);
+    rig.port(0).submit(id, Op::Close);
+    let moved = rig.attach(2, socket);
+    rig.send_whole(out, b"still you?");
+    assert_eq!(rig.read(moved, 10), b"still you?");
+    rig.send_whole(moved, b"still me");
+    assert_eq!(rig.read(out, 8), b"still me");
+    rig.finish();
+}
+
+/// `Detached` comes after the answer of the send, and the stream goes on right behind it.
+pub fn a_move_waits_for_the_send_in_flight<B: Bench>(bench: &B) {
+    let Some(mut rig) = rig(bench) else { return };
+    let (inside, out) = rig.narrow_pair();
+    let bytes = rig.random.bytes(SEND_BYTES_MAX);
+    rig.recv(inside, u32::MAX);
+    rig.send(inside, shared(&bytes), SendMode::Whole);
+    rig.settle();
+    rig.submit(inside, Op::Detach);
+    assert_eq!(rig.received_all(inside), (vec![], End::Cancelled));
+    rig.settle();
+    assert!(rig.rest(inside).is_empty(), "the send in flight is not answered yet");
+    assert!(rig.read(out, bytes.len()) == bytes, "the stream is another one");
+    let sent = rig.sent(inside);
+    assert_eq!((sent.bytes, sent.error), (bytes.len(), None));
+    let moved = move_to(&mut rig, 2, inside);
+    rig.send_whole(moved, b"and on");
+    assert_eq!(rig.read(out, 6), b"and on");
+    rig.finish();
+}
+
+/// Bytes that race with a move are received before it or after it, in order.
+pub fn a_move_with_bytes_under_way_loses_none<B: Bench>(bench: &B) {
+    let Some(mut rig) = rig(bench) else { return };
+    let (mut inside, out) = rig.pair();
+    let bytes = rig.random.bytes(40_000);
+    let mut got = Vec::new();
+    let mut sent = 0;
+    for to in [2, 0].into_iter().cycle().take(10) {
+        rig.recv(inside, u32::MAX);
+        let count = (bytes.len() - sent).min(4_000);
+        rig.send(out, shared(&bytes[sent..sent + count]), SendMode::Try);
+        if rig.random.below(2) == 0 {
+            rig.round();
+        }
+        rig.submit(inside, Op::Detach);
+        let (some, end) = rig.received_all(inside);
+        assert_eq!(end, End::Cancelled);
+        got.extend(some);
+        sent += rig.sent(out).bytes;
+        inside = move_to(&mut rig, to, inside);
+    }
+    let missing = sent - got.len();
+    got.extend(rig.read(inside, missing));
+    assert!(got == bytes[..sent], "the stream is another one");
+    rig.finish();
+}
