@@ -1,0 +1,177 @@
+//! `cargo xtask test`: what CI runs, step by step.
+
+use crate::steps::{Outcome, Steps};
+use crate::{tidy, tools};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub(crate) const HELP: &str = "\
+Everything CI runs: format, clippy, tidy, tests, tests on each driver, examples, documentation.
+
+usage: cargo xtask test [--long] [--driver uring|readiness]
+
+  --long           also what takes minutes (sets LONGSHORE_LONG=1)
+  --driver DRIVER  only this driver, and it is an error if it is not to be had
+                   (without this, a driver that the system refuses is skipped)
+
+examples:
+  cargo xtask test
+  cargo xtask test --driver readiness
+  cargo xtask test --long
+";
+
+/// Packages whose tests open real sockets, so that each driver has to pass them.
+const ON_SOCKETS: [&str; 2] = ["longshore", "longshore-cli"];
+
+/// A port of the operating system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Driver {
+    Uring,
+    Readiness,
+}
+
+impl Driver {
+    const ALL: [Self; 2] = [Self::Uring, Self::Readiness];
+
+    /// What `LONGSHORE_DRIVER` calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Uring => "uring",
+            Self::Readiness => "readiness",
+        }
+    }
+}
+
+/// What `cargo xtask test` was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Options {
+    long: bool,
+    driver: Option<Driver>,
+}
+
+impl Options {
+    /// Reads the arguments behind `test`.
+    ///
+    /// # Errors
+    /// Names the argument that is wrong.
+    pub(crate) fn parse(mut args: &[&str]) -> Result<Self, String> {
+        let mut options = Self::default();
+        loop {
+            args = match args {
+                [] => return Ok(options),
+                ["--long", rest @ ..] => {
+                    options.long = true;
+                    rest
+                }
+                ["--driver", name, rest @ ..] => {
+                    let found = Driver::ALL.into_iter().find(|driver| driver.name() == *name);
+                    options.driver = Some(found.ok_or_else(|| format!("no driver {name}"))?);
+                    rest
+                }
+                ["--driver"] => return Err("--driver needs uring or readiness".into()),
+                [other, ..] => return Err(format!("test takes no {other}")),
+            };
+        }
+    }
+}
+
+/// Runs all steps. Whether none failed.
+pub(crate) fn run(root: &Path, options: Options) -> bool {
+    let mut steps = match Steps::new(target_dir(root).join("xtask")) {
+        Ok(steps) => steps,
+        Err(error) => {
+            eprintln!("cargo xtask: no folder for the output of steps: {error}");
+            return false;
+        }
+    };
+    let cargo = |args: &[&str]| cargo(root, options, args);
+    steps.run("tools", tools::install);
+    steps.command("fmt", &mut cargo(&["fmt", "--all", "--check"]));
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    steps.command("clippy", &mut cargo(&clippy));
+    steps.run("tidy", || tidy::step(root));
+    steps.command("tests", &mut cargo(&["test", "--workspace"]));
+    for driver in Driver::ALL {
+        if options.driver.is_none_or(|only| only == driver) {
+            test_driver(&mut steps, root, options, driver);
+        }
+    }
+    steps.command("examples", &mut cargo(&["build", "--workspace", "--examples"]));
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
+    steps.command("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"));
+    steps.finish()
+}
+
+/// The behaviour suite of ports and the tests on sockets, on one driver.
+fn test_driver(steps: &mut Steps, root: &Path, options: Options, driver: Driver) {
+    let contract = format!("port contract on {}", driver.name());
+    let tests = format!("tests on {}", driver.name());
+    if let Err(why) = is_to_be_had(root, options, driver) {
+        // Who names a driver wants it.
+        let wanted = options.driver.is_some();
+        let outcome = if wanted { Outcome::Failed(why) } else { Outcome::Skipped(why) };
+        steps.run(&contract, || outcome.clone());
+        steps.run(&tests, || outcome);
+        return;
+    }
+    let on_driver = |args: &[&str]| {
+        let mut command = cargo(root, options, args);
+        command.env("LONGSHORE_DRIVER", driver.name());
+        command
+    };
+    let module = format!("{}::", driver.name());
+    let suite = ["--package", "longshore-port", "--features", "contract", "--test", "contract"];
+    let suite = [&["test"], &suite[..], &["--", &module]].concat();
+    steps.command(&contract, &mut on_driver(&suite));
+    let mut args = vec!["test"];
+    args.extend(ON_SOCKETS.iter().flat_map(|package| ["--package", package]));
+    steps.command(&tests, &mut on_driver(&args));
+}
+
+/// Asks the port itself, by its example that lists drivers; or says why `driver` is refused here.
+fn is_to_be_had(root: &Path, options: Options, driver: Driver) -> Result<(), String> {
+    let example = ["run", "--quiet", "--package", "longshore-port", "--example", "drivers", "--"];
+    let output = cargo(root, options, &example).arg(driver.name()).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("cannot ask for drivers: {error}"))?;
+    match output.status.code() {
+        // Anything but a plain «no» is for the tests to find: a port that does not build must fail.
+        Some(NOT_TO_BE_HAD) => Err(String::from_utf8_lossy(&output.stdout).trim().into()),
+        _ => Ok(()),
+    }
+}
+
+/// Exit code of the example `drivers` for a driver that the system refuses.
+const NOT_TO_BE_HAD: i32 = 3;
+
+/// A call of cargo in the workspace, quiet and without questions.
+fn cargo(root: &Path, options: Options, args: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command.args(args).current_dir(root).env("CARGO_TERM_COLOR", "never");
+    command.env_remove("LONGSHORE_DRIVER");
+    if options.long {
+        command.env("LONGSHORE_LONG", "1");
+    }
+    command
+}
+
+fn target_dir(root: &Path) -> PathBuf {
+    let named = std::env::var_os("CARGO_TARGET_DIR");
+    named.map_or_else(|| root.join("target"), |target| root.join(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_and_wrong_ones_are_named() {
+        let both = Options { long: true, driver: Some(Driver::Readiness) };
+        assert_eq!(Options::parse(&["--driver", "readiness", "--long"]), Ok(both));
+        assert_eq!(Options::parse(&[]), Ok(Options::default()));
+        assert_eq!(Options::parse(&["--driver", "epoll"]), Err("no driver epoll".into()));
+        assert_eq!(Options::parse(&["--driver"]).unwrap_err(), "--driver needs uring or readiness");
+        assert_eq!(Options::parse(&["--quick"]), Err("test takes no --quick".into()));
+    }
+}

@@ -1,0 +1,169 @@
+//! Steps, one line each: what runs, how it ended, how long it took.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How a step ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// As it should.
+    Passed,
+    /// With everything it printed.
+    Failed(String),
+    /// Not run, and why.
+    Skipped(String),
+}
+
+/// Runs steps and counts how they end.
+#[derive(Debug)]
+pub(crate) struct Steps {
+    /// Where the output of each step is kept.
+    logs: PathBuf,
+    tally: Tally,
+    begun: Instant,
+}
+
+impl Steps {
+    /// Keeps the output of steps in `logs`, a folder that is made.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn new(logs: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&logs)?;
+        Ok(Self { logs, tally: Tally::default(), begun: Instant::now() })
+    }
+
+    /// Runs `step` under `name`.
+    pub(crate) fn run(&mut self, name: &str, step: impl FnOnce() -> Outcome) {
+        print!("{name:<36} ");
+        // A status line that cannot be shown is no reason to stop testing.
+        let _ = io::stdout().flush();
+        let begun = Instant::now();
+        let outcome = step();
+        println!("{}", status(&outcome, begun.elapsed()));
+        if let Outcome::Failed(output) = &outcome {
+            println!("---- {name}: output\n{}\n---- {name}: end", output.trim_end());
+        }
+        self.tally.add(name, &outcome);
+    }
+
+    /// Runs `command` under `name`; its exit code decides.
+    pub(crate) fn command(&mut self, name: &str, command: &mut Command) {
+        let log = self.logs.join(format!("{}.log", name.replace([' ', '/', ','], "-")));
+        self.run(name, || run_logged(command, &log));
+    }
+
+    /// Prints the summary. Whether nothing failed.
+    pub(crate) fn finish(self) -> bool {
+        println!();
+        println!("took {}, output in {}", seconds(self.begun.elapsed()), self.logs.display());
+        for line in self.tally.notes() {
+            println!("{line}");
+        }
+        println!("{}", self.tally.summary());
+        self.tally.failed.is_empty()
+    }
+}
+
+/// Runs `command` with both its outputs in one file, so that their order stays.
+fn run_logged(command: &mut Command, log: &Path) -> Outcome {
+    let mut run = || -> io::Result<bool> {
+        let out = File::create(log)?;
+        let err = out.try_clone()?;
+        Ok(command.stdin(Stdio::null()).stdout(out).stderr(err).status()?.success())
+    };
+    match run() {
+        Ok(true) => Outcome::Passed,
+        Ok(false) => {
+            let bytes = fs::read(log).unwrap_or_default();
+            Outcome::Failed(format!("$ {command:?}\n{}", String::from_utf8_lossy(&bytes)))
+        }
+        Err(error) => Outcome::Failed(format!("$ {command:?}\ncannot run: {error}")),
+    }
+}
+
+fn status(outcome: &Outcome, took: Duration) -> String {
+    match outcome {
+        Outcome::Passed => format!("ok      {}", seconds(took)),
+        Outcome::Failed(_) => format!("FAILED  {}", seconds(took)),
+        Outcome::Skipped(why) => format!("SKIPPED {why}"),
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+/// How the steps ended so far.
+#[derive(Debug, Default)]
+struct Tally {
+    passed: usize,
+    failed: Vec<String>,
+    skipped: Vec<(String, String)>,
+}
+
+impl Tally {
+    fn add(&mut self, name: &str, outcome: &Outcome) {
+        match outcome {
+            Outcome::Passed => self.passed += 1,
+            Outcome::Failed(_) => self.failed.push(name.into()),
+            Outcome::Skipped(why) => self.skipped.push((name.into(), why.clone())),
+        }
+    }
+
+    /// What did not pass, a line each.
+    fn notes(&self) -> Vec<String> {
+        let skipped = self.skipped.iter().map(|(name, why)| format!("SKIPPED {name}: {why}"));
+        let failed = self.failed.iter().map(|name| format!("FAILED {name}"));
+        skipped.chain(failed).collect()
+    }
+
+    fn summary(&self) -> String {
+        let (failed, skipped) = (self.failed.len(), self.skipped.len());
+        format!("{} passed, {failed} failed, {skipped} skipped", self.passed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_counts_and_names_what_did_not_pass() {
+        let mut tally = Tally::default();
+        tally.add("fmt", &Outcome::Passed);
+        tally.add("clippy", &Outcome::Failed("warning: unused".into()));
+        tally.add("tests on uring", &Outcome::Skipped("not permitted".into()));
+        assert_eq!(tally.summary(), "1 passed, 1 failed, 1 skipped");
+        assert_eq!(tally.notes(), ["SKIPPED tests on uring: not permitted", "FAILED clippy"]);
+    }
+
+    #[test]
+    fn a_status_line_says_how_it_ended_and_how_long_it_took() {
+        let took = Duration::from_millis(1234);
+        assert_eq!(status(&Outcome::Passed, took), "ok      1.2 s");
+        assert_eq!(status(&Outcome::Failed("text".into()), took), "FAILED  1.2 s");
+        assert_eq!(status(&Outcome::Skipped("why".into()), took), "SKIPPED why");
+    }
+
+    #[test]
+    fn a_command_that_fails_shows_all_it_printed_and_one_that_is_missing_says_so() {
+        let log =
+            |name: &str| std::env::temp_dir().join(format!("xtask-{}-{name}", std::process::id()));
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let path = log("fails");
+        let Outcome::Failed(output) = run_logged(Command::new(cargo).arg("no-such-verb"), &path)
+        else {
+            panic!("cargo has no such command")
+        };
+        assert!(output.contains("no-such-verb") && output.lines().count() > 1, "{output}");
+        fs::remove_file(path).unwrap();
+        let path = log("missing");
+        let missing = run_logged(&mut Command::new("/no/such/program"), &path);
+        assert!(matches!(missing, Outcome::Failed(output) if output.contains("cannot run")));
+        fs::remove_file(path).unwrap();
+    }
+}

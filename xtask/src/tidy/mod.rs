@@ -1,0 +1,99 @@
+//! `cargo xtask tidy`: the rules of the tree that neither the compiler nor clippy knows.
+//!
+//! A rule is a function from a [`Tree`] to findings, so that each is seen to fail on a sample.
+
+mod budget;
+mod manifest;
+mod papers;
+mod source;
+mod text;
+mod tree;
+
+use crate::steps::Outcome;
+use std::fmt;
+use std::path::Path;
+use tree::Tree;
+
+pub(crate) const HELP: &str = "\
+The rules of the tree that neither the compiler nor clippy knows.
+
+usage: cargo xtask tidy
+
+  imports    crates use only the crates below them
+  reasons    every dependency stands once, in the root manifest, with its reason
+  size       a file has at most 800 lines without its tests
+  clock, threads, hashing
+             time, threads and random order come only from where they belong
+  unsafe     only in the drivers and the receive pool of longshore-port
+  systems    only the driver switch and the signal file ask which system this is
+  leftovers  nothing unfinished, nothing ignored
+  coverage   docs/coverage.md has each of S1 to S138 once
+  links      relative links in documents lead somewhere
+  budget     how many crates library and program pull in
+";
+
+/// A place that breaks a rule.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Finding {
+    path: String,
+    /// From 1; 0 for the file as a whole.
+    line: usize,
+    what: String,
+}
+
+impl Finding {
+    fn new(path: &str, line: usize, what: impl Into<String>) -> Self {
+        Self { path: path.into(), line, what: what.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.path, self.what),
+            line => write!(f, "{}:{line}: {}", self.path, self.what),
+        }
+    }
+}
+
+/// Checks the tree at `root` and prints what is wrong. Whether nothing is.
+pub(crate) fn run(root: &Path) -> bool {
+    let outcome = step(root);
+    match &outcome {
+        Outcome::Failed(text) => println!("{text}"),
+        Outcome::Passed | Outcome::Skipped(_) => println!("tidy"),
+    }
+    outcome == Outcome::Passed
+}
+
+/// The same as a step of the tests.
+pub(crate) fn step(root: &Path) -> Outcome {
+    let tree = match Tree::read(root) {
+        Ok(tree) => tree,
+        Err(error) => return Outcome::Failed(format!("cannot read the tree: {error}")),
+    };
+    let mut findings = check(&tree);
+    findings.extend(budget::check(root));
+    if findings.is_empty() {
+        return Outcome::Passed;
+    }
+    findings.sort();
+    let lines: Vec<String> = findings.iter().map(Finding::to_string).collect();
+    Outcome::Failed(format!("{}\n{} not tidy", lines.join("\n"), lines.len()))
+}
+
+/// Everything that can be seen in the files themselves.
+fn check(tree: &Tree) -> Vec<Finding> {
+    [manifest::check(tree), source::check(tree), papers::check(tree)].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_names_its_place() {
+        assert_eq!(Finding::new("a/b.rs", 7, "is wrong").to_string(), "a/b.rs:7: is wrong");
+        assert_eq!(Finding::new("a/b.rs", 0, "is wrong").to_string(), "a/b.rs: is wrong");
+    }
+}
