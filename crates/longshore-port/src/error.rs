@@ -93,6 +93,9 @@ impl PortError {
             _ => ErrorKind::Other,
         };
         let code = error.raw_os_error().unwrap_or(0);
+        if call == Call::Accept && crate::driver::is_passing(code) {
+            return Self { kind: ErrorKind::Passing, call, code };
+        }
         Self { kind: crate::driver::kind_of_code(code).unwrap_or(kind), call, code }
     }
 

@@ -2,6 +2,12 @@
 //!
 //! The only place of the workspace that asks which operating system this is.
 
+#[cfg(target_os = "linux")]
+#[path = "readiness/epoll.rs"]
+mod poller;
+#[cfg(not(target_os = "linux"))]
+#[path = "readiness/polling.rs"]
+mod poller;
 mod readiness;
 #[cfg(target_os = "linux")]
 mod uring;
@@ -258,6 +264,33 @@ pub(crate) fn kind_of_code(_code: i32) -> Option<ErrorKind> {
     None
 }
 
+/// Whether an accept failed for the one connection only; the listener is well (R33).
+/// Source: `accept(2)`, "Error handling": errors that were pending on the new socket, and `EPERM`
+/// of a firewall.
+#[cfg(unix)]
+pub(crate) fn is_passing(code: i32) -> bool {
+    match code {
+        #[cfg(target_os = "linux")]
+        libc::ENONET => true,
+        libc::ECONNABORTED
+        | libc::EPROTO
+        | libc::EPERM
+        | libc::ENETDOWN
+        | libc::ENETUNREACH
+        | libc::EHOSTDOWN
+        | libc::EHOSTUNREACH
+        | libc::ENOPROTOOPT
+        | libc::EOPNOTSUPP => true,
+        _ => false,
+    }
+}
+
+/// Whether an accept failed for the one connection only.
+#[cfg(not(unix))]
+pub(crate) fn is_passing(_code: i32) -> bool {
+    false
+}
+
 /// Lets a server that was killed come back while its old connections linger (R83). On Windows the
 /// option of that name lets two servers share an address, so it stays off there.
 pub(crate) fn allow_rebind(socket: &socket2::Socket) -> std::io::Result<()> {
@@ -277,4 +310,24 @@ pub(crate) fn set_user_timeout(
     return socket.set_tcp_user_timeout(timeout);
     #[cfg(not(target_os = "linux"))]
     return Ok(());
+}
+
+/// Flags of every send. A peer that is gone must be an error, not a signal that ends the process
+/// (R31); where there is no such flag, socket2 and std set an option on each socket instead.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+pub(crate) const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
+
+/// Flags of every send.
+#[cfg(not(all(unix, not(target_vendor = "apple"))))]
+pub(crate) const SEND_FLAGS: i32 = 0;
+
+/// Whether a non-blocking connect goes on, as it should. A signal does not stop it either.
+/// Source: `connect(2)`, `EINPROGRESS` and `EINTR`.
+pub(crate) fn is_in_progress(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{Interrupted, WouldBlock};
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::EINPROGRESS) {
+        return true;
+    }
+    matches!(error.kind(), Interrupted | WouldBlock)
 }

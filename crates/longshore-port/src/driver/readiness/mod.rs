@@ -1,75 +1,380 @@
-//! PLACEHOLDER driver readiness: opens nothing yet.
+//! The readiness driver: a completion port made of epoll or kqueue.
+//!
+//! ```text
+//! submit ──► tried at once (send, shutdown) ──────────────┐
+//!    └─────► noted on its socket                          ▼
+//!                 │  readable and wanted          answers, in order ──► wait
+//! poller ─edges─► ready ──► receive / accept ─────────────▲
+//!                   ▲ └───► starved, until a lease is home │
+//!                   │             connect, the rest of a send
+//! ```
+//!
+//! The system says when an op may be tried, and it is the same op that is tried again. Sockets are
+//! watched from `attach` to the end, for both directions and edge-triggered: the system tells once
+//! that something came, and [`Entry`] remembers it until a call has found nothing more. So a
+//! message that is answered costs three system calls: the wait, a receive and a send.
+//!
+//! Where the contract leaves a choice:
+//! - A socket receives at most [`TURN_BYTES`] and accepts at most [`TURN_ACCEPTS`] a wait, so that
+//!   none keeps the others waiting; then it is at the end of the line.
+//! - A socket that finds no lease stands in a line of its own, served before all others (R9).
+//! - A receive never takes more than its credit.
+//! - The kernel holds no memory of ours: dropping the port just closes its sockets.
+//!
+//! Costs beside io_uring: a system call per receive and send, where that hands over many in one.
+
+mod socket;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use super::poller::{self, Poller, Waker};
 use crate::driver::Clock;
 use crate::jobs::WorkDesk;
-use crate::*;
-use longshore_base::{Time, Token};
+use crate::{
+    Abilities, Addr, Call, Completion, ConnectTo, End, ErrorKind, Listening, Notify, Op, OpKind,
+    Port, PortConfig, PortError, RawSocket, RecvPool, SocketId, Unattached, Until, Waited, What,
+    Work,
+};
+use longshore_base::{Slab, Time, Token};
+use socket::{Ending, Entry, Role, Sending};
+use socket2::Socket;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-/// Not built yet.
+/// Most bytes of one socket in one wait: one such helping is more than one fair share of a
+/// cache, and small enough that a flooding peer costs the others microseconds.
+const TURN_BYTES: usize = 64 * 1024;
+
+/// Most connections that one listener accepts in one wait.
+const TURN_ACCEPTS: usize = 64;
+
+/// Most events taken out of the system at once.
+const EVENTS_MAX: usize = 1024;
+
+/// What is known of a socket since it was last heard of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Readiness {
+    /// Whose.
+    pub(crate) token: Token,
+    /// There may be something to receive or accept.
+    pub(crate) readable: bool,
+    /// There may be room to send, or the connection stands or failed.
+    pub(crate) writable: bool,
+    /// The stream may have ended: a short receive is not the last one.
+    pub(crate) hangup: bool,
+}
+
+/// A port of epoll or kqueue.
 #[derive(Debug)]
-pub enum ReadinessPort {}
-/// Not built yet.
+pub struct ReadinessPort {
+    /// Dropped first: while it watches a socket, that must not be closed.
+    poller: Poller,
+    sockets: Slab<Entry>,
+    pool: Rc<RecvPool>,
+    desk: WorkDesk,
+    notifier: ReadinessNotifier,
+    clock: Clock,
+    now: Time,
+    /// What the next wait returns, in order.
+    answers: VecDeque<Completion>,
+    /// Some answer must not wait for anything else to happen.
+    urgent: bool,
+    /// Sockets that can go on.
+    ready: VecDeque<Token>,
+    /// Sockets that could go on if there was a lease; first come, first served.
+    starved: VecDeque<Token>,
+    /// Sockets that are to leave the port.
+    endings: VecDeque<Token>,
+    completions_max: usize,
+}
+
+/// Wakes a [`ReadinessPort`].
 #[derive(Clone, Debug)]
-pub enum ReadinessNotifier {}
+pub struct ReadinessNotifier {
+    /// Up from the first call until the port has seen it; then calls cost no system call.
+    raised: Arc<AtomicBool>,
+    waker: Waker,
+}
+
 impl Notify for ReadinessNotifier {
     fn notify(&self) {
-        match *self {}
+        // The flag goes up before the wake-up goes out, and the port lowers it before its owner
+        // looks at what was posted: whoever finds it up was there in time (R11).
+        if !self.raised.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
     }
 }
+
+impl ReadinessNotifier {
+    fn take(&self) -> bool {
+        self.raised.load(Ordering::Relaxed) && self.raised.swap(false, Ordering::AcqRel)
+    }
+}
+
 pub(crate) fn abilities() -> Abilities {
     Abilities {
-        driver: "readiness",
+        driver: poller::NAME,
         moves_sockets: true,
         passed_over: String::new(),
-        features: vec![],
+        features: poller::FEATURES.to_vec(),
     }
 }
+
 impl ReadinessPort {
-    pub(crate) fn open(_: &PortConfig, _: Clock, _: WorkDesk) -> Result<Self, PortError> {
-        Err(PortError::new(Call::Open, ErrorKind::Unsupported))
+    pub(crate) fn open(
+        config: &PortConfig,
+        clock: Clock,
+        desk: WorkDesk,
+    ) -> Result<Self, PortError> {
+        let completions_max = config.completions_max.max(1);
+        let poller = Poller::new(completions_max.min(EVENTS_MAX))
+            .map_err(|error| PortError::from_io(Call::Open, &error))?;
+        let pool = RecvPool::new(config.recv_blocks, config.recv_block_bytes)
+            .ok_or(PortError::new(Call::Open, ErrorKind::NoMemory))?;
+        let notifier = ReadinessNotifier { raised: Arc::default(), waker: poller.waker() };
+        Ok(Self {
+            poller,
+            sockets: Slab::new(),
+            pool,
+            desk,
+            notifier,
+            clock,
+            now: clock.now(),
+            answers: VecDeque::new(),
+            urgent: false,
+            ready: VecDeque::new(),
+            starved: VecDeque::new(),
+            endings: VecDeque::new(),
+            completions_max,
+        })
+    }
+
+    /// Watches the socket of a new entry and takes that in.
+    fn take_in(&mut self, entry: Entry) -> Result<SocketId, (io::Error, Entry)> {
+        let mut watched = Ok(());
+        let id = self.sockets.insert_with(|id| {
+            watched = self.poller.add(&entry.socket, id);
+            entry
+        });
+        match watched {
+            Ok(()) => Ok(SocketId(id)),
+            Err(error) => {
+                let entry = self.sockets.remove(id).expect("it was inserted just now");
+                Err((error, entry))
+            }
+        }
+    }
+
+    /// What the next wait returns; none is so quiet that it may sleep over it.
+    fn answer(&mut self, token: Token, what: What) {
+        self.answers.push_back(Completion { token, what });
+        self.urgent = true;
+    }
+
+    /// How long the system may sleep.
+    fn timeout(&self, until: Until) -> Option<Duration> {
+        let fed = !self.starved.is_empty() && self.pool.room() > 0;
+        if self.urgent || fed || !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        match until {
+            Until::Now => Some(Duration::ZERO),
+            Until::Woken => None,
+            Until::Time(time) => Some(time.since(self.clock.now())),
+        }
+    }
+
+    /// One look at the system, and all that follows from it. Says whether the port was notified.
+    fn turn(&mut self, until: Until) -> Result<bool, PortError> {
+        self.end_sockets();
+        match self.poller.wait(self.timeout(until)) {
+            Ok(()) => {}
+            // A signal: nothing was found, and the caller looks at the clock.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(PortError::from_io(Call::Wait, &error)),
+        }
+        self.now = self.now.max(self.clock.now());
+        for index in 0..self.poller.len() {
+            let event = self.poller.event(index);
+            self.note(event);
+        }
+        let notified = self.notifier.take();
+        if notified {
+            for (token, done) in self.desk.take(usize::MAX) {
+                self.answer(token, What::Work(done));
+            }
+        }
+        self.go_on();
+        Ok(notified)
     }
 }
+
 impl Port for ReadinessPort {
     type Notifier = ReadinessNotifier;
+
     fn now(&self) -> Time {
-        match *self {}
+        self.now
     }
+
     fn precise_now(&self) -> Time {
-        match *self {}
+        self.clock.now()
     }
+
     fn seed(&mut self) -> u64 {
-        match *self {}
+        RandomState::new().hash_one(0)
     }
+
     fn notifier(&self) -> ReadinessNotifier {
-        match *self {}
+        self.notifier.clone()
     }
+
     fn abilities(&self) -> Abilities {
-        match *self {}
+        abilities()
     }
-    fn attach(&mut self, _: Unattached, _: Token) -> Result<SocketId, (PortError, Unattached)> {
-        match *self {}
+
+    fn attach(
+        &mut self,
+        socket: Unattached,
+        token: Token,
+    ) -> Result<SocketId, (PortError, Unattached)> {
+        let Unattached { peer, local, raw } = socket;
+        let RawSocket::System(socket) = raw else {
+            let error = PortError::new(Call::Attach, ErrorKind::Unsupported);
+            return Err((error, Unattached { peer, local, raw }));
+        };
+        let taken = match socket.set_nonblocking(true) {
+            Ok(()) => self.take_in(Entry::new(socket, token, Role::Connection, (peer, local))),
+            Err(error) => Err((error, Entry::new(socket, token, Role::Connection, (peer, local)))),
+        };
+        taken.map_err(|(error, entry)| (PortError::from_io(Call::Attach, &error), entry.into()))
     }
-    fn listen(&mut self, _: Listening, _: Token) -> Result<SocketId, PortError> {
-        match *self {}
+
+    fn listen(&mut self, listening: Listening, token: Token) -> Result<SocketId, PortError> {
+        let Listening { local, raw: RawSocket::System(socket) } = listening else {
+            return Err(PortError::new(Call::Attach, ErrorKind::Unsupported));
+        };
+        let failed = |error: &io::Error| PortError::from_io(Call::Attach, error);
+        socket.set_nonblocking(true).map_err(|error| failed(&error))?;
+        let entry = Entry::new(socket, token, Role::Listener, (local, local));
+        self.take_in(entry).map_err(|(error, _)| failed(&error))
     }
-    fn connect(&mut self, _: &ConnectTo, _: Token) -> Result<SocketId, PortError> {
-        match *self {}
+
+    fn connect(&mut self, to: &ConnectTo, token: Token) -> Result<SocketId, PortError> {
+        let failed = |error: &io::Error| PortError::from_io(Call::Connect, error);
+        let (socket, local) = begin_to_connect(to).map_err(|error| failed(&error))?;
+        let started = match socket.connect(&to.addr.into()) {
+            Err(error) if !super::is_in_progress(&error) => Err(failed(&error)),
+            // Also a connection that stands already is told by an edge.
+            _ => Ok(()),
+        };
+        let entry = Entry::new(socket, token, Role::Connecting, (to.addr.into(), local));
+        let id = self.take_in(entry).map_err(|(error, _)| failed(&error))?;
+        if let Err(error) = started {
+            self.connect_failed(id.0, error);
+        }
+        Ok(id)
     }
-    fn submit(&mut self, _: SocketId, _: Op) {
-        match *self {}
+
+    #[inline]
+    fn submit(&mut self, socket: SocketId, op: Op) {
+        let Some(entry) = self.sockets.get_mut(socket.0) else { return };
+        assert!(entry.ending.is_none(), "an op after Close, Abort or Detach");
+        match op {
+            Op::Accept { credit } => {
+                assert!(entry.role == Role::Listener, "Accept on a connection");
+                self.want(socket.0, credit);
+            }
+            Op::Recv { credit } => {
+                assert!(entry.role != Role::Listener, "Recv on a listener");
+                self.want(socket.0, credit);
+            }
+            Op::Send { data, mode, prompt } => {
+                assert!(entry.role != Role::Listener, "Send on a listener");
+                assert!(entry.send.is_none(), "a second Send in flight");
+                self.send(socket.0, Sending::new(data), mode, prompt);
+            }
+            Op::Shutdown => {
+                assert!(entry.send.is_none(), "Shutdown with a Send in flight");
+                // What may fail here, the receive tells.
+                let _ = entry.socket.shutdown(Shutdown::Write);
+            }
+            Op::Detach => {
+                assert!(entry.role == Role::Connection, "Detach of what is no connection");
+                self.end(socket.0, Ending::Detach);
+            }
+            Op::Close => self.end(socket.0, Ending::Close),
+            Op::Abort => self.end(socket.0, Ending::Abort),
+        }
     }
-    fn cancel(&mut self, _: SocketId, _: OpKind) {
-        match *self {}
+
+    fn cancel(&mut self, socket: SocketId, kind: OpKind) {
+        let Some(entry) = self.sockets.get_mut(socket.0) else { return };
+        match (kind, entry.role) {
+            (OpKind::Accept, Role::Listener)
+            | (OpKind::Recv, Role::Connecting | Role::Connection) => {
+                self.end_input(socket.0, End::Cancelled);
+            }
+            (OpKind::Send, _) => self.cancel_send(socket.0),
+            (OpKind::Connect, Role::Connecting) => {
+                let error = PortError::new(Call::Connect, ErrorKind::Cancelled);
+                self.connect_failed(socket.0, error);
+            }
+            _ => {}
+        }
     }
-    fn start(&mut self, _: Token, _: Work) {
-        match *self {}
+
+    fn start(&mut self, token: Token, work: Work) {
+        self.desk.start(token, work, self.notifier.clone());
     }
-    fn wait(&mut self, _: Until, _: &mut Vec<Completion>) -> Result<Waited, PortError> {
-        match *self {}
+
+    fn wait(&mut self, until: Until, out: &mut Vec<Completion>) -> Result<Waited, PortError> {
+        let leases = self.pool.leases();
+        loop {
+            let notified = self.turn(until)?;
+            let over = match until {
+                Until::Now => true,
+                Until::Time(time) => self.now >= time,
+                Until::Woken => false,
+            };
+            if notified || over || self.urgent {
+                break;
+            }
+        }
+        let count = self.answers.len().min(self.completions_max);
+        out.extend(self.answers.drain(..count));
+        self.urgent = !self.answers.is_empty();
+        // Who starves although nothing was lent just now waits for leases that the owner keeps;
+        // its input is out of reach, not behind what was returned.
+        let starving = !self.starved.is_empty() && self.pool.leases() > leases;
+        let more = self.urgent || starving || !self.ready.is_empty() || self.poller.is_full();
+        Ok(Waited { now: self.now, drained: !more && self.endings.is_empty() })
     }
+
     fn leases(&self) -> usize {
-        match *self {}
+        self.pool.leases()
     }
+
     fn sockets(&self) -> usize {
-        match *self {}
+        self.sockets.len()
     }
+}
+
+/// A socket that is about to connect, and the address it has before it does.
+fn begin_to_connect(to: &ConnectTo) -> io::Result<(Socket, Addr)> {
+    let socket = crate::socket::open(to.addr)?;
+    socket.set_nonblocking(true)?;
+    crate::socket::set_options(&socket, &to.options)?;
+    if let Some(from) = to.from {
+        socket.bind(&from.into())?;
+    }
+    let local = crate::socket::local_addr(&socket)?;
+    Ok((socket, local))
 }

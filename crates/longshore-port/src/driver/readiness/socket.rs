@@ -1,0 +1,239 @@
+//! One socket of the port: what is in flight on it, and the system calls that take it further.
+
+use crate::driver::SEND_FLAGS;
+use crate::{
+    Addr, Call, ErrorKind, PortError, RawSocket, RecvBuf, RecvPool, SendData, SendMode, Unattached,
+};
+use longshore_base::{SEGMENTS_MAX, Token};
+use socket2::Socket;
+use std::io::{self, ErrorKind as IoErrorKind, IoSlice, Read};
+use std::rc::Rc;
+
+/// A socket that the port holds.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// What its owner calls it.
+    pub(super) token: Token,
+    pub(super) socket: Socket,
+    /// Of a listener the same as `local`.
+    pub(super) peer: Addr,
+    pub(super) local: Addr,
+    pub(super) role: Role,
+    /// What the receive or the accept in flight may still take; 0 if there is none.
+    pub(super) credit: u32,
+    /// The send that waits for room.
+    pub(super) send: Option<Sending>,
+    /// The last op of all, if it was submitted.
+    pub(super) ending: Option<Ending>,
+    /// A receive or an accept may find something; the edge was not yet followed to its end.
+    pub(super) readable: bool,
+    /// The stream may have ended behind what there is to read.
+    pub(super) hangup: bool,
+    /// It stands in the list of those to go on with, or of those without a lease.
+    pub(super) queued: bool,
+}
+
+/// What kind of socket it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    Listener,
+    /// Its attempt to connect is in flight.
+    Connecting,
+    Connection,
+}
+
+/// How a socket leaves the port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ending {
+    Close,
+    Abort,
+    Detach,
+}
+
+/// What one receive came to.
+#[derive(Debug)]
+pub(super) enum Received {
+    Bytes(RecvBuf),
+    /// Nothing more is there for now.
+    Nothing,
+    Eof,
+    /// The pool has no room.
+    NoLease,
+    Failed(PortError),
+}
+
+impl Entry {
+    pub(super) fn new(
+        socket: Socket,
+        token: Token,
+        role: Role,
+        (peer, local): (Addr, Addr),
+    ) -> Self {
+        Self {
+            token,
+            socket,
+            peer,
+            local,
+            role,
+            credit: 0,
+            send: None,
+            ending: None,
+            readable: false,
+            hangup: false,
+            queued: false,
+        }
+    }
+
+    /// Whether there is both an op that takes something and a chance that something is there.
+    #[inline]
+    pub(super) fn can_go_on(&self) -> bool {
+        self.readable && self.credit > 0 && self.role != Role::Connecting
+    }
+
+    /// Receives once, at most `most` bytes.
+    ///
+    /// Fewer bytes than there was room for are all there were, unless the stream ends behind them:
+    /// what comes later is a new edge (`epoll(7)`, «edge-triggered»). That saves the second call.
+    pub(super) fn receive(&mut self, pool: &Rc<RecvPool>, most: usize) -> Received {
+        let mut asked = 0;
+        let filled = pool.fill(most, |room| {
+            asked = room.len();
+            retried(|| (&self.socket).read(room))
+        });
+        match filled {
+            Ok(Some(lease)) => {
+                self.readable = self.hangup || lease.len() == asked;
+                Received::Bytes(lease)
+            }
+            Ok(None) if asked == 0 => Received::NoLease,
+            Ok(None) => Received::Eof,
+            Err(error) if error.kind() == IoErrorKind::WouldBlock => {
+                self.readable = false;
+                Received::Nothing
+            }
+            Err(error) => Received::Failed(PortError::from_io(Call::Recv, &error)),
+        }
+    }
+
+    /// Takes the next waiting connection: `None` if there is none for now.
+    pub(super) fn accept(&mut self) -> Result<Option<Unattached>, PortError> {
+        let (socket, peer) = match retried(|| crate::driver::poller::accept(&self.socket)) {
+            Ok(accepted) => accepted,
+            Err(error) if error.kind() == IoErrorKind::WouldBlock => {
+                self.readable = false;
+                return Ok(None);
+            }
+            Err(error) => return Err(PortError::from_io(Call::Accept, &error)),
+        };
+        let gone = PortError::new(Call::Accept, ErrorKind::Passing);
+        let peer = Addr::from(peer.ok_or(gone)?);
+        let wildcard = self.local.ip().is_none_or(|ip| ip.is_unspecified());
+        let local = if wildcard {
+            crate::socket::local_addr(&socket).map_err(|_| gone)?
+        } else {
+            self.local
+        };
+        Ok(Some(Unattached { peer, local, raw: RawSocket::System(socket) }))
+    }
+
+    /// Whether the attempt to connect came to an end: `None` if not yet.
+    pub(super) fn connected(&mut self) -> Option<Result<Addr, PortError>> {
+        let failed = |error: io::Error| Some(Err(PortError::from_io(Call::Connect, &error)));
+        match self.socket.take_error() {
+            Ok(Some(error)) | Err(error) => return failed(error),
+            Ok(None) => {}
+        }
+        match self.socket.peer_addr() {
+            Ok(_) => {}
+            // Some systems tell a new socket ready that has not connected yet.
+            Err(error) if error.kind() == IoErrorKind::NotConnected => return None,
+            Err(error) => return failed(error),
+        }
+        match crate::socket::local_addr(&self.socket) {
+            Ok(local) => {
+                self.role = Role::Connection;
+                self.local = local;
+                Some(Ok(local))
+            }
+            Err(error) => failed(error),
+        }
+    }
+}
+
+/// A send, and how much of it is out.
+///
+/// ```text
+/// data:  | segment | segment | segment |
+///        0             bytes          left = 0
+/// ```
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) data: SendData,
+    /// Bytes that the system took.
+    pub(super) bytes: usize,
+    /// Bytes still to go.
+    pub(super) left: usize,
+}
+
+impl Sending {
+    /// Nothing of it is out yet.
+    pub(super) fn new(data: SendData) -> Self {
+        assert!(data.segments().len() <= SEGMENTS_MAX, "a send of too many segments");
+        let left = data.byte_count();
+        Self { data, bytes: 0, left }
+    }
+
+    /// Gives the system what it takes now. In mode `Whole` that is until it says that it takes no
+    /// more: only then it will tell when there is room again.
+    pub(super) fn go_on(&mut self, socket: &Socket, mode: SendMode) -> Result<(), PortError> {
+        while self.left > 0 {
+            match retried(|| self.send_once(socket)) {
+                Ok(count) => {
+                    self.bytes += count;
+                    self.left -= count;
+                }
+                Err(error) if error.kind() == IoErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(PortError::from_io(Call::Send, &error)),
+            }
+            if mode == SendMode::Try {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn send_once(&self, socket: &Socket) -> io::Result<usize> {
+        match &self.data {
+            SendData::One(segment) => {
+                socket.send_with_flags(&segment.bytes()[self.bytes..], SEND_FLAGS)
+            }
+            SendData::Many(_) => self.send_gathered(socket),
+        }
+    }
+
+    fn send_gathered(&self, socket: &Socket) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SEGMENTS_MAX];
+        let mut count = 0;
+        let mut skip = self.bytes;
+        for segment in self.data.segments() {
+            let bytes = segment.bytes();
+            if skip < bytes.len() {
+                slices[count] = IoSlice::new(&bytes[skip..]);
+                count += 1;
+            }
+            skip = skip.saturating_sub(bytes.len());
+        }
+        socket.send_vectored_with_flags(&slices[..count], SEND_FLAGS)
+    }
+}
+
+/// Calls again as long as a signal came in between.
+fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == IoErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}

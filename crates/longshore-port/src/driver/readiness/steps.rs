@@ -1,0 +1,276 @@
+//! What takes ops further: the edges of the system, new ops, and their ends.
+
+use super::socket::{Ending, Entry, Received, Role, Sending};
+use super::{Readiness, ReadinessPort, TURN_ACCEPTS, TURN_BYTES};
+use crate::{Call, Completion, End, ErrorKind, PortError, RawSocket, SendMode, Unattached, What};
+use longshore_base::Token;
+use std::net::Shutdown;
+use std::time::Duration;
+
+impl ReadinessPort {
+    /// Takes down what the system says of a socket, and goes on with what waited for room.
+    pub(super) fn note(&mut self, event: Readiness) {
+        // The waker has no entry, and neither has a socket that was closed meanwhile.
+        let Some(entry) = self.sockets.get_mut(event.token) else { return };
+        entry.readable |= event.readable;
+        entry.hangup |= event.hangup;
+        if event.writable || event.hangup {
+            if entry.role == Role::Connecting {
+                self.try_connected(event.token);
+            }
+            self.send_rest(event.token);
+        }
+        self.queue(event.token);
+    }
+
+    /// Puts a socket that can go on into the line, once.
+    fn queue(&mut self, id: Token) {
+        let Some(entry) = self.sockets.get_mut(id) else { return };
+        if entry.can_go_on() && !entry.queued {
+            entry.queued = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Starts a receive or an accept.
+    pub(super) fn want(&mut self, id: Token, credit: u32) {
+        let Some(entry) = self.sockets.get_mut(id) else { return };
+        assert!(entry.credit == 0, "a second Recv or Accept in flight");
+        assert!(credit > 0, "a Recv or Accept without credit");
+        entry.credit = credit;
+        self.queue(id);
+    }
+
+    /// Lets every socket that can go on do so once, those first that starved before.
+    pub(super) fn go_on(&mut self) {
+        for _ in 0..self.starved.len() {
+            if self.answers.len() >= self.completions_max || self.pool.room() == 0 {
+                break;
+            }
+            if let Some(id) = self.starved.pop_front() {
+                self.go_on_with(id);
+            }
+        }
+        for _ in 0..self.ready.len() {
+            if self.answers.len() >= self.completions_max {
+                break;
+            }
+            if let Some(id) = self.ready.pop_front() {
+                self.go_on_with(id);
+            }
+        }
+    }
+
+    #[inline]
+    fn go_on_with(&mut self, id: Token) {
+        let Some(entry) = self.sockets.get_mut(id) else { return };
+        entry.queued = false;
+        if entry.role == Role::Listener {
+            self.accept(id);
+        } else {
+            self.receive(id);
+        }
+        self.queue(id);
+    }
+
+    fn receive(&mut self, id: Token) {
+        let Some(entry) = self.sockets.get_mut(id) else { return };
+        let mut left = TURN_BYTES;
+        while left > 0 && entry.can_go_on() && self.answers.len() < self.completions_max {
+            let what = match entry.receive(&self.pool, left.min(entry.credit as usize)) {
+                Received::Bytes(lease) => {
+                    left -= lease.len();
+                    entry.credit -= u32::try_from(lease.len()).expect("no more than was asked");
+                    What::Received(lease)
+                }
+                Received::Nothing => return,
+                Received::NoLease => {
+                    entry.queued = true;
+                    self.starved.push_back(id);
+                    return;
+                }
+                Received::Eof => {
+                    entry.credit = 0;
+                    What::RecvEnded(End::Eof)
+                }
+                Received::Failed(error) => {
+                    entry.credit = 0;
+                    What::RecvEnded(End::Failed(error))
+                }
+            };
+            let used_up = entry.credit == 0 && matches!(what, What::Received(_));
+            self.answers.push_back(Completion { token: entry.token, what });
+            if used_up {
+                let what = What::RecvEnded(End::Credit);
+                self.answers.push_back(Completion { token: entry.token, what });
+            }
+            self.urgent = true;
+        }
+    }
+
+    fn accept(&mut self, id: Token) {
+        let Some(entry) = self.sockets.get_mut(id) else { return };
+        for _ in 0..TURN_ACCEPTS {
+            if !entry.can_go_on() || self.answers.len() >= self.completions_max {
+                return;
+            }
+            let (what, end) = match entry.accept() {
+                Ok(None) => return,
+                Ok(Some(accepted)) => {
+                    if entry.credit < u32::MAX {
+                        entry.credit -= 1; // the greatest credit is without end
+                    }
+                    (Some(What::Accepted(accepted)), (entry.credit == 0).then_some(End::Credit))
+                }
+                Err(error) => {
+                    entry.credit = 0;
+                    (None, Some(End::Failed(error)))
+                }
+            };
+            let what = what.into_iter().chain(end.map(What::AcceptEnded));
+            let token = entry.token;
+            self.answers.extend(what.map(|what| Completion { token, what }));
+            self.urgent = true;
+        }
+    }
+
+    /// Tries a new send at once.
+    pub(super) fn send(&mut self, id: Token, mut send: Sending, mode: SendMode, prompt: bool) {
+        let Some(entry) = self.sockets.get_mut(id) else { return };
+        let error = send.go_on(&entry.socket, mode).err();
+        let whole = send.left == 0;
+        if mode == SendMode::Whole && !whole && error.is_none() {
+            entry.send = Some(send);
+            return;
+        }
+        let what = What::Sent { bytes: send.bytes, data: send.data, error };
+        self.answers.push_back(Completion { token: entry.token, what });
+        // A send that went out whole and that nobody waits for does not keep the port awake, until
+        // there are so many of them that there would be no room for what the port wakes for.
+        self.urgent |= prompt || !whole || self.answers.len() >= self.completions_max;
+    }
+
+    /// Goes on with the send that waits for room, if there is one.
+    fn send_rest(&mut self, id: Token) {
+        let Some(entry) = self.sockets.get_mut(id) else { return };
+        let Some(mut send) = entry.send.take() else { return };
+        match send.go_on(&entry.socket, SendMode::Whole) {
+            Ok(()) if send.left > 0 => entry.send = Some(send),
+            done => self.sent(id, send, done.err()),
+        }
+    }
+
+    pub(super) fn cancel_send(&mut self, id: Token) {
+        let send = self.sockets.get_mut(id).and_then(|entry| entry.send.take());
+        if let Some(send) = send {
+            self.sent(id, send, Some(PortError::new(Call::Send, ErrorKind::Cancelled)));
+        }
+    }
+
+    fn sent(&mut self, id: Token, send: Sending, error: Option<PortError>) {
+        let Some(entry) = self.sockets.get(id) else { return };
+        if entry.ending == Some(Ending::Detach) {
+            self.endings.push_back(id); // this is what it waited for
+        }
+        let what = What::Sent { bytes: send.bytes, data: send.data, error };
+        self.answer(entry.token, what);
+    }
+
+    /// Ends the receive or the accept, if one is in flight.
+    pub(super) fn end_input(&mut self, id: Token, end: End) {
+        let Some(entry) = self.sockets.get_mut(id) else { return };
+        if std::mem::take(&mut entry.credit) == 0 {
+            return;
+        }
+        let what = match entry.role {
+            Role::Listener => What::AcceptEnded(end),
+            Role::Connecting | Role::Connection => What::RecvEnded(end),
+        };
+        let token = entry.token;
+        self.answer(token, what);
+    }
+
+    fn try_connected(&mut self, id: Token) {
+        let Some(entry) = self.sockets.get_mut(id) else { return };
+        let token = entry.token;
+        match entry.connected() {
+            None => {}
+            Some(Ok(local)) => self.answer(token, What::Connected { local }),
+            Some(Err(error)) => self.connect_failed(id, error),
+        }
+    }
+
+    pub(super) fn connect_failed(&mut self, id: Token, error: PortError) {
+        let Some(entry) = self.sockets.get_mut(id) else { return };
+        entry.role = Role::Connection; // the attempt is over
+        let token = entry.token;
+        self.answer(token, What::ConnectFailed(error));
+        self.close(id, Ending::Close);
+    }
+
+    /// Notes that a socket leaves; it does so in the next wait.
+    pub(super) fn end(&mut self, id: Token, ending: Ending) {
+        let Some(entry) = self.sockets.get_mut(id) else { return };
+        entry.ending = Some(ending);
+        self.endings.push_back(id);
+    }
+
+    /// Lets go of the sockets that are to leave.
+    pub(super) fn end_sockets(&mut self) {
+        while let Some(id) = self.endings.pop_front() {
+            let Some(entry) = self.sockets.get(id) else { continue };
+            match entry.ending {
+                Some(Ending::Detach) => self.detach(id),
+                Some(ending) => self.close(id, ending),
+                None => {}
+            }
+        }
+    }
+
+    /// Ends what is in flight, then the socket.
+    fn close(&mut self, id: Token, ending: Ending) {
+        if self.sockets.get(id).is_some_and(|entry| entry.role == Role::Connecting) {
+            return self.connect_failed(id, PortError::new(Call::Connect, ErrorKind::Cancelled));
+        }
+        self.end_input(id, End::Cancelled);
+        self.cancel_send(id);
+        let Some(entry) = self.sockets.remove(id) else { return };
+        self.unwatch(&entry);
+        // Errors of both calls say that the peer was faster, which is what was wanted.
+        if ending == Ending::Abort {
+            let _ = entry.socket.set_linger(Some(Duration::ZERO)); // the close sends a reset
+        } else if entry.role == Role::Connection {
+            // Ends the stream also when somebody else has a duplicate of the descriptor. Not on a
+            // listener: a duplicate of that goes on listening.
+            let _ = entry.socket.shutdown(Shutdown::Both);
+        }
+        let token = entry.token;
+        drop(entry);
+        self.answer(token, What::Closed);
+    }
+
+    /// Hands the socket out, unless a send still waits for room: then `sent` comes back to it.
+    fn detach(&mut self, id: Token) {
+        self.end_input(id, End::Cancelled);
+        if self.sockets.get(id).is_none_or(|entry| entry.send.is_some()) {
+            return;
+        }
+        if let Some(entry) = self.sockets.remove(id) {
+            self.unwatch(&entry);
+            self.answer(entry.token, What::Detached(entry.into()));
+        }
+    }
+
+    fn unwatch(&self, entry: &Entry) {
+        if let Err(error) = self.poller.delete(&entry.socket) {
+            tracing::error!(%error, "cannot stop watching a socket");
+        }
+    }
+}
+
+impl From<Entry> for Unattached {
+    fn from(entry: Entry) -> Self {
+        let Entry { socket, peer, local, .. } = entry;
+        Self { peer, local, raw: RawSocket::System(socket) }
+    }
+}
