@@ -76,9 +76,8 @@ impl PortError {
         let kind = match error.kind() {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::NotConnected => ErrorKind::Reset,
-            io::ErrorKind::ConnectionAborted if call == Call::Accept => ErrorKind::Passing,
-            io::ErrorKind::ConnectionAborted => ErrorKind::Reset,
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::ConnectionAborted => ErrorKind::Reset,
             io::ErrorKind::ConnectionRefused => ErrorKind::Refused,
             io::ErrorKind::TimedOut => ErrorKind::TimedOut,
             io::ErrorKind::HostUnreachable
@@ -93,7 +92,8 @@ impl PortError {
             _ => ErrorKind::Other,
         };
         let code = error.raw_os_error().unwrap_or(0);
-        if call == Call::Accept && crate::driver::is_passing(code) {
+        let aborted = error.kind() == io::ErrorKind::ConnectionAborted;
+        if call == Call::Accept && (aborted || crate::driver::is_passing(code)) {
             return Self { kind: ErrorKind::Passing, call, code };
         }
         Self { kind: crate::driver::kind_of_code(code).unwrap_or(kind), call, code }

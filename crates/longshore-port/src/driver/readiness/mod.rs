@@ -21,7 +21,7 @@
 //! - A receive never takes more than its credit.
 //! - The kernel holds no memory of ours: dropping the port just closes its sockets.
 //!
-//! Costs beside io_uring: a system call per receive and send, where that hands over many in one.
+//! Costs beside `io_uring`: a system call per receive and send, where that hands over many in one.
 
 mod socket;
 mod steps;
@@ -157,8 +157,8 @@ impl ReadinessPort {
         })
     }
 
-    /// Watches the socket of a new entry and takes that in.
-    fn take_in(&mut self, entry: Entry) -> Result<SocketId, (io::Error, Entry)> {
+    /// Takes a socket in and watches it.
+    fn take_in(&mut self, entry: Entry) -> Result<SocketId, (io::Error, Socket)> {
         let mut watched = Ok(());
         let id = self.sockets.insert_with(|id| {
             watched = self.poller.add(&entry.socket, id);
@@ -168,7 +168,7 @@ impl ReadinessPort {
             Ok(()) => Ok(SocketId(id)),
             Err(error) => {
                 let entry = self.sockets.remove(id).expect("it was inserted just now");
-                Err((error, entry))
+                Err((error, entry.socket))
             }
         }
     }
@@ -250,11 +250,14 @@ impl Port for ReadinessPort {
             let error = PortError::new(Call::Attach, ErrorKind::Unsupported);
             return Err((error, Unattached { peer, local, raw }));
         };
-        let taken = match socket.set_nonblocking(true) {
+        let result = match socket.set_nonblocking(true) {
             Ok(()) => self.take_in(Entry::new(socket, token, Role::Connection, (peer, local))),
-            Err(error) => Err((error, Entry::new(socket, token, Role::Connection, (peer, local)))),
+            Err(error) => Err((error, socket)),
         };
-        taken.map_err(|(error, entry)| (PortError::from_io(Call::Attach, &error), entry.into()))
+        result.map_err(|(error, socket)| {
+            let raw = RawSocket::System(socket);
+            (PortError::from_io(Call::Attach, &error), Unattached { peer, local, raw })
+        })
     }
 
     fn listen(&mut self, listening: Listening, token: Token) -> Result<SocketId, PortError> {

@@ -257,7 +257,9 @@ impl ReadinessPort {
         }
         if let Some(entry) = self.sockets.remove(id) {
             self.unwatch(&entry);
-            self.answer(entry.token, What::Detached(entry.into()));
+            let Entry { token, socket, peer, local, .. } = entry;
+            let raw = RawSocket::System(socket);
+            self.answer(token, What::Detached(Unattached { peer, local, raw }));
         }
     }
 
@@ -265,12 +267,5 @@ impl ReadinessPort {
         if let Err(error) = self.poller.delete(&entry.socket) {
             tracing::error!(%error, "cannot stop watching a socket");
         }
-    }
-}
-
-impl From<Entry> for Unattached {
-    fn from(entry: Entry) -> Self {
-        let Entry { socket, peer, local, .. } = entry;
-        Self { peer, local, raw: RawSocket::System(socket) }
     }
 }

@@ -126,7 +126,8 @@ fn a_flooding_peer_gets_its_share_and_no_more() {
     let (flood, mut flooder) = attached(&mut port, 1);
     let (other, mut talker) = attached(&mut port, 2);
     flooder.set_nonblocking(true).unwrap();
-    let there = std::iter::from_fn(|| flooder.write(&[0; 64 * 1024]).ok()).sum::<usize>();
+    let some = vec![0; 64 * 1024];
+    let there = std::iter::from_fn(|| flooder.write(&some).ok()).sum::<usize>();
     assert!(there > 2 * TURN_BYTES, "{there} bytes are no flood");
     talker.write_all(b"me too").unwrap();
     while !port.sockets.get(other.0).unwrap().readable {
@@ -361,7 +362,9 @@ fn repeated_notifies_cost_one_wake_up_and_none_is_lost() {
         });
         let waited = port.wait(Until::Woken, &mut Vec::new()).unwrap();
         assert!(waited.drained);
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
         notifier.notify();
         port.wait(Until::Woken, &mut Vec::new()).unwrap();
         assert!(!port.notifier.take());
