@@ -1,12 +1,11 @@
 //! The readiness driver: a completion port made of epoll or kqueue.
 //!
 //! ```text
-//! submit ──► tried at once (send, shutdown) ──────────────┐
-//!    └─────► noted on its socket                          ▼
-//!                 │  readable and wanted          answers, in order ──► wait
-//! poller ─edges─► ready ──► receive / accept ─────────────▲
-//!                   ▲ └───► starved, until a lease is home │
-//!                   │             connect, the rest of a send
+//! submit ──┬─► a send that fits is done at once ───────────────────────► answers ──► wait
+//!          ├─► noted in its entry ─┐                                        ▲
+//!          │                       ├─► ready ───► receive, accept ──────────┤
+//! poller ──┼─► noted in its entry ─┘      └─► starved ─► the same, with a lease
+//!          └─► goes on: a connect, the rest of a send ──────────────────────┘
 //! ```
 //!
 //! The system says when an op may be tried, and it is the same op that is tried again. Sockets are
@@ -32,9 +31,8 @@ use super::poller::{self, Poller, Waker};
 use crate::driver::Clock;
 use crate::jobs::WorkDesk;
 use crate::{
-    Abilities, Addr, Call, Completion, ConnectTo, End, ErrorKind, Listening, Notify, Op, OpKind,
-    Port, PortConfig, PortError, RawSocket, RecvPool, SocketId, Unattached, Until, Waited, What,
-    Work,
+    Abilities, Call, Completion, ConnectTo, End, ErrorKind, Listening, Notify, Op, OpKind, Port,
+    PortConfig, PortError, RawSocket, RecvPool, SocketId, Unattached, Until, Waited, What, Work,
 };
 use longshore_base::{Slab, Time, Token};
 use socket::{Ending, Entry, Role, Sending};
@@ -272,13 +270,14 @@ impl Port for ReadinessPort {
 
     fn connect(&mut self, to: &ConnectTo, token: Token) -> Result<SocketId, PortError> {
         let failed = |error: &io::Error| PortError::from_io(Call::Connect, error);
-        let (socket, local) = begin_to_connect(to).map_err(|error| failed(&error))?;
+        let socket = begin_to_connect(to).map_err(|error| failed(&error))?;
         let started = match socket.connect(&to.addr.into()) {
             Err(error) if !super::is_in_progress(&error) => Err(failed(&error)),
             // Also a connection that stands already is told by an edge.
             _ => Ok(()),
         };
-        let entry = Entry::new(socket, token, Role::Connecting, (to.addr.into(), local));
+        // The own address is known, and asked for, when the connection stands.
+        let entry = Entry::new(socket, token, Role::Connecting, (to.addr.into(), to.addr.into()));
         let id = self.take_in(entry).map_err(|(error, _)| failed(&error))?;
         if let Err(error) = started {
             self.connect_failed(id.0, error);
@@ -370,14 +369,13 @@ impl Port for ReadinessPort {
     }
 }
 
-/// A socket that is about to connect, and the address it has before it does.
-fn begin_to_connect(to: &ConnectTo) -> io::Result<(Socket, Addr)> {
+/// A socket that is about to connect.
+fn begin_to_connect(to: &ConnectTo) -> io::Result<Socket> {
     let socket = crate::socket::open(to.addr)?;
     socket.set_nonblocking(true)?;
     crate::socket::set_options(&socket, &to.options)?;
     if let Some(from) = to.from {
         socket.bind(&from.into())?;
     }
-    let local = crate::socket::local_addr(&socket)?;
-    Ok((socket, local))
+    Ok(socket)
 }
