@@ -1,0 +1,79 @@
+//! What the ring calls its ops: kind, slot and generation in one number.
+
+use longshore_base::Token;
+
+/// What an op of the ring is, and which table its slot belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// A multishot receive; slot of the socket.
+    Recv = 0,
+    /// A send that does not wait and says nothing when it went out whole; slot of the send.
+    TrySend,
+    /// A send that waits for room; slot of the send.
+    WholeSend,
+    /// One accept; slot of its address.
+    Accept,
+    /// A connect; slot of the socket.
+    Connect,
+    /// The read on the notifier's counter; no slot.
+    Wake,
+    /// A cancel that found nothing; no slot.
+    Cancel,
+}
+
+/// Slots of a table; the kind takes the bits above them.
+const INDEX_BITS: u32 = 28;
+
+/// Names an op.
+///
+/// ```text
+/// 63        generation        32 31 kind 28 27       index       0
+/// ```
+///
+/// # Panics
+/// With 2^28 slots of a table in use.
+#[inline]
+pub(super) const fn user_data(kind: Kind, token: Token) -> u64 {
+    assert!(token.index() < 1 << INDEX_BITS, "2^28 ops in flight");
+    token.to_bits() | (kind as u64) << INDEX_BITS
+}
+
+/// What was named.
+#[inline]
+pub(super) fn parse(user_data: u64) -> (Kind, Token) {
+    const KINDS: u64 = 0xf << INDEX_BITS;
+    let kind = match (user_data & KINDS) >> INDEX_BITS {
+        0 => Kind::Recv,
+        1 => Kind::TrySend,
+        2 => Kind::WholeSend,
+        3 => Kind::Accept,
+        4 => Kind::Connect,
+        5 => Kind::Wake,
+        _ => Kind::Cancel,
+    };
+    (kind, Token::from_bits(user_data & !KINDS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_what_was_put_in() {
+        let kinds = [
+            Kind::Recv,
+            Kind::TrySend,
+            Kind::WholeSend,
+            Kind::Accept,
+            Kind::Connect,
+            Kind::Wake,
+            Kind::Cancel,
+        ];
+        for kind in kinds {
+            for token in [Token::new(0, 0), Token::new((1 << 28) - 1, u32::MAX), Token::new(5, 7)] {
+                assert_eq!(parse(user_data(kind, token)), (kind, token));
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What this kernel permits and can do: found out by trying, never by its version.
+#![expect(unsafe_code, reason = "entries name descriptors and memory")]
+
+use super::buffers::{Buffers, GROUP};
+use super::ring::{Patience, Ring, set_recv_credit};
+use crate::PortConfig;
+use io_uring::{cqueue, opcode, squeue, types};
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// What differs between kernels that this driver runs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Features {
+    /// A multishot receive ends by itself when its credit is used up. Linux 6.17.
+    pub(super) recv_credit: bool,
+    /// Buffers are used up piece by piece. Linux 6.12; taken only together with the credit, since
+    /// some kernels before could report two receives into one buffer in the wrong order.
+    pub(super) incremental: bool,
+}
+
+/// Found once: a kernel does not change while it runs.
+static FEATURES: OnceLock<Features> = OnceLock::new();
+
+/// The features, or why there is no ring, in words for a person.
+pub(super) fn features() -> Result<Features, String> {
+    if let Some(features) = FEATURES.get() {
+        return Ok(*features);
+    }
+    let found = try_out()?;
+    Ok(*FEATURES.get_or_init(|| found))
+}
+
+/// As a list of words, of those in use.
+pub(super) fn in_words(features: Features, registered: bool) -> Vec<&'static str> {
+    let all = [
+        ("multishot receive", true),
+        ("receive credit in the kernel", features.recv_credit),
+        ("incremental buffer ring", features.incremental),
+        ("buffer ring", !features.incremental),
+        ("registered ring", registered),
+    ];
+    all.into_iter().filter(|&(_, used)| used).map(|(word, _)| word).collect()
+}
+
+/// Entries of the ring of a trial.
+const ENTRIES: u32 = 8;
+
+fn try_out() -> Result<Features, String> {
+    let ring = Ring::open(ENTRIES).map_err(|error| why_no_ring(&error))?;
+    let mut probe = io_uring::Probe::new();
+    ring.submitter()
+        .register_probe(&mut probe)
+        .map_err(|error| format!("io_uring cannot say what it can do: {error}"))?;
+    let needed = [
+        ("accept", opcode::Accept::CODE),
+        ("connect", opcode::Connect::CODE),
+        ("receive", opcode::RecvMulti::CODE),
+        ("send", opcode::Send::CODE),
+        ("gathered send", opcode::SendMsg::CODE),
+        ("cancel", opcode::AsyncCancel::CODE),
+        ("read", opcode::Read::CODE),
+    ];
+    for (word, code) in needed {
+        if !probe.is_supported(code) {
+            return Err(format!("io_uring of this kernel has no {word}: Linux 6.0 is needed"));
+        }
+    }
+    drop(ring);
+    let mut refused = String::new();
+    for (recv_credit, incremental) in [(true, true), (true, false), (false, false)] {
+        let features = Features { recv_credit, incremental };
+        match exchange(features) {
+            Ok(()) => return Ok(features),
+            Err(error) => refused = error.to_string(),
+        }
+    }
+    Err(format!(
+        "io_uring refuses multishot receives into a ring of buffers ({refused}): Linux 6.0 is needed"
+    ))
+}
+
+/// Sends four bytes as the driver does and receives them as it does.
+fn exchange(features: Features) -> io::Result<()> {
+    let config = PortConfig { recv_blocks: 1, recv_block_bytes: 4096, ..PortConfig::default() };
+    let pair = UnixStream::pair()?;
+    let mut ring = Ring::open(ENTRIES)?;
+    let mut buffers = Buffers::new(&ring, &config, features.incremental)?;
+    buffers.refill();
+    let outcome = exchange_on(&mut ring, &pair, features);
+    if outcome.is_err() {
+        buffers.leak(); // whatever this kernel did, it may not be over
+    }
+    drop(ring); // before what it points to
+    outcome
+}
+
+fn exchange_on(
+    ring: &mut Ring,
+    (ours, theirs): &(UnixStream, UnixStream),
+    features: Features,
+) -> io::Result<()> {
+    const TEXT: &[u8] = b"ping";
+    const PATIENCE: Patience = Patience::For(Duration::from_secs(1));
+    let odd = |what: &str| io::Error::other(what.to_owned());
+    let mut recv = opcode::RecvMulti::new(types::Fd(ours.as_raw_fd()), GROUP).build().user_data(1);
+    if features.recv_credit {
+        set_recv_credit(&mut recv, 4);
+    }
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+    let send = opcode::Send::new(types::Fd(theirs.as_raw_fd()), TEXT.as_ptr(), 4)
+        .flags(flags)
+        .build()
+        .flags(squeue::Flags::SKIP_SUCCESS)
+        .user_data(2);
+    for entry in [recv, send] {
+        // SAFETY: the text is constant; buffers and sockets are the caller's, who keeps them
+        // longer than the ring, or leaks them.
+        unsafe { ring.push(entry) };
+    }
+    ring.enter(PATIENCE)?;
+    let done = ring.next().ok_or_else(|| odd("no completion"))?;
+    if done.result() < 0 {
+        return Err(io::Error::from_raw_os_error(-done.result()));
+    }
+    let block = cqueue::buffer_select(done.flags());
+    if done.user_data() != 1 || done.result() != 4 || block.is_none() {
+        return Err(odd("an odd completion"));
+    }
+    let ended = !cqueue::more(done.flags());
+    if ended != features.recv_credit {
+        return Err(odd("a credit that does not hold"));
+    }
+    if !ended {
+        ours.shutdown(Shutdown::Both)?;
+        ring.enter(PATIENCE)?; // sees the receive off
+    }
+    Ok(())
+}
+
+/// The administrator's switch. Source: kernel documentation, sysctl `kernel.io_uring_disabled`.
+const SWITCH: &str = "/proc/sys/kernel/io_uring_disabled";
+
+fn why_no_ring(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => match std::fs::read_to_string(SWITCH) {
+            Ok(text) => not_permitted(text.trim()),
+            Err(_) => not_permitted("unknown"),
+        },
+        Some(libc::ENOSYS) => {
+            "io_uring_setup: not there; the kernel is too old or built without it (Linux 6.0 is \
+             needed), or a sandbox hides it"
+                .into()
+        }
+        Some(libc::EINVAL) => {
+            "io_uring_setup: this kernel's io_uring is too old: Linux 6.0 is needed".into()
+        }
+        Some(libc::ENOMEM) => {
+            "io_uring_setup: no memory; the limit of locked memory may be too low (raise it with \
+             ulimit -l or LimitMEMLOCK=)"
+                .into()
+        }
+        Some(libc::EMFILE | libc::ENFILE) => {
+            "io_uring_setup: out of file descriptors (raise the limit with ulimit -n)".into()
+        }
+        _ => format!("io_uring_setup: {error}"),
+    }
+}
+
+fn not_permitted(switch: &str) -> String {
+    match switch {
+        "0" => "io_uring_setup: not permitted, and kernel.io_uring_disabled is 0, so a sandbox \
+                refuses it: Docker's default seccomp profile does"
+            .into(),
+        "1" => "io_uring_setup: not permitted (kernel.io_uring_disabled = 1, set by the \
+                administrator: only for the group in kernel.io_uring_group)"
+            .into(),
+        "2" => "io_uring_setup: not permitted (kernel.io_uring_disabled = 2, set by the \
+                administrator)"
+            .into(),
+        _ => "io_uring_setup: not permitted; a sandbox may refuse it, Docker's default seccomp \
+              profile does"
+            .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_its_cause_and_the_remedy() {
+        assert!(not_permitted("2").contains("kernel.io_uring_disabled = 2"));
+        assert!(not_permitted("1").contains("kernel.io_uring_group"));
+        assert!(not_permitted("0").contains("Docker's default seccomp profile"));
+        let why = |code| why_no_ring(&io::Error::from_raw_os_error(code));
+        assert!(why(libc::ENOSYS).contains("too old"));
+        assert!(why(libc::ENOMEM).contains("locked memory"));
+        assert!(why(libc::EPERM).contains("not permitted"));
+        assert!(why(libc::EINVAL).contains("Linux 6.0"));
+    }
+}

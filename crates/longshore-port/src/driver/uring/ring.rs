@@ -1,0 +1,219 @@
+//! The ring itself: set-up, the submission queue with its overflow, one system call for all.
+#![expect(unsafe_code, reason = "the kernel reads and writes what entries point to")]
+
+use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, squeue, types};
+use std::collections::VecDeque;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+/// Completion entries per submission entry: multishot receives answer more often than they ask.
+/// A completion queue that is too small loses nothing, but costs system calls.
+const COMPLETIONS_PER_SUBMISSION: u32 = 4;
+
+/// Run what completed, besides submitting. Source: `io_uring_enter(2)`, `IORING_ENTER_GETEVENTS`.
+const GETEVENTS: u32 = 1 << 0;
+
+/// The argument is a timeout. Linux 5.11. Source: `io_uring_enter(2)`, `IORING_ENTER_EXT_ARG`.
+const EXT_ARG: u32 = 1 << 3;
+
+/// How long one `enter` may sleep.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Patience {
+    /// Not at all.
+    None,
+    /// At most so long.
+    For(Duration),
+    /// Until something completes.
+    Endless,
+}
+
+/// A ring that belongs to the thread that opened it.
+pub(super) struct Ring {
+    parts: ManuallyDrop<Parts>,
+    /// Where `parts` come from; freed after them.
+    ring: NonNull<IoUring>,
+    /// What did not fit the submission queue, in order.
+    spill: VecDeque<squeue::Entry>,
+    /// Whether `enter` names the ring by its registered index.
+    registered: bool,
+}
+
+struct Parts {
+    submitter: Submitter<'static>,
+    submissions: SubmissionQueue<'static>,
+    completions: CompletionQueue<'static>,
+}
+
+impl Ring {
+    /// A ring of `entries` submissions, as fast as this kernel has it.
+    pub(super) fn open(entries: u32) -> io::Result<Self> {
+        let ring = Box::into_raw(Box::new(build(entries)?));
+        let ring = NonNull::new(ring).expect("a box is somewhere");
+        // SAFETY: the box was made above and is freed only in `drop`, after all borrows from it.
+        let borrowed: &'static mut IoUring = unsafe { &mut *ring.as_ptr() };
+        let (mut submitter, submissions, completions) = borrowed.split();
+        // Spares the kernel a look-up of the descriptor at each `enter`, since Linux 5.18. A thread
+        // has room for 16 of them; beyond that the plain descriptor does.
+        let registered = submitter.register_ring_fd().is_ok();
+        let parts = ManuallyDrop::new(Parts { submitter, submissions, completions });
+        Ok(Self { parts, ring, spill: VecDeque::new(), registered })
+    }
+
+    /// For registrations.
+    pub(super) fn submitter(&self) -> &Submitter<'static> {
+        &self.parts.submitter
+    }
+
+    /// Whether `enter` names the ring by its registered index.
+    pub(super) fn is_registered(&self) -> bool {
+        self.registered
+    }
+
+    /// Queues an entry behind all others. It reaches the kernel with a later [`enter`](Self::enter).
+    ///
+    /// # Safety
+    ///
+    /// What the entry points to stays where it is, and is left alone, until its last completion
+    /// has been seen; the descriptor stays open as long.
+    #[inline]
+    pub(super) unsafe fn push(&mut self, entry: squeue::Entry) {
+        // SAFETY: handed on to the caller.
+        if !self.spill.is_empty() || unsafe { self.parts.submissions.push(&entry) }.is_err() {
+            self.spill.push_back(entry);
+        }
+    }
+
+    /// Moves what was spilled to the submission queue as far as it has room. Whether all of it did.
+    #[inline]
+    pub(super) fn unspill(&mut self) -> bool {
+        while let Some(entry) = self.spill.front() {
+            // SAFETY: `push` had the same promise for this entry.
+            if unsafe { self.parts.submissions.push(entry) }.is_err() {
+                return false;
+            }
+            self.spill.pop_front();
+        }
+        true
+    }
+
+    /// Submits what is queued and runs what has completed; sleeps up to `patience` for the first
+    /// completion if there is none. An interrupted or refused attempt is no error: see
+    /// [`all_submitted`](Self::all_submitted).
+    pub(super) fn enter(&mut self, patience: Patience) -> io::Result<()> {
+        let Parts { submitter, submissions, completions } = &mut *self.parts;
+        submissions.sync();
+        completions.sync();
+        let count = u32::try_from(submissions.len()).expect("a queue has at most 32,768 entries");
+        let done = match patience {
+            Patience::For(time) => {
+                let timeout = types::Timespec::from(time);
+                let args = types::SubmitArgs::new().timespec(&timeout);
+                // SAFETY: `args` and the timeout it names outlive the call.
+                unsafe { submitter.enter(count, 1, GETEVENTS | EXT_ARG, Some(&args)) }
+            }
+            Patience::None | Patience::Endless => {
+                let least = u32::from(patience == Patience::Endless);
+                // SAFETY: the plain form, without an argument.
+                unsafe { submitter.enter::<libc::sigset_t>(count, least, GETEVENTS, None) }
+            }
+        };
+        submissions.sync();
+        completions.sync();
+        match done.map_err(|error| error.raw_os_error()) {
+            Ok(_) | Err(Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => Ok(()),
+            Err(code) => {
+                Err(code.map_or(io::ErrorKind::Other.into(), io::Error::from_raw_os_error))
+            }
+        }
+    }
+
+    /// Whether the kernel has taken every entry.
+    #[inline]
+    pub(super) fn all_submitted(&self) -> bool {
+        self.spill.is_empty() && self.parts.submissions.is_empty()
+    }
+
+    /// Whether the kernel holds completions back until the next `enter`, for want of room in the
+    /// queue.
+    #[inline]
+    pub(super) fn overflown(&self) -> bool {
+        self.parts.submissions.cq_overflow()
+    }
+
+    /// Whether an `enter` would have something to do, or there are completions already.
+    #[inline]
+    pub(super) fn has_more(&mut self) -> bool {
+        let Parts { submissions, completions, .. } = &mut *self.parts;
+        completions.sync();
+        !completions.is_empty() || submissions.taskrun() || submissions.cq_overflow()
+    }
+
+    /// The next completion.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<cqueue::Entry> {
+        self.parts.completions.next()
+    }
+
+    /// Tells the kernel that the completions taken with [`next`](Self::next) are free again.
+    #[inline]
+    pub(super) fn free_completions(&mut self) {
+        self.parts.completions.sync();
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        if self.registered {
+            // Else the ring lives on until its thread ends. Fails only if it is not registered.
+            let _ = self.parts.submitter.unregister_ring_fd();
+        }
+        // SAFETY: dropped here and never looked at again.
+        unsafe { ManuallyDrop::drop(&mut self.parts) };
+        // SAFETY: made from a box in `open`; the borrows from it ended on the line above.
+        drop(unsafe { Box::from_raw(self.ring.as_ptr()) });
+    }
+}
+
+/// Sets a ring up with the best flags this kernel takes.
+fn build(entries: u32) -> io::Result<IoUring> {
+    let mut refused = io::Error::from(io::ErrorKind::Unsupported);
+    for step in 0..3 {
+        let mut builder = IoUring::builder();
+        builder
+            .setup_clamp()
+            .setup_cqsize(entries.saturating_mul(COMPLETIONS_PER_SUBMISSION))
+            .setup_submit_all() // one bad entry does not hold the others up; Linux 5.18
+            .setup_taskrun_flag() // says without a system call whether there is more; 5.19
+            .setup_single_issuer(); // less locking; 6.0
+        if step < 2 {
+            builder.setup_defer_taskrun(); // completions run in `enter`, nowhere else; 6.1
+        } else {
+            builder.setup_coop_taskrun(); // no interrupt for a completion; 5.19
+        }
+        if step < 1 {
+            builder.setup_no_sqarray(); // no index array beside the entries; 6.6
+        }
+        match builder.build(entries) {
+            Ok(ring) => return Ok(ring),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused)
+}
+
+/// Writes the credit of a multishot receive into its entry: after so many bytes it ends by itself.
+/// Linux 6.17; earlier ones refuse an entry with it.
+/// Source: `io_uring_enter(2)`, `struct io_uring_sqe`, `optlen`.
+pub(super) fn set_recv_credit(entry: &mut squeue::Entry, credit: u32) {
+    /// Where `optlen` lies in an entry, in words of four bytes.
+    const OPTLEN_WORD: usize = 44 / 4;
+    const WORDS: usize = size_of::<squeue::Entry>() / 4;
+    const _: () = assert!(size_of::<squeue::Entry>() == 64 && align_of::<squeue::Entry>() >= 4);
+    // SAFETY: an entry is `repr(C)` plain data of the kernel's interface, 64 bytes of which every
+    // pattern is valid, and borrowed exclusively here.
+    let words = unsafe { &mut *std::ptr::from_mut(entry).cast::<[u32; WORDS]>() };
+    words[OPTLEN_WORD] = credit;
+}

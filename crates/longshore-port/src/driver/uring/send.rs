@@ -1,0 +1,211 @@
+//! Sending: tries that cost no completion when they succeed, and sends that wait for room.
+//!
+//! A try is `MSG_DONTWAIT | MSG_WAITALL` with `CQE_SKIP_SUCCESS`: it runs while `enter` submits it.
+//! If it went out whole nothing is heard of it, and its answer is made up after that `enter`; else
+//! a completion with what was sent, or why not, is there by then.
+#![expect(unsafe_code, reason = "entries name descriptors and memory")]
+
+use super::UringPort;
+use super::names::{Kind, user_data};
+use crate::{Call, Completion, ErrorKind, PortError, SendData, SendMode, What};
+use io_uring::{opcode, squeue};
+use longshore_base::{SEND_BYTES_MAX, Slab, Token};
+
+/// A send in flight. Owns its bytes; they lie outside of this value and do not move with it.
+pub(super) struct SendOp {
+    socket: Token,
+    data: SendData,
+    mode: SendMode,
+    len: usize,
+    /// Bytes that earlier attempts of a send that waits have brought out.
+    done: usize,
+    cancelled: bool,
+    /// The list of parts, when there are several.
+    gather: Option<Token>,
+}
+
+/// The list of parts of one gathered send, as the kernel reads it.
+struct Gather {
+    header: libc::msghdr,
+    parts: Vec<libc::iovec>,
+}
+
+/// Lists of parts, used again, each at a place of its own for as long as it is kept.
+#[derive(Default)]
+pub(super) struct Gathers {
+    table: Slab<Gather>,
+    free: Vec<Token>,
+}
+
+/// Lists that are kept for reuse.
+const GATHERS_KEPT: usize = 256;
+
+impl Gathers {
+    fn take(&mut self) -> Token {
+        self.free.pop().unwrap_or_else(|| {
+            // SAFETY: null pointers and zero lengths are a valid, empty header.
+            let header = unsafe { std::mem::zeroed() };
+            self.table.insert(Gather { header, parts: Vec::new() })
+        })
+    }
+
+    fn give(&mut self, token: Token) {
+        if self.free.len() < GATHERS_KEPT {
+            self.free.push(token);
+        } else {
+            self.table.remove(token);
+        }
+    }
+
+    /// Lists the bytes of `data` behind the first `done`, and says where the list lies.
+    fn list(&mut self, token: Token, data: &SendData, done: usize) -> *const libc::msghdr {
+        let gather = self.table.get_mut(token).expect("taken for this send");
+        gather.parts.clear();
+        let mut skip = done;
+        for segment in data.segments() {
+            let bytes = segment.bytes();
+            let skipped = skip.min(bytes.len());
+            skip -= skipped;
+            let rest = &bytes[skipped..];
+            if !rest.is_empty() {
+                let iov_base = rest.as_ptr().cast_mut().cast();
+                gather.parts.push(libc::iovec { iov_base, iov_len: rest.len() });
+            }
+        }
+        gather.header.msg_iov = gather.parts.as_mut_ptr();
+        gather.header.msg_iovlen = gather.parts.len();
+        &raw const gather.header
+    }
+}
+
+impl UringPort {
+    #[inline]
+    pub(super) fn start_send(
+        &mut self,
+        token: Token,
+        data: SendData,
+        mode: SendMode,
+        prompt: bool,
+    ) {
+        let len = data.byte_count();
+        assert!(len <= SEND_BYTES_MAX, "a send of {len} bytes, at most {SEND_BYTES_MAX} go");
+        let several = matches!(data, SendData::Many(_));
+        let gather = several.then(|| self.gathers.take());
+        let op = SendOp { socket: token, data, mode, len, done: 0, cancelled: false, gather };
+        let slot = self.sends.insert(op);
+        let socket = self.sockets.get_mut(token).expect("checked by submit");
+        assert!(socket.send.replace(slot).is_none(), "a second send on a socket");
+        match mode {
+            SendMode::Try => {
+                self.tried.push(slot);
+                self.prompt |= prompt;
+            }
+            SendMode::Whole => self.in_flight += 1,
+        }
+        self.push_send(slot);
+    }
+
+    #[inline]
+    fn push_send(&mut self, slot: Token) {
+        let op = self.sends.get(slot).expect("in flight");
+        let fd = self.sockets.get(op.socket).expect("open until its send has returned").fd();
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let (flags, kind, quiet) = match op.mode {
+            SendMode::Try => {
+                (flags | libc::MSG_DONTWAIT, Kind::TrySend, squeue::Flags::SKIP_SUCCESS)
+            }
+            SendMode::Whole => (flags, Kind::WholeSend, squeue::Flags::empty()),
+        };
+        let entry = match (&op.data, op.gather) {
+            (SendData::One(segment), _) => {
+                let rest = &segment.bytes()[op.done..];
+                let len = u32::try_from(rest.len()).expect("at most SEND_BYTES_MAX");
+                opcode::Send::new(fd, rest.as_ptr(), len).flags(flags).build()
+            }
+            (data @ SendData::Many(_), Some(gather)) => {
+                let header = self.gathers.list(gather, data, op.done);
+                opcode::SendMsg::new(fd, header).flags(flags.cast_unsigned()).build()
+            }
+            (SendData::Many(_), None) => unreachable!("several parts have a list"),
+        };
+        let entry = entry.flags(quiet).user_data(user_data(kind, slot));
+        // SAFETY: the bytes belong to the op in `sends`, the list to `gathers`, which never move
+        // what they hold; both stay, unchanged, until the op is taken out in `answer_send`, which
+        // its completion, or for a try the end of the `enter` that ran it, brings about. The
+        // socket stays open as long.
+        unsafe { self.ring.push(entry) };
+    }
+
+    /// Makes a send that waits for room end soon. One that does not wait ends by itself.
+    pub(super) fn stop_send(&mut self, token: Token) {
+        let Some(slot) = self.sockets.get(token).and_then(|socket| socket.send) else { return };
+        let op = self.sends.get_mut(slot).expect("in flight");
+        if op.mode == SendMode::Whole && !std::mem::replace(&mut op.cancelled, true) {
+            self.push_cancel(user_data(Kind::WholeSend, slot));
+        }
+    }
+
+    /// A try that did not go out whole.
+    pub(super) fn try_done(&mut self, slot: Token, result: i32) {
+        match result {
+            count @ 0.. => self.answer_send(slot, count.unsigned_abs() as usize, None),
+            code if [-libc::EAGAIN, -libc::EINTR].contains(&code) => {
+                self.answer_send(slot, 0, None);
+            }
+            code => self.answer_send(slot, 0, Some(PortError::from_code(Call::Send, -code))),
+        }
+    }
+
+    /// Answers the tries of which nothing was heard: they went out whole.
+    #[inline]
+    pub(super) fn answer_tried(&mut self) {
+        let mut tried = std::mem::take(&mut self.tried);
+        for slot in tried.drain(..) {
+            // Those that had a completion are gone, and their names stale.
+            if let Some(len) = self.sends.get(slot).map(|op| op.len) {
+                self.answer_send(slot, len, None);
+            }
+        }
+        self.tried = tried;
+        self.prompt = false;
+    }
+
+    pub(super) fn whole_done(&mut self, slot: Token, result: i32) {
+        let op = self.sends.get_mut(slot).expect("in flight");
+        let cancelled = || Some(PortError::new(Call::Send, ErrorKind::Cancelled));
+        let error = match result {
+            count @ 1.. => {
+                op.done += count.unsigned_abs() as usize;
+                if op.done < op.len && op.cancelled { cancelled() } else { None }
+            }
+            code if code == -libc::ECANCELED => cancelled(),
+            code if code == -libc::EINTR && op.cancelled => cancelled(),
+            code if code == -libc::EINTR => None,
+            0 => Some(PortError::new(Call::Send, ErrorKind::Other)),
+            code => Some(PortError::from_code(Call::Send, -code)),
+        };
+        let done = op.done;
+        if error.is_none() && done < op.len {
+            // A connection that broke reports what had gone out first. The next attempt says why.
+            self.push_send(slot);
+            return;
+        }
+        self.in_flight -= 1;
+        self.answer_send(slot, done, error);
+    }
+
+    /// The one place where a send's memory leaves the ring's hands.
+    fn answer_send(&mut self, slot: Token, bytes: usize, error: Option<PortError>) {
+        let op = self.sends.remove(slot).expect("in flight");
+        if let Some(gather) = op.gather {
+            self.gathers.give(gather);
+        }
+        let socket = self.sockets.get_mut(op.socket).expect("open until its send has returned");
+        socket.send = None;
+        let what = What::Sent { bytes, data: op.data, error };
+        self.ready.push(Completion { token: socket.owner, what });
+        if socket.leaving.is_some() {
+            self.settle(op.socket);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! One socket of the port: which ops it has in flight, and how it leaves.
+
+use crate::{Addr, Call, ErrorKind, PortError, RawSocket, Unattached};
+use io_uring::types;
+use longshore_base::Token;
+use rustix::fs::OFlags;
+use socket2::Socket as SystemSocket;
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// A socket that this port holds.
+pub(super) struct Socket {
+    /// What the owner calls it.
+    pub(super) owner: Token,
+    pub(super) system: SystemSocket,
+    pub(super) role: Role,
+    pub(super) recv: Recv,
+    /// The send in flight, by its slot.
+    pub(super) send: Option<Token>,
+    pub(super) leaving: Option<Leaving>,
+}
+
+pub(super) enum Role {
+    Connection { peer: Addr, local: Addr },
+    Connecting(Box<Connecting>),
+    Listener { local: Addr, accepting: Option<Box<Accepting>> },
+}
+
+/// A connect in flight.
+pub(super) struct Connecting {
+    /// The address in the form that the kernel reads.
+    pub(super) to: socket2::SockAddr,
+    pub(super) peer: Addr,
+    pub(super) cancelled: bool,
+}
+
+/// An accept op: up to so many accepts of the ring at once.
+pub(super) struct Accepting {
+    /// The slots of those in flight.
+    pub(super) slots: Vec<Token>,
+    /// Connections that none of them stands for yet.
+    pub(super) credit: u32,
+    pub(super) cancelled: bool,
+    pub(super) error: Option<PortError>,
+}
+
+/// A receive op.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Recv {
+    pub(super) state: RecvState,
+    pub(super) credit: u32,
+    /// The place in the queue for buffers, 0 for none; kept until bytes came.
+    pub(super) ticket: u64,
+    /// Its owner wants it to end.
+    pub(super) cancelled: bool,
+    /// The ring was asked to end it.
+    pub(super) stopping: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum RecvState {
+    #[default]
+    Idle,
+    /// The kernel has it.
+    Armed,
+    /// It waits for a buffer.
+    Parked,
+}
+
+/// How a socket leaves the port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaving {
+    Detached,
+    Closed,
+    Aborted,
+}
+
+impl Socket {
+    pub(super) fn new(owner: Token, system: SystemSocket, role: Role) -> Self {
+        Self { owner, system, role, recv: Recv::default(), send: None, leaving: None }
+    }
+
+    #[inline]
+    pub(super) fn fd(&self) -> types::Fd {
+        types::Fd(self.system.as_raw_fd())
+    }
+
+    /// Whether the ring knows nothing of it.
+    pub(super) fn is_idle(&self) -> bool {
+        let role_idle = match &self.role {
+            Role::Connection { .. } => true,
+            Role::Connecting(_) => false,
+            Role::Listener { accepting, .. } => accepting.is_none(),
+        };
+        role_idle && self.recv.state == RecvState::Idle && self.send.is_none()
+    }
+
+    /// Whether it is being closed, so that errors of its ops are our own doing.
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.leaving, Some(Leaving::Closed | Leaving::Aborted))
+    }
+}
+
+/// Makes a socket fit for the ring: a non-blocking one would fail instead of waiting.
+///
+/// # Errors
+/// With the socket: it is one of a simulation, or the system refused.
+pub(super) fn make_fit(raw: RawSocket) -> Result<SystemSocket, (PortError, RawSocket)> {
+    match raw {
+        RawSocket::System(system) => match set_blocking(&system) {
+            Ok(()) => Ok(system),
+            Err(error) => {
+                Err((PortError::from_io(Call::Attach, &error), RawSocket::System(system)))
+            }
+        },
+        RawSocket::Virtual(_) => Err((PortError::new(Call::Attach, ErrorKind::Unsupported), raw)),
+    }
+}
+
+fn set_blocking(system: &SystemSocket) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(system)?;
+    if flags.contains(OFlags::NONBLOCK) {
+        rustix::fs::fcntl_setfl(system, flags - OFlags::NONBLOCK)?;
+    }
+    Ok(())
+}
+
+/// A connected socket as a value without a port.
+pub(super) fn unattached(system: SystemSocket, peer: Addr, local: Addr) -> Unattached {
+    Unattached { peer, local, raw: RawSocket::System(system) }
+}
