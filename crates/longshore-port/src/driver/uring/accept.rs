@@ -52,7 +52,9 @@ impl UringPort {
             error: None,
         };
         *accepting = Some(Box::new(op));
-        slots.into_iter().for_each(|slot| self.push_accept(slot));
+        for slot in slots {
+            self.push_accept(slot);
+        }
     }
 
     fn push_accept(&mut self, slot: Token) {

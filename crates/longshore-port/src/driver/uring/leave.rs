@@ -100,8 +100,9 @@ impl UringPort {
     /// Lets a socket leave: ends its ops now, takes it out when the last one has returned.
     pub(super) fn leave(&mut self, token: Token, how: Leaving) {
         let socket = self.sockets.get_mut(token).expect("checked by submit");
-        assert!(socket.leaving.replace(how).is_none(), "an op after close or detach");
         let connection = matches!(socket.role, Role::Connection { .. });
+        assert!(connection || how != Leaving::Detached, "a detach of what is no connection");
+        socket.leaving = Some(how);
         // Errors of the two calls below say that the connection is gone already.
         match how {
             Leaving::Closed if connection => {
@@ -113,8 +114,7 @@ impl UringPort {
             Leaving::Aborted => {
                 let _ = socket.system.set_linger(Some(Duration::ZERO));
             }
-            Leaving::Detached => assert!(connection, "a detach of what is no connection"),
-            Leaving::Closed => {}
+            Leaving::Closed | Leaving::Detached => {}
         }
         self.stop_recv(token);
         if how != Leaving::Detached {
@@ -133,14 +133,13 @@ impl UringPort {
             return;
         }
         let Some(socket) = self.sockets.remove(token) else { return };
-        let what = match (socket.leaving, socket.role) {
-            (Some(Leaving::Detached), Role::Connection { peer, local }) => {
-                What::Detached(unattached(socket.system, peer, local))
-            }
-            _ => {
-                drop(socket.system);
-                What::Closed
-            }
+        let what = if let (Some(Leaving::Detached), Role::Connection { peer, local }) =
+            (socket.leaving, socket.role)
+        {
+            What::Detached(unattached(socket.system, peer, local))
+        } else {
+            drop(socket.system);
+            What::Closed
         };
         self.ready.push(Completion { token: socket.owner, what });
     }

@@ -1,10 +1,10 @@
-//! Linux io_uring: ops are entries of a ring, and one system call submits and waits for all.
+//! Linux `io_uring`: ops are entries of a ring, and one system call submits and waits for all.
 //!
 //! How the ring's model maps to ours:
 //!
 //! | op | in the ring |
 //! | --- | --- |
-//! | `Recv` | one multishot receive; its bytes land in a ring of provided buffers over the pool |
+//! | `Recv` | one multishot receive with a limit, or single ones; the kernel picks the buffer |
 //! | `Send`, `Try` | a send that does not wait and is silent when it went out whole |
 //! | `Send`, `Whole` | a send that waits for room |
 //! | `Accept` | up to 16 single accepts, each with an address of its own |
@@ -19,9 +19,9 @@
 //! tables that never move it, or outside of them ([`send`], [`accept`]). Each op returns exactly
 //! once, and only then is its memory touched and its socket closed.
 //!
-//! Linux 6.0 is needed, for multishot receives. 6.1 saves interrupts, 6.17 counts the credit of a
-//! receive in the kernel; before, up to 32 receives of a flooding peer may come beyond it. Docker's
-//! default seccomp profile refuses io_uring, and so do some distributions; [`probe`] says so.
+//! Linux 6.0 is needed. 6.1 saves interrupts; 6.17 counts the credit of a multishot receive in the
+//! kernel, before that receives are single ones, one entry more for each. Docker's default seccomp
+//! profile refuses `io_uring`, and so do some distributions; [`probe`] says so.
 //!
 //! Left out, by measurement: zero-copy sends (slower on loopback), fixed files (nothing to gain,
 //! harder to hand over), a polling kernel thread (costs a core), multishot accept (one address for
@@ -41,7 +41,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use notify::UringNotifier;
+pub(super) use notify::UringNotifier;
 
 use crate::driver::Clock;
 use crate::jobs::WorkDesk;
@@ -58,14 +58,14 @@ use notify::Wake;
 use probe::Features;
 use ring::{Patience, Ring};
 use send::{Gathers, SendOp};
-use socket::{Leaving, Role, Socket};
+use socket::{Leaving, Socket};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::Shutdown;
 use std::time::Duration;
 
-/// A port of io_uring.
+/// A port of `io_uring`.
 pub struct UringPort {
     /// First of all fields, so that it is gone before the memory it points to is.
     ring: Ring,
@@ -128,13 +128,22 @@ impl UringPort {
         clock: Clock,
         desk: WorkDesk,
     ) -> Result<Self, PortError> {
-        let failed = |error: std::io::Error| PortError::from_io(Call::Open, &error);
         let features = probe::features().map_err(|why| {
             tracing::error!(why, "cannot open a port");
             PortError::new(Call::Open, ErrorKind::Unsupported)
         })?;
+        Self::open_with(features, config, clock, desk)
+    }
+
+    fn open_with(
+        features: Features,
+        config: &PortConfig,
+        clock: Clock,
+        desk: WorkDesk,
+    ) -> Result<Self, PortError> {
+        let failed = |error: std::io::Error| PortError::from_io(Call::Open, &error);
         let entries = config.submissions_max.clamp(*SUBMISSIONS.start(), *SUBMISSIONS.end());
-        let mut ring = Ring::open(entries).map_err(failed)?;
+        let mut ring = Ring::open(entries, features.setup).map_err(failed)?;
         let buffers = Buffers::new(&ring, config, features.incremental).map_err(failed)?;
         let mut wake = Wake::new().map_err(failed)?;
         wake.arm(&mut ring);

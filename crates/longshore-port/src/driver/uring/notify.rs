@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Wakes a port of io_uring; cloneable, for any thread, harmless when the port is gone.
+/// Wakes a port of `io_uring`; cloneable, for any thread, harmless when the port is gone.
 #[derive(Clone, Debug)]
 pub struct UringNotifier {
     shared: Arc<Shared>,

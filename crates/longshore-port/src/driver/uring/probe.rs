@@ -1,12 +1,12 @@
 //! What this kernel permits and can do: found out by trying, never by its version.
 #![expect(unsafe_code, reason = "entries name descriptors and memory")]
 
-use super::buffers::{Buffers, GROUP};
-use super::ring::{Patience, Ring, set_recv_credit};
+use super::buffers::Buffers;
+use super::recv::recv_entry;
+use super::ring::{Patience, Ring, Setup};
 use crate::PortConfig;
 use io_uring::{cqueue, opcode, squeue, types};
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
@@ -15,7 +15,8 @@ use std::time::Duration;
 /// What differs between kernels that this driver runs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Features {
-    /// A multishot receive ends by itself when its credit is used up. Linux 6.17.
+    pub(super) setup: Setup,
+    /// Multishot receives, which end by themselves when their credit is used up. Linux 6.17.
     pub(super) recv_credit: bool,
     /// Buffers are used up piece by piece. Linux 6.12; taken only together with the credit, since
     /// some kernels before could report two receives into one buffer in the wrong order.
@@ -37,8 +38,8 @@ pub(super) fn features() -> Result<Features, String> {
 /// As a list of words, of those in use.
 pub(super) fn in_words(features: Features, registered: bool) -> Vec<&'static str> {
     let all = [
-        ("multishot receive", true),
-        ("receive credit in the kernel", features.recv_credit),
+        ("deferred completions", features.setup > Setup::Cooperative),
+        ("multishot receive", features.recv_credit),
         ("incremental buffer ring", features.incremental),
         ("buffer ring", !features.incremental),
         ("registered ring", registered),
@@ -50,7 +51,7 @@ pub(super) fn in_words(features: Features, registered: bool) -> Vec<&'static str
 const ENTRIES: u32 = 8;
 
 fn try_out() -> Result<Features, String> {
-    let ring = Ring::open(ENTRIES).map_err(|error| why_no_ring(&error))?;
+    let (setup, ring) = open_any().map_err(|error| why_no_ring(&error))?;
     let mut probe = io_uring::Probe::new();
     ring.submitter()
         .register_probe(&mut probe)
@@ -58,7 +59,7 @@ fn try_out() -> Result<Features, String> {
     let needed = [
         ("accept", opcode::Accept::CODE),
         ("connect", opcode::Connect::CODE),
-        ("receive", opcode::RecvMulti::CODE),
+        ("receive", opcode::Recv::CODE),
         ("send", opcode::Send::CODE),
         ("gathered send", opcode::SendMsg::CODE),
         ("cancel", opcode::AsyncCancel::CODE),
@@ -72,22 +73,35 @@ fn try_out() -> Result<Features, String> {
     drop(ring);
     let mut refused = String::new();
     for (recv_credit, incremental) in [(true, true), (true, false), (false, false)] {
-        let features = Features { recv_credit, incremental };
+        let features = Features { setup, recv_credit, incremental };
         match exchange(features) {
             Ok(()) => return Ok(features),
             Err(error) => refused = error.to_string(),
         }
     }
     Err(format!(
-        "io_uring refuses multishot receives into a ring of buffers ({refused}): Linux 6.0 is needed"
+        "io_uring refuses receives into a ring of buffers ({refused}): Linux 6.0 is needed"
     ))
+}
+
+/// A ring with the best flags that this kernel takes.
+fn open_any() -> io::Result<(Setup, Ring)> {
+    let mut refused = io::Error::from(io::ErrorKind::Unsupported);
+    for setup in Setup::ALL {
+        match Ring::open(ENTRIES, setup) {
+            Ok(ring) => return Ok((setup, ring)),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused)
 }
 
 /// Sends four bytes as the driver does and receives them as it does.
 fn exchange(features: Features) -> io::Result<()> {
     let config = PortConfig { recv_blocks: 1, recv_block_bytes: 4096, ..PortConfig::default() };
     let pair = UnixStream::pair()?;
-    let mut ring = Ring::open(ENTRIES)?;
+    let mut ring = Ring::open(ENTRIES, features.setup)?;
     let mut buffers = Buffers::new(&ring, &config, features.incremental)?;
     buffers.refill();
     let outcome = exchange_on(&mut ring, &pair, features);
@@ -106,10 +120,7 @@ fn exchange_on(
     const TEXT: &[u8] = b"ping";
     const PATIENCE: Patience = Patience::For(Duration::from_secs(1));
     let odd = |what: &str| io::Error::other(what.to_owned());
-    let mut recv = opcode::RecvMulti::new(types::Fd(ours.as_raw_fd()), GROUP).build().user_data(1);
-    if features.recv_credit {
-        set_recv_credit(&mut recv, 4);
-    }
+    let recv = recv_entry(features, types::Fd(ours.as_raw_fd()), 4).user_data(1);
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
     let send = opcode::Send::new(types::Fd(theirs.as_raw_fd()), TEXT.as_ptr(), 4)
         .flags(flags)
@@ -130,13 +141,8 @@ fn exchange_on(
     if done.user_data() != 1 || done.result() != 4 || block.is_none() {
         return Err(odd("an odd completion"));
     }
-    let ended = !cqueue::more(done.flags());
-    if ended != features.recv_credit {
+    if cqueue::more(done.flags()) {
         return Err(odd("a credit that does not hold"));
-    }
-    if !ended {
-        ours.shutdown(Shutdown::Both)?;
-        ring.enter(PATIENCE)?; // sees the receive off
     }
     Ok(())
 }

@@ -1,17 +1,40 @@
-//! Receiving: one multishot receive per op, its credit, and the queue for buffers.
+//! Receiving: one receive of the ring per op, its credit, and the queue for buffers.
 #![expect(unsafe_code, reason = "entries name descriptors and buffers")]
 
 use super::names::{Kind, user_data};
 use super::ring::set_recv_credit;
 use super::socket::RecvState;
-use super::{UringPort, buffers};
+use super::{Features, UringPort, buffers};
 use crate::{Call, Completion, End, PortError, What};
-use io_uring::{cqueue, opcode};
+use io_uring::{cqueue, opcode, squeue, types};
 use longshore_base::Token;
 
 /// Receives that are tried again for each block in the kernel's hands: those without bytes use
 /// none, so one block may serve several; those that fail keep their place (R9).
 const RESUMED_PER_BLOCK: usize = 8;
+
+/// Most bytes that one receive of the ring is asked for: the kernel counts in signed integers.
+const SHOT_BYTES_MAX: u32 = 1 << 30;
+
+/// A receive into a buffer that the kernel picks when bytes are there.
+///
+/// It goes on by itself until `credit` bytes came, where the kernel can count; else it ends after
+/// the first ones and is armed again, for without a limit a flooding peer fills every buffer before
+/// its neighbour is looked at.
+#[inline]
+pub(super) fn recv_entry(features: Features, fd: types::Fd, credit: u32) -> squeue::Entry {
+    let credit = credit.min(SHOT_BYTES_MAX);
+    if features.recv_credit {
+        let mut entry = opcode::RecvMulti::new(fd, buffers::GROUP).build();
+        set_recv_credit(&mut entry, credit);
+        return entry;
+    }
+    // The length caps what is taken from the buffer; there is no more room than that anyway.
+    opcode::Recv::new(fd, std::ptr::null_mut(), credit)
+        .buf_group(buffers::GROUP)
+        .build()
+        .flags(squeue::Flags::BUFFER_SELECT)
+}
 
 impl UringPort {
     pub(super) fn start_recv(&mut self, token: Token, credit: u32) {
@@ -29,16 +52,11 @@ impl UringPort {
     fn arm_recv(&mut self, token: Token) {
         let socket = self.sockets.get_mut(token).expect("armed only while open");
         socket.recv.state = RecvState::Armed;
-        let mut entry = opcode::RecvMulti::new(socket.fd(), buffers::GROUP)
-            .build()
-            .user_data(user_data(Kind::Recv, token));
-        if self.features.recv_credit {
-            set_recv_credit(&mut entry, socket.recv.credit);
-        }
+        let entry = recv_entry(self.features, socket.fd(), socket.recv.credit);
         self.in_flight += 1;
         // SAFETY: the memory is that of the buffer group, which outlives the ring or is leaked;
         // the socket stays open until this op has returned.
-        unsafe { self.ring.push(entry) };
+        unsafe { self.ring.push(entry.user_data(user_data(Kind::Recv, token))) };
     }
 
     /// Lets the socket wait for a buffer, at its place.
@@ -77,17 +95,10 @@ impl UringPort {
                 self.end_recv(token, End::Cancelled);
             }
             RecvState::Armed => {
-                socket.recv.cancelled = true;
-                self.stop_armed(token);
+                if !std::mem::replace(&mut socket.recv.cancelled, true) {
+                    self.push_cancel(user_data(Kind::Recv, token));
+                }
             }
-        }
-    }
-
-    /// Asks the ring, once, to end the armed receive.
-    fn stop_armed(&mut self, token: Token) {
-        let Some(socket) = self.sockets.get_mut(token) else { return };
-        if !std::mem::replace(&mut socket.recv.stopping, true) {
-            self.push_cancel(user_data(Kind::Recv, token));
         }
     }
 
@@ -113,21 +124,17 @@ impl UringPort {
         if !cqueue::more(flags) {
             self.in_flight -= 1;
             self.recv_returned(token, result);
-        } else if socket.recv.credit == 0 {
-            // A kernel without the limit: what is on its way is delivered all the same.
-            self.stop_armed(token);
         }
     }
 
     /// The kernel has let go of the receive: ends it, or arms it again.
     fn recv_returned(&mut self, token: Token, result: i32) {
         let socket = self.sockets.get_mut(token).expect("open until its receive has returned");
-        socket.recv.stopping = false;
         let refused = match -result {
             0 if socket.leaving.is_none() => return self.finish_recv(token, End::Eof),
             code if code <= 0 => None,
             libc::ENOBUFS | libc::EINTR => None,
-            libc::ECANCELED if socket.recv.cancelled || socket.recv.credit == 0 => None,
+            libc::ECANCELED if socket.recv.cancelled => None,
             code => Some(PortError::from_code(Call::Recv, code)),
         };
         let end = match refused {

@@ -33,7 +33,7 @@ pub(super) enum Patience {
 pub(super) struct Ring {
     parts: ManuallyDrop<Parts>,
     /// Where `parts` come from; freed after them.
-    ring: NonNull<IoUring>,
+    whole: NonNull<IoUring>,
     /// What did not fit the submission queue, in order.
     spill: VecDeque<squeue::Entry>,
     /// Whether `enter` names the ring by its registered index.
@@ -48,8 +48,8 @@ struct Parts {
 
 impl Ring {
     /// A ring of `entries` submissions, as fast as this kernel has it.
-    pub(super) fn open(entries: u32) -> io::Result<Self> {
-        let ring = Box::into_raw(Box::new(build(entries)?));
+    pub(super) fn open(entries: u32, setup: Setup) -> io::Result<Self> {
+        let ring = Box::into_raw(Box::new(build(entries, setup)?));
         let ring = NonNull::new(ring).expect("a box is somewhere");
         // SAFETY: the box was made above and is freed only in `drop`, after all borrows from it.
         let borrowed: &'static mut IoUring = unsafe { &mut *ring.as_ptr() };
@@ -58,7 +58,7 @@ impl Ring {
         // has room for 16 of them; beyond that the plain descriptor does.
         let registered = submitter.register_ring_fd().is_ok();
         let parts = ManuallyDrop::new(Parts { submitter, submissions, completions });
-        Ok(Self { parts, ring, spill: VecDeque::new(), registered })
+        Ok(Self { parts, whole: ring, spill: VecDeque::new(), registered })
     }
 
     /// For registrations.
@@ -147,7 +147,9 @@ impl Ring {
     pub(super) fn has_more(&mut self) -> bool {
         let Parts { submissions, completions, .. } = &mut *self.parts;
         completions.sync();
-        !completions.is_empty() || submissions.taskrun() || submissions.cq_overflow()
+        !CompletionQueue::is_empty(completions)
+            || submissions.taskrun()
+            || submissions.cq_overflow()
     }
 
     /// The next completion.
@@ -172,36 +174,42 @@ impl Drop for Ring {
         // SAFETY: dropped here and never looked at again.
         unsafe { ManuallyDrop::drop(&mut self.parts) };
         // SAFETY: made from a box in `open`; the borrows from it ended on the line above.
-        drop(unsafe { Box::from_raw(self.ring.as_ptr()) });
+        drop(unsafe { Box::from_raw(self.whole.as_ptr()) });
     }
 }
 
-/// Sets a ring up with the best flags this kernel takes.
-fn build(entries: u32) -> io::Result<IoUring> {
-    let mut refused = io::Error::from(io::ErrorKind::Unsupported);
-    for step in 0..3 {
-        let mut builder = IoUring::builder();
-        builder
-            .setup_clamp()
-            .setup_cqsize(entries.saturating_mul(COMPLETIONS_PER_SUBMISSION))
-            .setup_submit_all() // one bad entry does not hold the others up; Linux 5.18
-            .setup_taskrun_flag() // says without a system call whether there is more; 5.19
-            .setup_single_issuer(); // less locking; 6.0
-        if step < 2 {
-            builder.setup_defer_taskrun(); // completions run in `enter`, nowhere else; 6.1
-        } else {
-            builder.setup_coop_taskrun(); // no interrupt for a completion; 5.19
+/// Which flags a ring is set up with; each kernel takes those of its time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Setup {
+    /// Linux 6.0.
+    Cooperative,
+    /// Linux 6.1.
+    Deferred,
+    /// Linux 6.6.
+    DeferredPlain,
+}
+
+impl Setup {
+    /// From the best to the oldest.
+    pub(super) const ALL: [Self; 3] = [Self::DeferredPlain, Self::Deferred, Self::Cooperative];
+}
+
+fn build(entries: u32, setup: Setup) -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder
+        .setup_clamp()
+        .setup_cqsize(entries.saturating_mul(COMPLETIONS_PER_SUBMISSION))
+        .setup_submit_all() // one bad entry does not hold the others up; Linux 5.18
+        .setup_taskrun_flag() // says without a system call whether there is more; 5.19
+        .setup_single_issuer(); // less locking; 6.0
+    match setup {
+        Setup::Cooperative => builder.setup_coop_taskrun(), // no interrupt for a completion; 5.19
+        Setup::Deferred => builder.setup_defer_taskrun(),   // completions run in `enter` alone; 6.1
+        Setup::DeferredPlain => {
+            builder.setup_defer_taskrun().setup_no_sqarray() // no index array beside the entries; 6.6
         }
-        if step < 1 {
-            builder.setup_no_sqarray(); // no index array beside the entries; 6.6
-        }
-        match builder.build(entries) {
-            Ok(ring) => return Ok(ring),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
-            Err(error) => return Err(error),
-        }
-    }
-    Err(refused)
+    };
+    builder.build(entries)
 }
 
 /// Writes the credit of a multishot receive into its entry: after so many bytes it ends by itself.

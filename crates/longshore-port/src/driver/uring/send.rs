@@ -87,14 +87,15 @@ impl UringPort {
         mode: SendMode,
         prompt: bool,
     ) {
+        let socket = self.sockets.get_mut(token).expect("checked by submit");
+        assert!(socket.send.is_none(), "a second send on a socket");
         let len = data.byte_count();
         assert!(len <= SEND_BYTES_MAX, "a send of {len} bytes, at most {SEND_BYTES_MAX} go");
         let several = matches!(data, SendData::Many(_));
         let gather = several.then(|| self.gathers.take());
         let op = SendOp { socket: token, data, mode, len, done: 0, cancelled: false, gather };
         let slot = self.sends.insert(op);
-        let socket = self.sockets.get_mut(token).expect("checked by submit");
-        assert!(socket.send.replace(slot).is_none(), "a second send on a socket");
+        socket.send = Some(slot);
         match mode {
             SendMode::Try => {
                 self.tried.push(slot);
@@ -124,7 +125,8 @@ impl UringPort {
             }
             (data @ SendData::Many(_), Some(gather)) => {
                 let header = self.gathers.list(gather, data, op.done);
-                opcode::SendMsg::new(fd, header).flags(flags.cast_unsigned()).build()
+                let flags = u32::try_from(flags).expect("flags are below the sign");
+                opcode::SendMsg::new(fd, header).flags(flags).build()
             }
             (SendData::Many(_), None) => unreachable!("several parts have a list"),
         };

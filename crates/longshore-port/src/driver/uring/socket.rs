@@ -51,10 +51,8 @@ pub(super) struct Recv {
     pub(super) credit: u32,
     /// The place in the queue for buffers, 0 for none; kept until bytes came.
     pub(super) ticket: u64,
-    /// Its owner wants it to end.
-    pub(super) cancelled: bool,
     /// The ring was asked to end it.
-    pub(super) stopping: bool,
+    pub(super) cancelled: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]

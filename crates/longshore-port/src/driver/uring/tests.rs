@@ -1,1 +1,497 @@
+//! What the contract suite cannot see: kernels of other ages, tiny rings, starved pools, races.
 
+use super::ring::Setup;
+use super::{Features, UringNotifier, UringPort, probe};
+use crate::driver::{Clock, DriverChoice, SystemWorld};
+use crate::jobs::WorkDesk;
+use crate::{
+    Abilities, BindTo, Completion, End, ErrorKind, JobPool, Listening, Notify, Op, OpKind, Port,
+    PortConfig, PortError, Segment, SendData, SendMode, SocketId, SocketOptions, Unattached, Until,
+    What, World,
+};
+use bytes::Bytes;
+use longshore_base::{Lease, SEND_BYTES_MAX, Time, Token};
+use std::collections::BTreeMap;
+use std::io::{ErrorKind as IoErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// This driver as kernels of another age would have it.
+#[derive(Clone)]
+struct OtherAge {
+    system: SystemWorld,
+    features: Features,
+    submissions_max: Option<u32>,
+}
+
+impl World for OtherAge {
+    type Port = UringPort;
+
+    fn bind(&self, to: &BindTo) -> Result<Listening, PortError> {
+        self.system.bind(to)
+    }
+
+    fn listening_from(&self, listener: std::net::TcpListener) -> Result<Listening, PortError> {
+        self.system.listening_from(listener)
+    }
+
+    fn open(&self, config: &PortConfig) -> Result<UringPort, PortError> {
+        let submissions_max = self.submissions_max.unwrap_or(config.submissions_max);
+        let config = PortConfig { submissions_max, ..config.clone() };
+        let desk = WorkDesk::new(JobPool::new(2));
+        UringPort::open_with(self.features, &config, self.system.clock(), desk)
+    }
+
+    fn now(&self) -> Time {
+        self.system.now()
+    }
+
+    fn abilities(&self) -> Abilities {
+        super::abilities()
+    }
+}
+
+/// The features of this kernel, unless there is no ring here: then the test says so and is over.
+fn features_here() -> Option<Features> {
+    match probe::features() {
+        Ok(features) => Some(features),
+        Err(why) => {
+            println!("SKIPPED, NOT TESTED AT ALL: {why}");
+            None
+        }
+    }
+}
+
+#[cfg(feature = "contract")]
+mod ages {
+    use super::*;
+    use crate::contract::Bench;
+
+    impl Bench for OtherAge {
+        type World = Self;
+
+        fn world(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    fn on(
+        test: fn(&OtherAge),
+        submissions_max: Option<u32>,
+        age: impl FnOnce(Features) -> Features,
+    ) {
+        let Some(features) = features_here().map(age) else { return };
+        let system = SystemWorld::new(DriverChoice::Readiness).unwrap();
+        test(&OtherAge { system, features, submissions_max });
+    }
+
+    mod without_incremental_buffers {
+        fn run(test: fn(&super::OtherAge)) {
+            super::on(test, None, |now| super::Features { incremental: false, ..now });
+        }
+        crate::contract_tests!(run);
+    }
+
+    mod as_old_as_it_may_be {
+        fn run(test: fn(&super::OtherAge)) {
+            super::on(test, None, |_| super::Features {
+                setup: super::Setup::Cooperative,
+                recv_credit: false,
+                incremental: false,
+            });
+        }
+        crate::contract_tests!(run);
+    }
+
+    mod with_eight_entries {
+        fn run(test: fn(&super::OtherAge)) {
+            super::on(test, Some(8), |now| super::Features {
+                setup: super::Setup::Deferred,
+                ..now
+            });
+        }
+        crate::contract_tests!(run);
+    }
+}
+
+/// A port with a listener, and what its sockets did.
+struct Hub {
+    port: UringPort,
+    listener: SocketId,
+    addr: SocketAddr,
+    out: Vec<Completion>,
+    /// By the index of their token.
+    ids: Vec<SocketId>,
+}
+
+const LISTENER: Token = Token::new(u32::MAX, 0);
+
+fn open(config: &PortConfig) -> Option<Hub> {
+    features_here()?;
+    let clock = Clock { start: Instant::now() };
+    let mut port = UringPort::open(config, clock, WorkDesk::new(JobPool::new(1))).unwrap();
+    let to = BindTo {
+        addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        dual_stack: false,
+        backlog: 4096,
+        options: SocketOptions::default(),
+    };
+    let listening = crate::socket::bind(&to).unwrap();
+    let addr = listening.local.socket_addr().unwrap();
+    let listener = port.listen(listening, LISTENER).unwrap();
+    Some(Hub { port, listener, addr, out: Vec::new(), ids: Vec::new() })
+}
+
+impl Hub {
+    /// Waits for something and hands it out.
+    fn wait(&mut self) -> Vec<Completion> {
+        assert!(self.out.is_empty());
+        let guard = self.port.precise_now() + Duration::from_secs(30);
+        self.port.wait(Until::Time(guard), &mut self.out).unwrap();
+        assert!(self.port.now() < guard, "nothing more comes: {:?}", self.port);
+        std::mem::take(&mut self.out)
+    }
+
+    fn attach(&mut self, socket: Unattached) -> SocketId {
+        let token = Token::new(u32::try_from(self.ids.len()).unwrap(), 0);
+        let id = self.port.attach(socket, token).unwrap();
+        self.ids.push(id);
+        id
+    }
+
+    /// A connection: our side, and the peer's as a plain stream.
+    fn pair(&mut self) -> (SocketId, TcpStream) {
+        let stream = TcpStream::connect(self.addr).unwrap();
+        self.port.submit(self.listener, Op::Accept { credit: 1 });
+        let mut id = None;
+        loop {
+            for Completion { what, .. } in self.wait() {
+                match what {
+                    What::Accepted(socket) => id = Some(self.attach(socket)),
+                    What::AcceptEnded(End::Credit) => return (id.unwrap(), stream),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, id: SocketId, data: SendData, mode: SendMode, prompt: bool) {
+        self.port.submit(id, Op::Send { data, mode, prompt });
+    }
+
+    /// Echoes everything until `count` bytes went through.
+    fn echo(&mut self, count: usize) {
+        let mut left = count;
+        while left > 0 {
+            for Completion { token, what } in self.wait() {
+                let id = self.ids[token.index() as usize];
+                match what {
+                    What::Received(lease) => {
+                        let data = SendData::One(Segment::Leased(lease));
+                        self.send(id, data, SendMode::Try, true);
+                    }
+                    What::Sent { bytes, data, error } => {
+                        assert_eq!((bytes, error), (data.byte_count(), None));
+                        left -= bytes;
+                    }
+                    What::RecvEnded(End::Credit) => {
+                        self.port.submit(id, Op::Recv { credit: 64 });
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+}
+
+fn shared(bytes: Vec<u8>) -> SendData {
+    SendData::One(Segment::Shared(Bytes::from(bytes)))
+}
+
+/// A ring far too small for its sockets: the overflow of both queues loses nothing (R10).
+#[test]
+fn eight_entries_serve_a_thousand_sockets() {
+    let config = PortConfig { submissions_max: 8, ..PortConfig::default() };
+    let Some(mut hub) = open(&config) else { return };
+    let mut peers: Vec<_> = (0..1_000).map(|_| hub.pair()).collect();
+    for &(id, _) in &peers {
+        hub.port.submit(id, Op::Recv { credit: 64 });
+    }
+    for round in 0..3u8 {
+        for (at, (_, stream)) in peers.iter_mut().enumerate() {
+            stream.write_all(&[round, u8::try_from(at % 251).unwrap(), 7]).unwrap();
+        }
+        hub.echo(3_000);
+        for (at, (_, stream)) in peers.iter_mut().enumerate() {
+            let mut bytes = [0; 3];
+            stream.read_exact(&mut bytes).unwrap();
+            assert_eq!(bytes, [round, u8::try_from(at % 251).unwrap(), 7]);
+        }
+    }
+    assert_eq!((hub.port.leases(), hub.port.sends.len()), (0, 0));
+}
+
+/// One block for everybody: idle receives are armed again as well, in bounded tries (R9).
+#[test]
+fn one_block_serves_talking_and_silent_sockets() {
+    let config = PortConfig { recv_blocks: 1, recv_block_bytes: 64, ..PortConfig::default() };
+    let Some(mut hub) = open(&config) else { return };
+    let mut peers: Vec<_> = (0..200).map(|_| hub.pair()).collect();
+    // The block is lent out while all ask: nobody can be armed.
+    peers[0].1.write_all(&[1; 64]).unwrap();
+    hub.port.submit(peers[0].0, Op::Recv { credit: 64 });
+    let mut held = Vec::new();
+    while held.iter().map(|lease: &crate::RecvBuf| lease.len()).sum::<usize>() < 64 {
+        for Completion { what, .. } in hub.wait() {
+            if let What::Received(lease) = what {
+                held.push(lease);
+            }
+        }
+    }
+    for &(id, _) in &peers[1..] {
+        hub.port.submit(id, Op::Recv { credit: 1_000 });
+    }
+    hub.port.wait(Until::Now, &mut hub.out).unwrap();
+    hub.out.clear();
+    assert_eq!(hub.port.parked.len(), 199);
+    drop(held);
+    // Half of them talk; the silent ones must not stand in their way, and are armed all the same.
+    for (_, stream) in peers[1..].iter_mut().step_by(2) {
+        stream.write_all(&[9; 200]).unwrap();
+    }
+    hub.echo(100 * 200);
+    while !hub.port.parked.is_empty() {
+        hub.port.wait(Until::Now, &mut hub.out).unwrap();
+    }
+    for (_, stream) in peers[2..].iter_mut().step_by(2) {
+        stream.write_all(&[8; 10]).unwrap();
+    }
+    hub.echo(99 * 10);
+    assert_eq!(hub.port.leases(), 0);
+}
+
+/// A cancelled accept delivers what it had taken; every peer is served or sees an end (R2).
+#[test]
+fn an_accept_that_is_cancelled_all_the_time_loses_nobody() {
+    let Some(mut hub) = open(&PortConfig::default()) else { return };
+    let mut streams = Vec::new();
+    let mut accepted = 0;
+    for round in 0..300u32 {
+        hub.port.submit(hub.listener, Op::Accept { credit: 1 + round % 20 });
+        if round % 3 == 0 {
+            hub.port.wait(Until::Now, &mut hub.out).unwrap();
+        }
+        streams.push(TcpStream::connect(hub.addr).unwrap());
+        let mut early: Vec<_> = hub.out.drain(..).collect();
+        hub.port.cancel(hub.listener, OpKind::Accept);
+        'ended: loop {
+            early.extend(hub.wait());
+            for Completion { what, .. } in early.drain(..) {
+                match what {
+                    What::Accepted(socket) => {
+                        accepted += 1;
+                        hub.attach(socket);
+                    }
+                    What::AcceptEnded(End::Cancelled | End::Credit) => break 'ended,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert_eq!((hub.port.accepts.len(), hub.port.in_flight), (0, 1));
+    }
+    while accepted < streams.len() {
+        hub.pair();
+        accepted += 1;
+        streams.push(TcpStream::connect(hub.addr).unwrap());
+        if streams.len() > 700 {
+            break;
+        }
+    }
+    drop(hub);
+    for mut stream in streams {
+        // Nobody hangs: an end or a reset for all, the accepted and those in the backlog.
+        let end = stream.read(&mut [0; 1]);
+        assert!(
+            end.as_ref().is_ok_and(|&count| count == 0)
+                || end.as_ref().is_err_and(|error| error.kind() == IoErrorKind::ConnectionReset),
+            "{end:?}"
+        );
+    }
+}
+
+/// A peer that resets in the middle of a send: what had gone out, the reason, and the data.
+#[test]
+fn a_send_cut_by_a_reset_says_how_much_and_why() {
+    let Some(mut hub) = open(&PortConfig::default()) else { return };
+    let (id, stream) = hub.pair();
+    hub.send(id, shared(vec![5; SEND_BYTES_MAX]), SendMode::Whole, true);
+    // Until the peer's window is full, whole sends go out.
+    let mut rounds = 0;
+    loop {
+        let mut out = Vec::new();
+        let soon = hub.port.precise_now() + Duration::from_millis(20);
+        hub.port.wait(Until::Time(soon), &mut out).unwrap();
+        match out.pop() {
+            Some(Completion { what: What::Sent { bytes, error, data }, .. }) => {
+                assert_eq!((bytes, error), (SEND_BYTES_MAX, None));
+                hub.send(id, data, SendMode::Whole, true);
+            }
+            Some(other) => panic!("{other:?}"),
+            None => break,
+        }
+        rounds += 1;
+        assert!(rounds < 10_000, "a window without end");
+    }
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+    let done = hub.wait();
+    let [Completion { what: What::Sent { bytes, data, error }, .. }] = &done[..] else {
+        panic!("{done:?}")
+    };
+    assert!(*bytes < SEND_BYTES_MAX);
+    assert_eq!(data.byte_count(), SEND_BYTES_MAX);
+    assert_eq!(error.map(|error| error.kind), Some(ErrorKind::Reset));
+}
+
+/// A try that nobody waits for costs no system call of its own: its answer comes with the next
+/// completion, and before that.
+#[test]
+fn an_answer_that_is_not_urgent_comes_with_the_next_completion() {
+    let Some(mut hub) = open(&PortConfig::default()) else { return };
+    let (id, mut stream) = hub.pair();
+    hub.port.submit(id, Op::Recv { credit: u32::MAX });
+    hub.send(id, shared(b"question".to_vec()), SendMode::Try, false);
+    let peer = std::thread::spawn(move || {
+        let mut bytes = [0; 8];
+        stream.read_exact(&mut bytes).unwrap();
+        stream.write_all(b"answer").unwrap();
+        stream
+    });
+    let what: Vec<_> = hub.wait().into_iter().map(|completion| completion.what).collect();
+    let [What::Sent { bytes: 8, error: None, .. }, What::Received(lease)] = &what[..] else {
+        panic!("{what:?}")
+    };
+    assert_eq!(&**lease, b"answer");
+    drop(peer.join().unwrap());
+}
+
+/// When leases are short, a send that holds one is answered at once.
+#[test]
+fn a_send_that_holds_the_last_lease_is_answered_at_once() {
+    let config = PortConfig { recv_blocks: 1, recv_block_bytes: 64, ..PortConfig::default() };
+    let Some(mut hub) = open(&config) else { return };
+    let (id, mut stream) = hub.pair();
+    hub.port.submit(id, Op::Recv { credit: u32::MAX });
+    stream.write_all(&[3; 64]).unwrap();
+    let mut got = Vec::new();
+    while got.len() < 64 {
+        for Completion { what, .. } in hub.wait() {
+            let What::Received(lease) = what else { continue };
+            got.extend_from_slice(&lease);
+            let part = lease.slice(0..lease.len());
+            drop(lease);
+            hub.send(id, SendData::One(Segment::Leased(part)), SendMode::Try, false);
+        }
+        if got.len() < 64 {
+            hub.wait();
+        }
+    }
+    let what = hub.wait();
+    assert!(matches!(what[0].what, What::Sent { error: None, .. }), "{what:?}");
+}
+
+/// Dropping a port with everything in flight takes its sockets and its memory along (R7).
+#[test]
+fn a_dropped_port_waits_for_its_ops() {
+    for deadline in [Duration::from_secs(10), Duration::ZERO] {
+        let config = PortConfig { drop_deadline: deadline, ..PortConfig::default() };
+        let Some(mut hub) = open(&config) else { return };
+        let shared_bytes = Bytes::from(vec![1; SEND_BYTES_MAX]);
+        let mut streams = Vec::new();
+        let pairs: Vec<_> = (0..20).map(|_| hub.pair()).collect();
+        for (id, stream) in pairs {
+            hub.port.submit(id, Op::Recv { credit: 100 });
+            let data = SendData::Many(vec![
+                Segment::Shared(shared_bytes.slice(..1000)),
+                Segment::Shared(shared_bytes.slice(1000..)),
+            ]);
+            hub.send(id, data, SendMode::Whole, true);
+            streams.push(stream);
+        }
+        hub.port.submit(hub.listener, Op::Accept { credit: u32::MAX });
+        let to = crate::ConnectTo { addr: hub.addr, from: None, options: SocketOptions::default() };
+        hub.port.connect(&to, Token::new(9, 9)).unwrap();
+        hub.port.wait(Until::Now, &mut hub.out).unwrap();
+        hub.out.clear();
+        drop(hub);
+        if deadline > Duration::ZERO {
+            assert!(shared_bytes.is_unique(), "the ring's memory was not freed");
+            for mut stream in streams {
+                let mut bytes = Vec::new();
+                let end = stream.read_to_end(&mut bytes); // an end, whichever
+                assert!(end.is_ok() || bytes.len() < SEND_BYTES_MAX);
+            }
+        }
+    }
+}
+
+/// Posts from several threads, no periodic tick: a lost wake-up would hang (R11).
+#[test]
+fn no_post_is_lost_between_two_waits() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let Some(mut hub) = open(&PortConfig::default()) else { return };
+    let notifier: UringNotifier = hub.port.notifier();
+    let posted = Arc::new(AtomicU64::new(0));
+    let threads: Vec<_> = (0..3)
+        .map(|_| {
+            let (posted, notifier) = (Arc::clone(&posted), notifier.clone());
+            std::thread::spawn(move || {
+                for _ in 0..5_000 {
+                    posted.fetch_add(1, Ordering::Release);
+                    notifier.notify();
+                }
+            })
+        })
+        .collect();
+    while posted.load(Ordering::Acquire) < 15_000 {
+        let guard = hub.port.precise_now() + Duration::from_secs(30);
+        hub.port.wait(Until::Time(guard), &mut hub.out).unwrap();
+        assert!(hub.port.now() < guard, "a post was not seen");
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+/// Sockets that somebody made non-blocking work all the same.
+#[test]
+fn a_socket_that_came_non_blocking_waits_in_the_ring() {
+    let Some(mut hub) = open(&PortConfig::default()) else { return };
+    let mut stream = TcpStream::connect(hub.addr).unwrap();
+    hub.port.submit(hub.listener, Op::Accept { credit: 1 });
+    let mut id = None;
+    while id.is_none() {
+        for Completion { what, .. } in hub.wait() {
+            if let What::Accepted(socket) = what {
+                let crate::RawSocket::System(system) = &socket.raw else { unreachable!() };
+                system.set_nonblocking(true).unwrap();
+                id = Some(hub.attach(socket));
+            }
+        }
+    }
+    hub.port.submit(id.unwrap(), Op::Recv { credit: 100 });
+    hub.port.wait(Until::Now, &mut hub.out).unwrap();
+    hub.out.retain(|completion| !matches!(completion.what, What::AcceptEnded(_)));
+    assert!(hub.out.is_empty(), "{:?}", hub.out);
+    stream.write_all(b"late").unwrap();
+    let mut got = BTreeMap::new();
+    while got.is_empty() {
+        for Completion { token, what } in hub.wait() {
+            if let What::Received(lease) = what {
+                got.insert(token, lease.to_vec());
+            }
+        }
+    }
+    assert_eq!(got.into_values().next().unwrap(), b"late");
+}
