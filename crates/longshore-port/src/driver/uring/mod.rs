@@ -405,11 +405,12 @@ impl Port for UringPort {
             self.take_work();
             let woken = std::mem::take(&mut self.woken);
             let over = match until {
+                _ if woken || !self.ready.is_empty() => true,
                 Until::Now => true,
                 Until::Time(time) => self.clock.now() >= time,
                 Until::Woken => false,
             };
-            if over || woken || !self.ready.is_empty() {
+            if over {
                 break;
             }
         }

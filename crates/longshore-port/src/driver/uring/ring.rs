@@ -122,7 +122,11 @@ impl Ring {
         submissions.sync();
         completions.sync();
         match done.map_err(|error| error.raw_os_error()) {
-            Ok(_) | Err(Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => Ok(()),
+            Ok(_) | Err(Some(libc::ETIME | libc::EINTR | libc::EBUSY)) => Ok(()),
+            Err(Some(libc::EAGAIN)) => {
+                std::thread::yield_now(); // no memory for an op now: others have to give some back
+                Ok(())
+            }
             Err(code) => {
                 Err(code.map_or(io::ErrorKind::Other.into(), io::Error::from_raw_os_error))
             }
