@@ -25,8 +25,7 @@
 //!
 //! Left out, by measurement: zero-copy sends (slower on loopback), fixed files (nothing to gain,
 //! harder to hand over), a polling kernel thread (costs a core), multishot accept (one address for
-//! all), and restrictions on the ring's ops: a ring that has them starts disabled, and enabling it
-//! forbids the set-up of buffers afterwards.
+//! all).
 
 mod accept;
 mod buffers;
@@ -145,6 +144,7 @@ impl UringPort {
         let entries = config.submissions_max.clamp(*SUBMISSIONS.start(), *SUBMISSIONS.end());
         let mut ring = Ring::open(entries, features.setup).map_err(failed)?;
         let buffers = Buffers::new(&ring, config, features.incremental).map_err(failed)?;
+        ring.start().map_err(failed)?;
         let mut wake = Wake::new().map_err(failed)?;
         wake.arm(&mut ring);
         Ok(Self {

@@ -3,7 +3,7 @@
 
 use super::buffers::Buffers;
 use super::recv::recv_entry;
-use super::ring::{Patience, Ring, Setup};
+use super::ring::{OPS, Patience, Ring, Setup};
 use crate::PortConfig;
 use io_uring::{cqueue, opcode, squeue, types};
 use std::io;
@@ -43,6 +43,7 @@ pub(super) fn in_words(features: Features, registered: bool) -> Vec<&'static str
         ("incremental buffer ring", features.incremental),
         ("buffer ring", !features.incremental),
         ("registered ring", registered),
+        ("restricted ops", true),
     ];
     all.into_iter().filter(|&(_, used)| used).map(|(word, _)| word).collect()
 }
@@ -56,16 +57,7 @@ fn try_out() -> Result<Features, String> {
     ring.submitter()
         .register_probe(&mut probe)
         .map_err(|error| format!("io_uring cannot say what it can do: {error}"))?;
-    let needed = [
-        ("accept", opcode::Accept::CODE),
-        ("connect", opcode::Connect::CODE),
-        ("receive", opcode::Recv::CODE),
-        ("send", opcode::Send::CODE),
-        ("gathered send", opcode::SendMsg::CODE),
-        ("cancel", opcode::AsyncCancel::CODE),
-        ("read", opcode::Read::CODE),
-    ];
-    for (word, code) in needed {
+    for (word, code) in OPS {
         if !probe.is_supported(code) {
             return Err(format!("io_uring of this kernel has no {word}: Linux 6.0 is needed"));
         }
@@ -103,6 +95,7 @@ fn exchange(features: Features) -> io::Result<()> {
     let pair = UnixStream::pair()?;
     let mut ring = Ring::open(ENTRIES, features.setup)?;
     let mut buffers = Buffers::new(&ring, &config, features.incremental)?;
+    ring.start()?;
     buffers.refill();
     let outcome = exchange_on(&mut ring, &pair, features);
     if outcome.is_err() {
