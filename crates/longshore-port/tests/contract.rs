@@ -13,6 +13,7 @@ impl Bench for System {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "whoever runs this has to see what was not tested")]
 fn on_uring(test: fn(&System)) {
     match SystemWorld::new(DriverChoice::Uring) {
         Ok(world) => test(&System(world)),

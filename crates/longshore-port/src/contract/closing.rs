@@ -178,7 +178,7 @@ fn churn<B: Bench>(rig: &mut Rig<'_, B>, sides: &mut BTreeMap<Side, Tagged>) {
             What::Connected { .. } => {
                 let tag = sides[&side].tag.expect("the side that connected has one");
                 rig.recv(side, u32::MAX);
-                rig.send(side, shared(&tag.repeat(6)), SendMode::Try);
+                rig.send(side, shared(&tag.repeat(6)), SendMode::Whole);
                 if rig.random.below(3) == 0 {
                     leave(rig, side, sides); // with everything in flight
                 }
@@ -189,7 +189,7 @@ fn churn<B: Bench>(rig: &mut Rig<'_, B>, sides: &mut BTreeMap<Side, Tagged>) {
                 let echo = rig.port_of(side) == 0 && !tagged.closing;
                 if echo && tagged.got == 48 {
                     let tag = tagged.tag.expect("48 bytes have one");
-                    rig.send(side, shared(&tag.repeat(6)), SendMode::Try);
+                    rig.send(side, shared(&tag.repeat(6)), SendMode::Whole);
                 }
             }
             What::RecvEnded(_) if !sides[&side].closing => leave(rig, side, sides),

@@ -1,8 +1,8 @@
 //! `Op::Recv`: a stream with a credit.
 
 use super::Bench;
-use super::rig::{Rig, must_panic};
-use crate::{End, ErrorKind, Op, Port, PortConfig};
+use super::rig::{Rig, must_panic, shared};
+use crate::{End, ErrorKind, Op, Port, PortConfig, SendMode};
 
 /// At most credit and one lease come, then `End::Credit`; the next receive gets the rest, in order.
 pub fn credit_bounds_what_comes_and_a_new_one_goes_on<B: Bench>(bench: &B) {
@@ -11,7 +11,7 @@ pub fn credit_bounds_what_comes_and_a_new_one_goes_on<B: Bench>(bench: &B) {
     let mut rig = Rig::with(bench, &[small, PortConfig::default()]);
     let (inside, out) = rig.pair();
     let bytes = rig.random.bytes(40_000);
-    rig.send_whole(out, &bytes);
+    rig.send(out, shared(&bytes), SendMode::Whole);
     rig.settle();
     let mut got = Vec::new();
     for credit in [1, 100, 5_000, 10_000] {
@@ -28,6 +28,7 @@ pub fn credit_bounds_what_comes_and_a_new_one_goes_on<B: Bench>(bench: &B) {
     let missing = bytes.len().saturating_sub(got.len());
     got.extend(rig.read(inside, missing));
     assert!(got == bytes, "the stream is another one");
+    assert_eq!(rig.sent(out).error, None);
     rig.finish();
 }
 
