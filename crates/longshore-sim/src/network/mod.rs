@@ -1,0 +1,361 @@
+//! The virtual network: descriptors, connections, and what is under way between them.
+//!
+//! ```text
+//! connection:   end 0 (connected)  ── packets, in order, each with its time ──►  end 1 (accepted)
+//!                                  ◄──────────────────────────────────────────
+//! ```
+//!
+//! Everything on the wire is an event with a time; [`Network::advance`] moves the clock to the
+//! earliest. Each direction keeps its order; between directions chance decides.
+
+mod listener;
+mod stream;
+
+use crate::SimWorld;
+use crate::random::Random;
+use crate::trace::Trace;
+use listener::Listener;
+pub(crate) use listener::Progress;
+use longshore_base::{Time, Token};
+use longshore_port::{ErrorKind, Until};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::MutexGuard;
+use std::time::Duration;
+use stream::{Connection, Packet};
+
+/// The number of an open virtual socket; the lowest free one is used again at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Descriptor(usize);
+
+/// One end of one connection. The number of a connection is never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct EndId {
+    connection: u64,
+    side: usize,
+}
+
+impl EndId {
+    const fn other(self) -> Self {
+        Self { connection: self.connection, side: 1 - self.side }
+    }
+}
+
+/// What a descriptor stands for.
+#[derive(Clone, Copy, Debug)]
+enum Open {
+    End(EndId),
+    Listener(SocketAddr),
+}
+
+/// A port and its socket, told when something happens there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner {
+    pub(crate) port: usize,
+    pub(crate) socket: Token,
+}
+
+/// What will happen at its time.
+#[derive(Debug)]
+enum Event {
+    /// A packet comes in at an end.
+    Arrival(EndId, Packet),
+    /// A socket has to be looked at again: a late cancel, a late close.
+    Look(Owner),
+    /// Work of a port is done.
+    Work(usize),
+    /// A notify reaches a port.
+    Wake(usize),
+}
+
+/// What the network knows of a port.
+#[derive(Debug)]
+struct PortState {
+    open: bool,
+    woken: bool,
+    work_due: bool,
+    /// The last wait returned something, so its owner will come again.
+    busy: bool,
+    until: Until,
+    dirty: BTreeSet<Token>,
+}
+
+/// What a wait finds at its start.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub(crate) now: Time,
+    pub(crate) woken: bool,
+    pub(crate) sockets: Vec<Token>,
+}
+
+/// The state of the whole world, behind its lock.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) now: Time,
+    pub(crate) random: Random,
+    pub(crate) trace: Trace,
+    /// How much fits between two ends, and how long packets take at most, in this world.
+    window_bytes: usize,
+    latency_max: Duration,
+    events: BTreeMap<(Time, u64), Event>,
+    event_count: u64,
+    descriptors: Vec<Option<Open>>,
+    descriptors_free: BTreeSet<usize>,
+    descriptors_max: usize,
+    clients: usize,
+    connections: BTreeMap<u64, Connection>,
+    connection_count: u64,
+    listeners: BTreeMap<SocketAddr, Listener>,
+    locals: BTreeSet<SocketAddr>,
+    next_port: u16,
+    names: BTreeMap<String, Vec<IpAddr>>,
+    ports: Vec<PortState>,
+}
+
+impl Network {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let window_bytes = [512, 4 << 10, 64 << 10, 200 << 10][random.below(4)];
+        let latency_max = Duration::from_micros([0, 20, 1_000, 80_000][random.below(4)]);
+        let local = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        Self {
+            now: Time::ZERO,
+            random,
+            trace: Trace::new(),
+            window_bytes,
+            latency_max,
+            events: BTreeMap::new(),
+            event_count: 0,
+            descriptors: Vec::new(),
+            descriptors_free: BTreeSet::new(),
+            descriptors_max: usize::MAX,
+            clients: 0,
+            connections: BTreeMap::new(),
+            connection_count: 0,
+            listeners: BTreeMap::new(),
+            locals: BTreeSet::new(),
+            next_port: 0,
+            names: BTreeMap::from([("localhost".into(), local)]),
+            ports: Vec::new(),
+        }
+    }
+
+    // Time.
+
+    fn schedule(&mut self, at: Time, event: Event) {
+        self.event_count += 1;
+        self.events.insert((at, self.event_count), event);
+    }
+
+    /// A time from now on, by chance.
+    pub(crate) fn later(&mut self) -> Time {
+        let nanos = usize::try_from(self.latency_max.as_nanos()).expect("a short time");
+        self.now + Duration::from_nanos(self.random.below(nanos + 1) as u64)
+    }
+
+    pub(crate) fn advance(&mut self) -> bool {
+        let event = self.events.first_key_value().map(|((at, _), _)| *at);
+        let untils =
+            self.ports.iter().filter(|port| port.open).filter_map(|port| match port.until {
+                Until::Time(time) if time > self.now => Some(time),
+                _ => None,
+            });
+        let Some(next) = event.into_iter().chain(untils).min() else { return false };
+        self.now = self.now.max(next);
+        self.happen();
+        true
+    }
+
+    pub(crate) fn pass(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some((&(at, _), _)) = self.events.first_key_value().filter(|e| e.0.0 <= end) {
+            self.now = self.now.max(at);
+            self.happen();
+        }
+        self.now = end;
+    }
+
+    /// Lets everything happen whose time has come.
+    fn happen(&mut self) {
+        while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= self.now)
+        {
+            match entry.remove() {
+                Event::Arrival(end, packet) => self.arrive(end, packet),
+                Event::Look(owner) => self.touch(owner),
+                Event::Work(port) => self.ports[port].work_due = true,
+                Event::Wake(port) => self.ports[port].woken = true,
+            }
+        }
+    }
+
+    // Ports.
+
+    pub(crate) fn open_port(&mut self) -> usize {
+        self.ports.push(PortState {
+            open: true,
+            woken: false,
+            work_due: false,
+            busy: true,
+            until: Until::Now,
+            dirty: BTreeSet::new(),
+        });
+        self.ports.len() - 1
+    }
+
+    pub(crate) fn close_port(&mut self, port: usize) {
+        self.ports[port].open = false;
+    }
+
+    pub(crate) fn is_due(&mut self, port: usize) -> bool {
+        self.happen();
+        let port = &self.ports[port];
+        let over = match port.until {
+            Until::Now => true,
+            Until::Time(time) => time <= self.now,
+            Until::Woken => false,
+        };
+        port.open && (over || port.woken || port.work_due || port.busy || !port.dirty.is_empty())
+    }
+
+    /// A port waits: what it finds, in an order of chance.
+    pub(crate) fn enter_wait(&mut self, port: usize, until: Until) -> Due {
+        self.happen();
+        let state = &mut self.ports[port];
+        state.until = until;
+        state.work_due = false;
+        let woken = std::mem::take(&mut state.woken);
+        let mut sockets: Vec<_> = std::mem::take(&mut state.dirty).into_iter().collect();
+        if !sockets.is_empty() {
+            let first = self.random.below(sockets.len());
+            sockets.rotate_left(first);
+        }
+        Due { now: self.now, woken, sockets }
+    }
+
+    /// A wait returns, with something or with nothing.
+    pub(crate) fn leave_wait(&mut self, port: usize, busy: bool) {
+        self.ports[port].busy = busy;
+    }
+
+    /// The socket has to be looked at in its port's next wait.
+    pub(crate) fn touch(&mut self, owner: Owner) {
+        self.ports[owner.port].dirty.insert(owner.socket);
+    }
+
+    /// The socket has to be looked at at a later time.
+    pub(crate) fn touch_at(&mut self, at: Time, owner: Owner) {
+        self.schedule(at, Event::Look(owner));
+    }
+
+    pub(crate) fn work_at(&mut self, at: Time, port: usize) {
+        self.schedule(at, Event::Work(port));
+    }
+
+    pub(crate) fn notify(&mut self, port: usize) {
+        let at = self.later();
+        self.schedule(at, Event::Wake(port));
+        self.happen();
+    }
+
+    // Names.
+
+    pub(crate) fn name(&mut self, host: &str, ips: &[IpAddr]) {
+        self.names.insert(host.into(), ips.to_vec());
+    }
+
+    /// `host:port`, where the host is an address or a name that was made known.
+    pub(crate) fn resolve(&self, name: &str) -> Option<Vec<SocketAddr>> {
+        if let Ok(addr) = name.parse() {
+            return Some(vec![addr]);
+        }
+        let (host, port) = name.rsplit_once(':')?;
+        let port = port.parse().ok()?;
+        let ips = self.names.get(host).filter(|ips| !ips.is_empty())?;
+        Some(ips.iter().map(|&ip| SocketAddr::new(ip, port)).collect())
+    }
+
+    // Descriptors.
+
+    pub(crate) fn limit_descriptors(&mut self, count: usize) {
+        self.descriptors_max = count;
+    }
+
+    pub(crate) fn descriptors(&self) -> usize {
+        self.descriptors.len() - self.descriptors_free.len()
+    }
+
+    /// Whether one more socket of the program under test may be opened.
+    fn descriptor_left(&self) -> Result<(), ErrorKind> {
+        let used = self.descriptors() - self.clients;
+        if used < self.descriptors_max { Ok(()) } else { Err(ErrorKind::NoDescriptors) }
+    }
+
+    fn open_descriptor(&mut self, open: Open) -> Descriptor {
+        let at = self.descriptors_free.pop_first().unwrap_or_else(|| {
+            self.descriptors.push(None);
+            self.descriptors.len() - 1
+        });
+        self.descriptors[at] = Some(open);
+        self.trace.note([1, at as u64, self.now.as_nanos()]);
+        Descriptor(at)
+    }
+
+    fn open_of(&self, descriptor: Descriptor) -> Open {
+        self.descriptors[descriptor.0].expect("whoever holds a descriptor keeps it open")
+    }
+
+    fn end_of(&self, descriptor: Descriptor) -> Option<EndId> {
+        match self.open_of(descriptor) {
+            Open::End(end) => Some(end),
+            Open::Listener(_) => None,
+        }
+    }
+
+    /// Says whose socket this is, or that it is nobody's.
+    pub(crate) fn set_owner(&mut self, descriptor: Descriptor, owner: Option<Owner>) {
+        match self.open_of(descriptor) {
+            Open::End(end) => self.end_mut(end).expect("an open end").owner = owner,
+            Open::Listener(addr) => {
+                self.listeners.get_mut(&addr).expect("an open listener").owner = owner;
+            }
+        }
+        if let Some(owner) = owner {
+            self.touch(owner);
+        }
+    }
+
+    /// Frees a descriptor, and ends what it stands for as a system does.
+    pub(crate) fn close(&mut self, descriptor: Descriptor) {
+        let open = self.open_of(descriptor);
+        self.trace.note([2, descriptor.0 as u64, self.now.as_nanos()]);
+        self.descriptors[descriptor.0] = None;
+        self.descriptors_free.insert(descriptor.0);
+        match open {
+            Open::End(end) => self.close_end(end),
+            Open::Listener(addr) => self.close_listener(addr),
+        }
+    }
+}
+
+/// The handle of an open descriptor: what is in a `RawSocket::Virtual`. Dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct VirtualSocket {
+    pub(crate) world: SimWorld,
+    pub(crate) descriptor: Descriptor,
+}
+
+impl VirtualSocket {
+    pub(crate) fn new(world: &SimWorld, descriptor: Descriptor) -> Self {
+        Self { world: world.clone(), descriptor }
+    }
+
+    pub(crate) fn network(&self) -> MutexGuard<'_, Network> {
+        self.world.network()
+    }
+}
+
+impl Drop for VirtualSocket {
+    fn drop(&mut self) {
+        self.network().close(self.descriptor);
+    }
+}

@@ -1,0 +1,208 @@
+//! Streams between two ends: windows, cuts, half-closes, resets.
+
+use super::{Descriptor, EndId, Event, Network, Owner};
+use longshore_base::Time;
+use longshore_port::ErrorKind;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// What travels between two ends.
+#[derive(Debug)]
+pub(super) enum Packet {
+    Syn {
+        knocks: u32,
+    },
+    Established,
+    Refused(ErrorKind),
+    Bytes(Vec<u8>),
+    /// The reader took so many bytes: there is room for as many again.
+    Room(usize),
+    Fin,
+    Reset,
+}
+
+/// Two ends; which is which see [`EndId`].
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) ends: [End; 2],
+}
+
+/// One end.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "a TCP end is that many independent facts")]
+pub(super) struct End {
+    pub(super) local: SocketAddr,
+    pub(super) owner: Option<Owner>,
+    /// It belongs to a peer of the test's own.
+    pub(super) client: bool,
+    pub(super) connected: bool,
+    pub(super) refused: Option<ErrorKind>,
+    /// What this end may still send.
+    pub(super) room: usize,
+    inbox: VecDeque<u8>,
+    /// When the last packet comes in that is under way to this end: none overtakes it.
+    last_arrival: Time,
+    fin_sent: bool,
+    fin: bool,
+    reset: bool,
+    closed: bool,
+}
+
+impl End {
+    pub(super) fn new(local: SocketAddr, room: usize) -> Self {
+        Self {
+            local,
+            owner: None,
+            client: false,
+            connected: false,
+            refused: None,
+            room,
+            inbox: VecDeque::new(),
+            last_arrival: Time::ZERO,
+            fin_sent: false,
+            fin: false,
+            reset: false,
+            closed: false,
+        }
+    }
+}
+
+/// What there is for a receive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived {
+    pub(crate) bytes: usize,
+    pub(crate) fin: bool,
+    pub(crate) reset: bool,
+}
+
+impl Network {
+    pub(super) fn end(&self, id: EndId) -> Option<&End> {
+        Some(&self.connections.get(&id.connection)?.ends[id.side])
+    }
+
+    pub(super) fn end_mut(&mut self, id: EndId) -> Option<&mut End> {
+        Some(&mut self.connections.get_mut(&id.connection)?.ends[id.side])
+    }
+
+    /// Puts a packet of `from` on the wire, behind those before it.
+    pub(super) fn transmit(&mut self, from: EndId, packet: Packet) {
+        let at = self.later();
+        let to = from.other();
+        let Some(end) = self.end_mut(to) else { return };
+        end.last_arrival = end.last_arrival.max(at);
+        let at = end.last_arrival;
+        self.schedule(at, Event::Arrival(to, packet));
+    }
+
+    pub(super) fn arrive(&mut self, id: EndId, packet: Packet) {
+        let chance = self.random.one_in(2);
+        let Some(end) = self.end_mut(id) else { return };
+        match packet {
+            Packet::Syn { knocks } => return self.knock(id, knocks),
+            Packet::Bytes(_) if end.closed => return self.transmit(id, Packet::Reset),
+            Packet::Bytes(bytes) if !end.reset => end.inbox.extend(bytes),
+            Packet::Bytes(_) => {}
+            Packet::Established => end.connected = true,
+            Packet::Refused(kind) => (end.refused, end.reset) = (Some(kind), true),
+            Packet::Room(bytes) => end.room += bytes,
+            Packet::Fin => end.fin = true,
+            Packet::Reset => {
+                end.reset = true;
+                if chance {
+                    end.inbox.clear(); // systems differ on what a reset does to unread bytes
+                }
+            }
+        }
+        if let Some(owner) = end.owner {
+            self.touch(owner);
+        }
+    }
+
+    pub(crate) fn arrived(&self, descriptor: Descriptor) -> Arrived {
+        let end = self.end_of(descriptor).and_then(|end| self.end(end)).expect("an open end");
+        Arrived { bytes: end.inbox.len(), fin: end.fin, reset: end.reset }
+    }
+
+    /// Takes bytes that have arrived, as many as `into` is long, and tells the sender.
+    pub(crate) fn read(&mut self, descriptor: Descriptor, into: &mut [u8]) {
+        let Some(id) = self.end_of(descriptor) else { return };
+        let end = self.end_mut(id).expect("an open end");
+        let count = into.len();
+        for (to, from) in into.iter_mut().zip(end.inbox.drain(..count)) {
+            *to = from;
+        }
+        self.trace.note([3, id.connection, id.side as u64, into.len() as u64]);
+        if !into.is_empty() {
+            self.transmit(id, Packet::Room(into.len()));
+        }
+    }
+
+    /// How many bytes find room now; an error if none ever will.
+    pub(crate) fn send_room(&self, descriptor: Descriptor) -> Result<usize, ErrorKind> {
+        let end = self.end_of(descriptor).and_then(|end| self.end(end)).expect("an open end");
+        if end.reset || end.fin_sent { Err(ErrorKind::Reset) } else { Ok(end.room) }
+    }
+
+    /// Sends bytes for which there is room, in pieces of chance.
+    pub(crate) fn send(&mut self, descriptor: Descriptor, mut bytes: Vec<u8>) {
+        let Some(id) = self.end_of(descriptor) else { return };
+        let end = self.end_mut(id).expect("an open end");
+        end.room = end.room.checked_sub(bytes.len()).expect("the caller asked how much fits");
+        self.trace.note([4, id.connection, id.side as u64, bytes.len() as u64]);
+        while !bytes.is_empty() {
+            let rest = bytes.split_off(self.random.piece(bytes.len()));
+            self.transmit(id, Packet::Bytes(bytes));
+            bytes = rest;
+        }
+    }
+
+    /// Half-close.
+    pub(crate) fn shutdown(&mut self, descriptor: Descriptor) {
+        let Some(id) = self.end_of(descriptor) else { return };
+        self.shutdown_end(id);
+    }
+
+    fn shutdown_end(&mut self, id: EndId) {
+        let end = self.end_mut(id).expect("an open end");
+        if !std::mem::replace(&mut end.fin_sent, true) {
+            self.transmit(id, Packet::Fin);
+        }
+    }
+
+    pub(crate) fn reset(&mut self, descriptor: Descriptor) {
+        if let Some(id) = self.end_of(descriptor) {
+            self.reset_end(id);
+        }
+    }
+
+    pub(super) fn reset_end(&mut self, id: EndId) {
+        let end = self.end_mut(id).expect("an open end");
+        end.fin_sent = true;
+        if !std::mem::replace(&mut end.reset, true) {
+            self.transmit(id, Packet::Reset);
+        }
+    }
+
+    /// Nobody looks at this end any more: the end of the stream, or a reset over unread bytes.
+    pub(super) fn close_end(&mut self, id: EndId) {
+        self.shutdown_end(id);
+        let end = self.end_mut(id).expect("an open end");
+        let (unread, client) = (!end.inbox.is_empty(), end.client);
+        if unread {
+            self.reset_end(id);
+        }
+        self.clients -= usize::from(client);
+        self.abandon(id);
+    }
+
+    /// Nobody holds this end. The connection is gone when that is so of both: one that was given up
+    /// while it was made may still be in a backlog.
+    pub(super) fn abandon(&mut self, id: EndId) {
+        let end = self.end_mut(id).expect("an end that was held");
+        (end.closed, end.owner) = (true, None);
+        if self.end(id.other()).is_some_and(|other| other.closed) {
+            let over = self.connections.remove(&id.connection).expect("its end was just there");
+            self.locals.remove(&over.ends[0].local);
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The simulated port: ops of virtual sockets, and completions by chance.
+
+mod ops;
+
+use crate::SimWorld;
+use crate::network::{Owner, VirtualSocket};
+use longshore_base::{Slab, Time, Token};
+use longshore_port::{
+    Abilities, Addr, Call, Completion, ConnectTo, ErrorKind, Listening, Notify, Op, OpKind, Port,
+    PortConfig, PortError, RawSocket, RecvPool, SocketId, Unattached, Until, Waited, What, Work,
+    WorkDone, World,
+};
+use ops::{Leaving, Send, Socket, Stream};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::rc::Rc;
+
+/// A port of a [`SimWorld`]. Its `wait` never blocks: it returns what is due, and remembers until
+/// when it would have waited.
+#[derive(Debug)]
+pub struct SimPort {
+    world: SimWorld,
+    index: usize,
+    completions_max: usize,
+    pool: Rc<RecvPool>,
+    sockets: Slab<Socket>,
+    /// What has happened and was not returned yet, with the socket it happened to.
+    ready: VecDeque<(Option<Token>, Completion)>,
+    /// Answers to sends that nobody is in a hurry for; they come with the next thing that happens.
+    kept: Vec<(Option<Token>, Completion)>,
+    /// Receives without a lease, longest first.
+    starved: VecDeque<Token>,
+    works: BTreeMap<(Time, u64), (Token, Work)>,
+    work_count: u64,
+    now: Time,
+}
+
+impl SimPort {
+    pub(crate) fn open(world: &SimWorld, config: &PortConfig) -> Result<Self, PortError> {
+        let pool = RecvPool::new(config.recv_blocks, config.recv_block_bytes)
+            .ok_or(PortError::new(Call::Open, ErrorKind::NoMemory))?;
+        let index = world.network().open_port();
+        Ok(Self {
+            world: world.clone(),
+            index,
+            completions_max: config.completions_max,
+            pool,
+            sockets: Slab::new(),
+            ready: VecDeque::new(),
+            kept: Vec::new(),
+            starved: VecDeque::new(),
+            works: BTreeMap::new(),
+            work_count: 0,
+            now: world.now(),
+        })
+    }
+
+    /// The number of this port in its world, in the order they were opened; for
+    /// [`SimWorld::is_due`].
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    fn owner(&self, socket: Token) -> Owner {
+        Owner { port: self.index, socket }
+    }
+
+    /// Takes a handle out of what came in, if it is one of this world.
+    fn handle(&self, raw: RawSocket) -> Result<Box<VirtualSocket>, RawSocket> {
+        match raw {
+            RawSocket::System(_) => Err(raw),
+            RawSocket::Virtual(inside) => match inside.downcast::<VirtualSocket>() {
+                Ok(handle) if handle.world.is(&self.world) => Ok(handle),
+                Ok(handle) => Err(RawSocket::Virtual(handle)),
+                Err(inside) => Err(RawSocket::Virtual(inside)),
+            },
+        }
+    }
+
+    fn add(&mut self, token: Token, handle: VirtualSocket, peer: Addr, local: Addr) -> SocketId {
+        let descriptor = handle.descriptor;
+        let id = self.sockets.insert(Socket::new(token, handle, peer, local));
+        self.world.network().set_owner(descriptor, Some(self.owner(id)));
+        SocketId::from_token(id)
+    }
+
+    /// Runs the work whose time has come. Outside the world's lock: a job may well use the world.
+    fn run_works(&mut self) {
+        while let Some(entry) = self.works.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            let (token, work) = entry.remove();
+            let done = match work {
+                Work::Resolve(name) => WorkDone::Resolved(self.resolve(&name)),
+                job @ Work::Job(_) => job.run(),
+            };
+            self.ready.push_back((None, Completion { token, what: What::Work(done) }));
+        }
+    }
+
+    fn resolve(&self, name: &str) -> Result<Vec<Addr>, PortError> {
+        let addrs = self.world.network().resolve(name);
+        let addrs = addrs.ok_or(PortError::new(Call::Resolve, ErrorKind::NotFound))?;
+        Ok(addrs.into_iter().map(Addr::from).collect())
+    }
+
+    /// Looks at sockets, the starved ones first, until `most` completions are there. What was not
+    /// looked at, or has more, stays due; says whether there is such.
+    fn look(&mut self, sockets: Vec<Token>, most: usize) -> bool {
+        let mut again = false;
+        for _ in 0..self.starved.len() {
+            if self.pool.room() == 0 || self.ready.len() >= most {
+                break;
+            }
+            let id = self.starved.pop_front().expect("as many as were counted");
+            if let Some(socket) = self.sockets.get_mut(id) {
+                socket.starved = false;
+                again |= self.step_and_keep_due(id);
+            }
+        }
+        for id in sockets {
+            if self.ready.len() >= most {
+                self.world.network().touch(self.owner(id));
+                again = true;
+            } else {
+                again |= self.step_and_keep_due(id);
+            }
+        }
+        again
+    }
+
+    fn step_and_keep_due(&mut self, id: Token) -> bool {
+        let again = self.step(id);
+        if again {
+            self.world.network().touch(self.owner(id));
+        }
+        again
+    }
+
+    /// Hands over what is ready, at most `most` of it.
+    fn deliver(&mut self, most: usize, out: &mut Vec<Completion>) {
+        let count = self.ready.len().min(most);
+        for (id, completion) in self.ready.drain(..count) {
+            let (kind, size) = ops::summary(&completion.what);
+            let words = [5, self.index as u64, u64::from(completion.token.index()), kind, size];
+            self.world.network().trace.note(words);
+            if let Some(id) = id {
+                match ops::ends(&completion.what) {
+                    Some(kind) => {
+                        let socket = self.sockets.get_mut(id).expect("`Closed` comes last");
+                        socket.unanswered[kind as usize] = false;
+                    }
+                    None if matches!(completion.what, What::Closed | What::Detached(_)) => {
+                        self.sockets.remove(id);
+                    }
+                    None => {}
+                }
+            }
+            out.push(completion);
+        }
+    }
+}
+
+impl Port for SimPort {
+    type Notifier = SimNotifier;
+
+    fn now(&self) -> Time {
+        self.now
+    }
+
+    fn precise_now(&self) -> Time {
+        self.world.now()
+    }
+
+    fn seed(&mut self) -> u64 {
+        self.world.network().random.next_u64()
+    }
+
+    fn notifier(&self) -> SimNotifier {
+        SimNotifier { world: self.world.clone(), port: self.index }
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.world.abilities()
+    }
+
+    fn attach(
+        &mut self,
+        socket: Unattached,
+        token: Token,
+    ) -> Result<SocketId, (PortError, Unattached)> {
+        let Unattached { peer, local, raw } = socket;
+        match self.handle(raw) {
+            Ok(handle) => Ok(self.add(token, *handle, peer, local)),
+            Err(raw) => {
+                let error = PortError::new(Call::Attach, ErrorKind::Unsupported);
+                Err((error, Unattached { peer, local, raw }))
+            }
+        }
+    }
+
+    fn listen(&mut self, listening: Listening, token: Token) -> Result<SocketId, PortError> {
+        let unsupported = PortError::new(Call::Attach, ErrorKind::Unsupported);
+        let handle = self.handle(listening.raw).map_err(|_| unsupported)?;
+        Ok(self.add(token, *handle, listening.local, listening.local))
+    }
+
+    fn connect(&mut self, to: &ConnectTo, token: Token) -> Result<SocketId, PortError> {
+        let connecting = self.world.network().connect(to);
+        let (descriptor, local) = connecting.map_err(|kind| PortError::new(Call::Connect, kind))?;
+        let handle = VirtualSocket::new(&self.world, descriptor);
+        let id = self.add(token, handle, to.addr.into(), local.into());
+        let socket = self.sockets.get_mut(id.token()).expect("just added");
+        socket.connect = Some(ops::Connect { cancel_at: None });
+        socket.unanswered[OpKind::Connect as usize] = true;
+        Ok(id)
+    }
+
+    fn submit(&mut self, socket: SocketId, op: Op) {
+        let id = socket.token();
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        assert!(socket.leaving.is_none(), "{op:?} on a socket that leaves its port");
+        match op {
+            Op::Accept { credit } => {
+                socket.begin(OpKind::Accept);
+                socket.accept = Some(Stream { credit, cancel_at: None });
+            }
+            Op::Recv { credit } => {
+                socket.begin(OpKind::Recv);
+                socket.recv = Some(Stream { credit, cancel_at: None });
+            }
+            Op::Send { data, mode, prompt } => {
+                socket.begin(OpKind::Send);
+                socket.send = Some(Send { data, mode, prompt, done: 0, cancel_at: None });
+            }
+            Op::Shutdown => self.world.network().shutdown(socket.descriptor()),
+            Op::Detach => socket.leaving = Some(Leaving::Detach),
+            Op::Abort => socket.leaving = Some(Leaving::Abort),
+            Op::Close => {
+                socket.leaving = Some(Leaving::Close);
+                socket.close_at = Some(self.world.network().later());
+            }
+        }
+        self.world.network().touch(self.owner(id));
+        if self.world.network().random.one_in(3) {
+            self.step(id); // as systems do that finish at once what they can
+        }
+    }
+
+    fn cancel(&mut self, socket: SocketId, kind: OpKind) {
+        let id = socket.token();
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let cancel_at = match kind {
+            OpKind::Accept => socket.accept.as_mut().map(|op| &mut op.cancel_at),
+            OpKind::Connect => socket.connect.as_mut().map(|op| &mut op.cancel_at),
+            OpKind::Recv => socket.recv.as_mut().map(|op| &mut op.cancel_at),
+            OpKind::Send => socket.send.as_mut().map(|op| &mut op.cancel_at),
+        };
+        let Some(cancel_at) = cancel_at else { return };
+        if cancel_at.is_none() {
+            let mut network = self.world.network();
+            let at = if network.random.one_in(2) { network.now } else { network.later() };
+            *cancel_at = Some(at);
+            network.touch_at(at, Owner { port: self.index, socket: id });
+        }
+    }
+
+    fn start(&mut self, token: Token, work: Work) {
+        let mut network = self.world.network();
+        let at = network.later();
+        network.work_at(at, self.index);
+        self.work_count += 1;
+        self.works.insert((at, self.work_count), (token, work));
+    }
+
+    fn wait(&mut self, until: Until, out: &mut Vec<Completion>) -> Result<Waited, PortError> {
+        let due = self.world.network().enter_wait(self.index, until);
+        self.now = due.now;
+        self.run_works();
+        let most = self.some_of(self.completions_max);
+        let mut again = self.look(due.sockets, most);
+        while again && self.ready.is_empty() {
+            let due = self.world.network().enter_wait(self.index, until);
+            again = self.look(due.sockets, most);
+        }
+        let over = match until {
+            Until::Now => true,
+            Until::Time(time) => time <= self.now,
+            Until::Woken => false,
+        };
+        if over || due.woken || !self.ready.is_empty() {
+            for kept in self.kept.drain(..).rev() {
+                self.ready.push_front(kept);
+            }
+        }
+        let before = out.len();
+        self.deliver(most, out);
+        let drained = !again && self.ready.is_empty();
+        self.world.network().leave_wait(self.index, out.len() > before || !drained);
+        Ok(Waited { now: self.now, drained })
+    }
+
+    fn leases(&self) -> usize {
+        self.pool.leases()
+    }
+
+    fn sockets(&self) -> usize {
+        self.sockets.len()
+    }
+}
+
+impl SimPort {
+    /// A bound that is as given or, by chance, much lower.
+    fn some_of(&self, most: usize) -> usize {
+        let random = &mut self.world.network().random;
+        if random.one_in(4) { 1 + random.below(most.min(8)) } else { most }
+    }
+}
+
+impl Drop for SimPort {
+    /// Nothing of it is in flight anywhere else, so there is nothing to drain: the sockets close.
+    fn drop(&mut self) {
+        self.world.network().close_port(self.index);
+    }
+}
+
+/// Wakes a [`SimPort`], after a time of chance.
+#[derive(Clone)]
+pub struct SimNotifier {
+    world: SimWorld,
+    port: usize,
+}
+
+impl Notify for SimNotifier {
+    fn notify(&self) {
+        self.world.network().notify(self.port);
+    }
+}
+
+impl fmt::Debug for SimNotifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SimNotifier({})", self.port)
+    }
+}

@@ -1,0 +1,371 @@
+//! One step of one socket: what its ops come to, now.
+
+use super::SimPort;
+use crate::network::{Descriptor, Owner, Progress, VirtualSocket};
+use longshore_base::{Time, Token};
+use longshore_port::{
+    Addr, Call, Completion, End, ErrorKind, OpKind, PortError, RawSocket, SendData, SendMode,
+    Unattached, What, WorkDone,
+};
+use std::convert::Infallible;
+
+/// Leases and connections of one socket that one step gives at most.
+const PIECES_MAX: usize = 4;
+
+/// A connect in flight.
+#[derive(Debug)]
+pub(super) struct Connect {
+    pub(super) cancel_at: Option<Time>,
+}
+
+/// An accept or a receive in flight.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) credit: u32,
+    pub(super) cancel_at: Option<Time>,
+}
+
+/// A send in flight.
+#[derive(Debug)]
+pub(super) struct Send {
+    pub(super) data: SendData,
+    pub(super) mode: SendMode,
+    pub(super) prompt: bool,
+    pub(super) done: usize,
+    pub(super) cancel_at: Option<Time>,
+}
+
+/// How a socket goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Leaving {
+    Detach,
+    Close,
+    Abort,
+}
+
+/// A socket of a port.
+#[derive(Debug)]
+pub(super) struct Socket {
+    token: Token,
+    /// None when the socket has left and its last completion was not returned yet.
+    handle: Option<VirtualSocket>,
+    peer: Addr,
+    local: Addr,
+    pub(super) connect: Option<Connect>,
+    pub(super) accept: Option<Stream>,
+    pub(super) recv: Option<Stream>,
+    pub(super) send: Option<Send>,
+    pub(super) leaving: Option<Leaving>,
+    /// When a close has gone through.
+    pub(super) close_at: Option<Time>,
+    /// Its receive has no lease, and is in the queue of those.
+    pub(super) starved: bool,
+    /// Ops whose end was not returned yet, by `OpKind`.
+    pub(super) unanswered: [bool; 4],
+}
+
+impl Socket {
+    pub(super) fn new(token: Token, handle: VirtualSocket, peer: Addr, local: Addr) -> Self {
+        Self {
+            token,
+            handle: Some(handle),
+            peer,
+            local,
+            connect: None,
+            accept: None,
+            recv: None,
+            send: None,
+            leaving: None,
+            close_at: None,
+            starved: false,
+            unanswered: [false; 4],
+        }
+    }
+
+    pub(super) fn descriptor(&self) -> Descriptor {
+        self.handle.as_ref().expect("a socket that has not left").descriptor
+    }
+
+    /// Counts an op in.
+    pub(super) fn begin(&mut self, kind: OpKind) {
+        let second = std::mem::replace(&mut self.unanswered[kind as usize], true);
+        assert!(!second, "a second {kind:?} on a socket that has one in flight");
+    }
+
+    /// Whether it closes: every op ends as it is.
+    fn closes(&self) -> bool {
+        matches!(self.leaving, Some(Leaving::Close | Leaving::Abort))
+    }
+}
+
+/// Which op a completion is the end of.
+pub(super) fn ends(what: &What) -> Option<OpKind> {
+    match what {
+        What::AcceptEnded(_) => Some(OpKind::Accept),
+        What::Connected { .. } | What::ConnectFailed(_) => Some(OpKind::Connect),
+        What::RecvEnded(_) => Some(OpKind::Recv),
+        What::Sent { .. } => Some(OpKind::Send),
+        _ => None,
+    }
+}
+
+/// A completion as numbers, for the trace: its kind and how large it is.
+pub(super) fn summary(what: &What) -> (u64, u64) {
+    let of_end = |end: &End| match end {
+        End::Eof => 0,
+        End::Credit => 1,
+        End::Cancelled => 2,
+        End::Failed(error) => 3 + error.kind as u64,
+    };
+    match what {
+        What::Accepted(_) => (0, 0),
+        What::AcceptEnded(end) => (1, of_end(end)),
+        What::Connected { .. } => (2, 0),
+        What::ConnectFailed(error) => (3, error.kind as u64),
+        What::Received(lease) => (4, lease.len() as u64),
+        What::RecvEnded(end) => (5, of_end(end)),
+        What::Sent { bytes, error, .. } => (6 + u64::from(error.is_some()), *bytes as u64),
+        What::Detached(_) => (8, 0),
+        What::Closed => (9, 0),
+        What::Work(WorkDone::Job(done)) => (10, u64::from(done.is_ok())),
+        What::Work(WorkDone::Resolved(addrs)) => (11, addrs.as_ref().map_or(0, Vec::len) as u64),
+    }
+}
+
+impl SimPort {
+    /// Whether a cancel that was asked for has come through.
+    fn cancelled(&self, cancel_at: Option<Time>) -> bool {
+        cancel_at.is_some_and(|at| at <= self.world.network().now)
+    }
+
+    fn push(&mut self, id: Token, what: What) {
+        let token = self.sockets.get(id).expect("a socket in the middle of a step").token;
+        self.ready.push_back((Some(id), Completion { token, what }));
+    }
+
+    /// Does what can be done for a socket now; says whether there is more to do at once.
+    pub(super) fn step(&mut self, id: Token) -> bool {
+        if self.sockets.get(id).is_none_or(|socket| socket.handle.is_none()) {
+            return false;
+        }
+        self.step_connect(id);
+        let mut again = self.step_accept(id);
+        again |= self.step_send(id);
+        again |= self.step_recv(id);
+        self.step_leave(id);
+        again
+    }
+
+    fn step_connect(&mut self, id: Token) {
+        let socket = self.sockets.get_mut(id).expect("checked in step");
+        let Some(connect) = &socket.connect else { return };
+        let (cancel_at, closes) = (connect.cancel_at, socket.closes());
+        let failed = |kind| What::ConnectFailed(PortError::new(Call::Connect, kind));
+        let progress = self.world.network().progress(socket.descriptor());
+        let what = match progress {
+            _ if closes => failed(ErrorKind::Cancelled),
+            Progress::Connected => What::Connected { local: socket.local },
+            Progress::Failed(kind) => failed(kind),
+            Progress::UnderWay if self.cancelled(cancel_at) => failed(ErrorKind::Cancelled),
+            Progress::UnderWay => return,
+        };
+        let socket = self.sockets.get_mut(id).expect("checked in step");
+        socket.connect = None;
+        if matches!(what, What::ConnectFailed(_)) && !closes {
+            socket.leaving = Some(Leaving::Close);
+        }
+        self.push(id, what);
+    }
+
+    fn step_accept(&mut self, id: Token) -> bool {
+        for _ in 0..PIECES_MAX {
+            let socket = self.sockets.get(id).expect("checked in step");
+            let Some(accept) = &socket.accept else { return false };
+            let ended = if socket.leaving.is_some() || self.cancelled(accept.cancel_at) {
+                Some(End::Cancelled)
+            } else {
+                (accept.credit == 0).then_some(End::Credit)
+            };
+            let taken = match ended {
+                Some(end) => Err(end),
+                None => self.world.network().accept(socket.descriptor()).map_err(failed_accept),
+            };
+            let socket = self.sockets.get_mut(id).expect("checked in step");
+            match taken {
+                Ok(None) => return false,
+                Ok(Some(taken)) => {
+                    let accept = socket.accept.as_mut().expect("checked above");
+                    accept.credit =
+                        accept.credit.saturating_sub(u32::from(accept.credit < u32::MAX));
+                    let handle = VirtualSocket::new(&self.world, taken.descriptor);
+                    let raw = RawSocket::Virtual(Box::new(handle));
+                    let (peer, local) = (taken.peer.into(), taken.local.into());
+                    self.push(id, What::Accepted(Unattached { peer, local, raw }));
+                }
+                Err(end) => {
+                    socket.accept = None;
+                    self.push(id, What::AcceptEnded(end));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn step_send(&mut self, id: Token) -> bool {
+        let socket = self.sockets.get_mut(id).expect("checked in step");
+        let (descriptor, closes) = (socket.descriptor(), socket.closes());
+        let Some(send) = &mut socket.send else { return false };
+        let left = send.data.byte_count() - send.done;
+        let mut network = self.world.network();
+        let cancelled = closes || send.cancel_at.is_some_and(|at| at <= network.now);
+        let mut error = None;
+        let mut more_room = false;
+        match network.send_room(descriptor) {
+            _ if cancelled => error = Some(ErrorKind::Cancelled),
+            Err(kind) => error = Some(kind),
+            Ok(0) => {}
+            Ok(room) => {
+                let mut count = network.random.piece(room.min(left));
+                if send.mode == SendMode::Try && network.random.one_in(8) {
+                    count = 0;
+                }
+                let bytes = bytes_from(&send.data, send.done, count);
+                network.send(descriptor, bytes);
+                send.done += count;
+                more_room = count < room;
+            }
+        }
+        drop(network);
+        let out = send.done == send.data.byte_count();
+        if !out && error.is_none() && send.mode == SendMode::Whole {
+            return more_room;
+        }
+        self.answer(id, error);
+        false
+    }
+
+    /// Ends a send. An answer that is not wanted at once may be kept for a while.
+    fn answer(&mut self, id: Token, error: Option<ErrorKind>) {
+        let socket = self.sockets.get_mut(id).expect("checked in step");
+        let token = socket.token;
+        let Send { data, done, prompt, .. } = socket.send.take().expect("a send that is over");
+        let error = error.map(|kind| PortError::new(Call::Send, kind));
+        let late = done == data.byte_count() && !prompt;
+        let completion = Completion { token, what: What::Sent { bytes: done, data, error } };
+        if late && self.world.network().random.one_in(2) {
+            self.kept.push((Some(id), completion));
+        } else {
+            self.ready.push_back((Some(id), completion));
+        }
+    }
+
+    fn step_recv(&mut self, id: Token) -> bool {
+        for _ in 0..PIECES_MAX {
+            let socket = self.sockets.get(id).expect("checked in step");
+            let Some(recv) = &socket.recv else { return false };
+            let arrived = self.world.network().arrived(socket.descriptor());
+            let ended = if socket.leaving.is_some() || self.cancelled(recv.cancel_at) {
+                Some(End::Cancelled)
+            } else if recv.credit == 0 {
+                Some(End::Credit)
+            } else if arrived.bytes > 0 {
+                None
+            } else if arrived.reset {
+                Some(End::Failed(PortError::new(Call::Recv, ErrorKind::Reset)))
+            } else if arrived.fin {
+                Some(End::Eof)
+            } else {
+                return false;
+            };
+            match ended {
+                Some(end) => {
+                    self.sockets.get_mut(id).expect("checked in step").recv = None;
+                    self.push(id, What::RecvEnded(end));
+                    return false;
+                }
+                None if self.lend(id, arrived.bytes) => {}
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Lends a piece of what has arrived; without room for it the socket queues up.
+    fn lend(&mut self, id: Token, arrived: usize) -> bool {
+        let socket = self.sockets.get_mut(id).expect("checked in step");
+        let descriptor = socket.descriptor();
+        let recv = socket.recv.as_mut().expect("a receive in flight");
+        let most = {
+            let random = &mut self.world.network().random;
+            // One lease more than the credit is within the promise, and drivers do it.
+            let credit = if random.one_in(4) { usize::MAX } else { recv.credit as usize };
+            random.piece(arrived.min(credit))
+        };
+        let filled = self.pool.fill::<Infallible>(most, |room| {
+            self.world.network().read(descriptor, room);
+            Ok(room.len())
+        });
+        let Ok(lease) = filled;
+        if let Some(lease) = lease {
+            let len = u32::try_from(lease.len()).expect("a block is smaller than 4 GiB");
+            recv.credit = recv.credit.saturating_sub(len);
+            self.push(id, What::Received(lease));
+            return true;
+        }
+        if !std::mem::replace(&mut socket.starved, true) {
+            self.starved.push_back(id);
+        }
+        false
+    }
+
+    /// Lets a socket go whose ops are all over.
+    fn step_leave(&mut self, id: Token) {
+        let socket = self.sockets.get_mut(id).expect("checked in step");
+        let Some(leaving) = socket.leaving else { return };
+        let accepts = socket.accept.is_some() || socket.connect.is_some();
+        if accepts || socket.recv.is_some() || socket.send.is_some() {
+            return;
+        }
+        let descriptor = socket.descriptor();
+        if leaving == Leaving::Detach {
+            self.world.network().set_owner(descriptor, None);
+            let handle = socket.handle.take().expect("a socket that has not left");
+            let raw = RawSocket::Virtual(Box::new(handle));
+            let (peer, local) = (socket.peer, socket.local);
+            self.push(id, What::Detached(Unattached { peer, local, raw }));
+            return;
+        }
+        let mut network = self.world.network();
+        if leaving == Leaving::Close {
+            network.shutdown(descriptor);
+        }
+        if let Some(at) = socket.close_at.filter(|&at| at > network.now) {
+            let owner = Owner { port: self.index, socket: id };
+            network.touch_at(at, owner);
+            return;
+        }
+        if leaving == Leaving::Abort {
+            network.reset(descriptor);
+        }
+        drop(network);
+        drop(socket.handle.take());
+        self.push(id, What::Closed);
+    }
+}
+
+fn failed_accept(kind: ErrorKind) -> End {
+    End::Failed(PortError::new(Call::Accept, kind))
+}
+
+/// `count` bytes of a send, from byte `start` on.
+fn bytes_from(data: &SendData, start: usize, count: usize) -> Vec<u8> {
+    let mut skip = start;
+    let mut bytes = Vec::with_capacity(count);
+    for segment in data.segments() {
+        let rest = segment.bytes().get(skip..).unwrap_or_default();
+        skip = skip.saturating_sub(segment.bytes().len());
+        bytes.extend_from_slice(&rest[..rest.len().min(count - bytes.len())]);
+    }
+    bytes
+}

@@ -1,0 +1,123 @@
+//! The simulated world, as those see it who start things in it.
+
+use crate::network::{Network, VirtualSocket};
+use crate::{SimClient, SimPort};
+use longshore_base::Time;
+use longshore_port::{
+    Abilities, BindTo, Call, ErrorKind, Listening, PortConfig, PortError, RawSocket, World,
+};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A world of simulated ports. Cloning gives another handle of the same world.
+#[derive(Clone)]
+pub struct SimWorld(Arc<Mutex<Network>>);
+
+impl SimWorld {
+    /// The world of that seed, at time zero. Its windows, latencies and cuts are the seed's choice.
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(Network::new(seed))))
+    }
+
+    /// Never hold it while a socket is dropped: that locks as well.
+    pub(crate) fn network(&self) -> MutexGuard<'_, Network> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Moves the clock to the next thing that happens: something on the wire, work that is done, or
+    /// the time until which a port waits. Says whether there was one; if not, nothing will ever
+    /// happen without somebody's doing. For when no port is due.
+    pub fn advance(&self) -> bool {
+        self.network().advance()
+    }
+
+    /// Moves the clock by `span`, and lets everything happen that was to happen meanwhile.
+    pub fn pass(&self, span: Duration) {
+        self.network().pass(span);
+    }
+
+    /// Whether port `port` (see [`SimPort::index`]) has reason to return from its wait: something
+    /// came, it was notified, its time is over, or its last wait returned something, after which
+    /// its owner has not waited again.
+    pub fn is_due(&self, port: usize) -> bool {
+        self.network().is_due(port)
+    }
+
+    /// A choice out of `count`, at least 1, by the seed: which port goes next.
+    ///
+    /// # Panics
+    /// With `count` 0.
+    pub fn pick(&self, count: usize) -> usize {
+        assert!(count > 0, "nothing to pick from");
+        self.network().random.below(count)
+    }
+
+    /// A hash of everything that happened so far. Equal seeds and equal programs give equal hashes.
+    pub fn trace(&self) -> u64 {
+        self.network().trace.hash()
+    }
+
+    /// Makes `host` resolve to `ips`; with none, to nothing. `localhost` is known already.
+    pub fn name(&self, host: &str, ips: &[IpAddr]) {
+        self.network().name(host, ips);
+    }
+
+    /// Lets at most `count` sockets be open at once, those of clients excepted. Default no limit.
+    pub fn limit_descriptors(&self, count: usize) {
+        self.network().limit_descriptors(count);
+    }
+
+    /// Sockets that are open, those of clients included: zero at the end of a clean run.
+    pub fn descriptors(&self) -> usize {
+        self.network().descriptors()
+    }
+
+    /// A peer of the test's own, which starts to connect to `addr`.
+    pub fn client(&self, addr: SocketAddr) -> SimClient {
+        SimClient::connect(self, addr)
+    }
+}
+
+impl World for SimWorld {
+    type Port = SimPort;
+
+    fn bind(&self, to: &BindTo) -> Result<Listening, PortError> {
+        let bound = self.network().bind(to);
+        let (descriptor, local) = bound.map_err(|kind| PortError::new(Call::Bind, kind))?;
+        let socket = VirtualSocket::new(self, descriptor);
+        Ok(Listening { local: local.into(), raw: RawSocket::Virtual(Box::new(socket)) })
+    }
+
+    fn listening_from(&self, _: std::net::TcpListener) -> Result<Listening, PortError> {
+        Err(PortError::new(Call::Bind, ErrorKind::Unsupported))
+    }
+
+    fn open(&self, config: &PortConfig) -> Result<SimPort, PortError> {
+        SimPort::open(self, config)
+    }
+
+    fn now(&self) -> Time {
+        self.network().now
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            driver: "simulated",
+            moves_sockets: true,
+            passed_over: String::new(),
+            features: vec![],
+        }
+    }
+}
+
+impl fmt::Debug for SimWorld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimWorld").field("now", &self.now()).finish_non_exhaustive()
+    }
+}
