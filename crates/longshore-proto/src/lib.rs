@@ -13,4 +13,7 @@ pub mod frame;
 
 pub use connection::{RecvHalf, SendHalf};
 pub use error::FrameError;
-pub use frame::{ByteOrder, Codec, Decoded, LengthDelimited, Lines, Out, Raw};
+pub use frame::{
+    ByteOrder, Codec, Decoded, Delimiter, Fixed, LengthDelimited, Lines, Longshore, Message, Out,
+    Raw, Tagged, TypeTagged, with_len_u16_be, with_len_u32_be,
+};

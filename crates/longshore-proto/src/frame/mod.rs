@@ -3,20 +3,28 @@
 //! A [`Codec`] is a value that a listener shares among its connections; what it must remember of
 //! one connection is its `Decoder`.
 
+mod delimiter;
+mod fixed;
 mod length;
 mod lines;
+mod longshore;
 mod out;
 mod raw;
+mod tagged;
 #[cfg(test)]
 pub(crate) mod testing;
 
 use crate::FrameError;
 use bytes::Bytes;
 
+pub use delimiter::{DELIMITER_BYTES_MAX, Delimiter, DelimiterDecoder};
+pub use fixed::Fixed;
 pub use length::{ByteOrder, LengthDelimited};
 pub use lines::{Lines, LinesDecoder};
-pub use out::{Kept, Out, PAYLOAD_KEPT_MIN};
+pub use longshore::{LONGSHORE_VERSION, Longshore, Message, PING_BYTES_MAX};
+pub use out::{Kept, Out, PAYLOAD_KEPT_MIN, with_len_u16_be, with_len_u32_be};
 pub use raw::Raw;
+pub use tagged::{Tagged, TypeTagged};
 
 /// Payload bytes that a frame may have when nothing else is said: 1 MiB.
 pub const PAYLOAD_BYTES_DEFAULT: usize = 1024 * 1024;

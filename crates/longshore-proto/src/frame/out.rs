@@ -147,6 +147,47 @@ impl<'a> Out<'a> {
     }
 }
 
+/// Writes what `body` writes behind its length, a number of two bytes, big-endian. For fields within
+/// a frame; a length that is known before is better written as it is.
+///
+/// # Errors
+/// Those of `body`, and [`FrameError::Invalid`] when it wrote more than 65,535 bytes.
+pub fn with_len_u16_be(
+    out: &mut Out<'_>,
+    body: impl FnOnce(&mut Out<'_>) -> Result<(), FrameError>,
+) -> Result<(), FrameError> {
+    out.put_behind(2, body, |place, count| match u16::try_from(count) {
+        Ok(count) => {
+            place.copy_from_slice(&count.to_be_bytes());
+            Ok(())
+        }
+        Err(_) => Err(no_length(count, place)),
+    })
+}
+
+/// As [`with_len_u16_be`], with a length of four bytes.
+///
+/// # Errors
+/// Those of `body`, and [`FrameError::Invalid`] when it wrote 4 GiB or more.
+pub fn with_len_u32_be(
+    out: &mut Out<'_>,
+    body: impl FnOnce(&mut Out<'_>) -> Result<(), FrameError>,
+) -> Result<(), FrameError> {
+    out.put_behind(4, body, |place, count| match u32::try_from(count) {
+        Ok(count) => {
+            place.copy_from_slice(&count.to_be_bytes());
+            Ok(())
+        }
+        Err(_) => Err(no_length(count, place)),
+    })
+}
+
+#[cold]
+fn no_length(count: u64, place: &[u8]) -> FrameError {
+    let width = place.len();
+    FrameError::invalid(format_args!("{count} bytes do not fit a {width}-byte length"))
+}
+
 /// Where in `whole` the slice `part` lies, if it does: by address, nothing is read.
 fn range_of(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
     let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
@@ -215,5 +256,30 @@ mod tests {
             out.put_behind(2, body, fill).unwrap();
         });
         assert!(result.is_err());
+    }
+
+    #[test]
+    fn lengths_may_be_nested_and_must_fit() {
+        let abc = |out: &mut Out<'_>| {
+            out.put_slice(b"abc");
+            Ok(())
+        };
+        let zeros = |out: &mut Out<'_>| {
+            out.put_slice(&vec![0; 65_536]);
+            Ok(())
+        };
+        let (result, bytes, _) = write(b"", 100, |out| {
+            with_len_u32_be(out, |out| {
+                out.put_u8(7);
+                with_len_u16_be(out, abc)
+            })
+            .unwrap();
+        });
+        assert_eq!((result, &bytes[6..]), (Ok(10), &b"\0\0\0\x06\x07\0\x03abc"[..]));
+        let (result, _, _) = write(b"", 1 << 20, |out| {
+            let error = with_len_u16_be(out, zeros).unwrap_err();
+            assert_eq!(error.to_string(), "65536 bytes do not fit a 2-byte length");
+        });
+        assert_eq!(result, Ok(2 + 65_536));
     }
 }
