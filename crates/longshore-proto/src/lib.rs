@@ -10,6 +10,8 @@
 pub mod connection;
 mod error;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use connection::{RecvHalf, SendHalf};
 pub use error::FrameError;

@@ -1,0 +1,5 @@
+//! The receive half with all codecs, from outside.
+
+mod corpus;
+mod filter;
+mod hostile;
