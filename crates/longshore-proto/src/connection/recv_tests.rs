@@ -257,21 +257,54 @@ fn every_codec_is_held_to_its_maximum_before_anything_is_kept() {
 
 #[test]
 fn a_codec_may_ask_for_more_than_it_uses() {
-    let mut peer = Peer::new(Scripted(|input| match input.len() {
+    let script: Script = |input| match input.len() {
         0..6 => Decoded::More { total: 6 },
         _ => Decoded::Frame { frame: &input[..2], used: 2 },
-    }));
-    for byte in b"abcde" {
-        assert!(peer.input(&[*byte]).0.is_empty());
+    };
+    for last_piece in [1, 2, 3, 7] {
+        let mut peer = Peer::new(Scripted(script));
+        let mut frames = Vec::new();
+        let pieces = b"abcde".chunks(1).chain(b"fghijkl".chunks(last_piece));
+        for piece in pieces {
+            let (some, cut) = peer.input(piece);
+            assert!(matches!(cut.end, CutEnd::Empty) && cut.used == piece.len());
+            frames.extend(some.into_iter().map(|(frame, _)| frame));
+        }
+        assert_eq!(frames, [b"ab", b"cd", b"ef", b"gh"]);
+        assert_eq!(peer.half.torn, b"ijkl");
     }
-    // "ab" is whole; "cde" is torn, and lacks what is in the input again.
-    let (frames, cut) = peer.input(b"f");
-    assert_eq!(frames, [(b"ab".to_vec(), Place::Torn)]);
-    assert!(matches!(cut, Cut { used: 1, end: CutEnd::Empty }));
-    let (frames, _) = peer.input(b"ghijkl");
-    let frames: Vec<_> = frames.into_iter().map(|(frame, _)| frame).collect();
-    assert_eq!(frames, [b"cd", b"ef", b"gh"]);
-    assert_eq!(peer.half.torn_bytes(), 4);
+}
+
+#[test]
+fn torn_bytes_that_hold_a_frame_wait_for_budget_even_without_input() {
+    let mut peer = Peer::new(Scripted(|input| match input {
+        [b'a', ..] if input.len() < 6 => Decoded::More { total: 6 },
+        [_] => Decoded::More { total: 2 },
+        _ => Decoded::Frame { frame: &input[..2], used: 2 },
+    }));
+    peer.input(b"abcde");
+    peer.budget = 1;
+    assert!(matches!(peer.input(b"f").1, Cut { used: 0, end: CutEnd::Budget }));
+    assert!(matches!(peer.input(b"").1, Cut { used: 0, end: CutEnd::Budget }));
+    peer.budget = 1;
+    assert_eq!(peer.input(b"").0, [(b"cd".to_vec(), Place::Torn)]);
+    assert_eq!(peer.half.torn, b"e");
+}
+
+/// A codec that does not know the length is never shown more of a torn frame than its maximum.
+#[test]
+fn a_growing_step_ends_at_the_maximum() {
+    let mut peer = Peer::new(Scripted(|input| match input.len() {
+        0..=8 => Decoded::More { total: input.len() + 1 },
+        _ => Decoded::Frame { frame: &input[..1], used: 1 },
+    }));
+    for piece in [&b"1"[..], b"2", b"3", b"4"] {
+        assert!(matches!(peer.input(piece).1.end, CutEnd::Empty));
+    }
+    let error = FrameError::TooLong { len: 9, max: 8 };
+    let (frames, cut) = peer.input(b"56789012");
+    assert!(frames.is_empty(), "shown more than the maximum");
+    assert!(matches!(cut.end, CutEnd::Frame(found) if found == error));
 }
 
 #[test]

@@ -153,6 +153,8 @@ mod tests {
         for item in [&b"a\r\n"[..], b"a\r\n\r\nb", b"\r\n\r\n"] {
             assert!(matches!(encode(&codec, item), Err(FrameError::Invalid(_))), "{item:?}");
         }
+        let dashes = Delimiter::new(b"--", 100);
+        assert!(matches!(encode(&dashes, b"a-"), Err(FrameError::Invalid(_))));
         assert!(matches!(encode(&codec, &[b'a'; 97]), Err(FrameError::TooLong { .. })));
     }
 
