@@ -114,9 +114,10 @@ struct Outcome<K> {
 
 fn check<C: Subject>(codec: &C, stream: &[u8], seed: u8) {
     if codec.check().is_err() {
-        // Such a codec is not used, and yet must not take the process down.
-        let _ =
-            codec.decode(&mut C::Decoder::default(), if stream.is_empty() { b"0" } else { stream });
+        // No server would use it, and yet it must not panic. What it returns does not matter.
+        if !stream.is_empty() {
+            let _ = codec.decode(&mut C::Decoder::default(), stream);
+        }
         return;
     }
     let whole = run(codec, stream, Pace::WHOLE);
