@@ -34,7 +34,13 @@ impl SimWorld {
     /// the time until which a port waits. Says whether there was one; if not, nothing will ever
     /// happen without somebody's doing. For when no port is due.
     pub fn advance(&self) -> bool {
-        self.network().advance()
+        self.network().advance_until(Time::NEVER)
+    }
+
+    /// The same, but not past `limit`: if nothing happens before, the clock stands at `limit`, and
+    /// the answer is no.
+    pub fn advance_until(&self, limit: Time) -> bool {
+        self.network().advance_until(limit)
     }
 
     /// Moves the clock by `span`, and lets everything happen that was to happen meanwhile.

@@ -153,14 +153,21 @@ impl Network {
         self.now + Duration::from_nanos(self.random.below(nanos + 1) as u64)
     }
 
-    pub(crate) fn advance(&mut self) -> bool {
+    /// To the next thing that happens, but not past `limit`.
+    pub(crate) fn advance_until(&mut self, limit: Time) -> bool {
         let event = self.events.first_key_value().map(|((at, _), _)| *at);
         let untils =
             self.ports.iter().filter(|port| port.open).filter_map(|port| match port.until {
                 Until::Time(time) if time > self.now => Some(time),
                 _ => None,
             });
-        let Some(next) = event.into_iter().chain(untils).min() else { return false };
+        let next = event.into_iter().chain(untils).min();
+        let Some(next) = next.filter(|next| *next <= limit) else {
+            if limit < Time::NEVER {
+                self.now = self.now.max(limit);
+            }
+            return false;
+        };
         self.now = self.now.max(next);
         self.happen();
         true
