@@ -1,1 +1,66 @@
-//! x
+//! Completion-port servers and clients for TCP protocols of your own.
+//!
+//! You write a [`Handler`]: its value is one connection, its callbacks run on that connection's
+//! worker thread, one at a time, in order. A [`Listener`] has an address, a [`Codec`] that cuts
+//! bytes into frames, and [`Limits`]; a [`Server`] has listeners and runs. No `async`, no locks for
+//! what belongs to a connection.
+//!
+//! ```no_run
+//! use longshore::{Ctx, Handler, LengthDelimited, Listener, Result, Server};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     type Codec = LengthDelimited;
+//!     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, frame: &[u8]) -> Result {
+//!         cx.send(frame)
+//!     }
+//! }
+//!
+//! fn main() -> Result {
+//!     let listener = Listener::port(7411, LengthDelimited::u32_be(1 << 20));
+//!     Server::builder().listen(listener, |_| Ok(Echo)).run()
+//! }
+//! ```
+//!
+//! Other threads, and other connections, reach a connection through its [`Conn`] handle.
+//! [`Server::connect`] and [`Ctx::connect`] go out with a [`Connector`]; [`Client`] is a blocking
+//! client for tests and tools. Logging goes through `tracing`.
+#![forbid(unsafe_code)]
+
+mod client;
+mod closed;
+mod config;
+mod conn;
+mod connector;
+mod ctx;
+mod engine;
+mod error;
+mod handler;
+mod listener;
+mod metrics;
+mod server;
+mod signals;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod worker;
+
+pub use bytes::Bytes;
+pub use client::{Client, ClientError};
+pub use closed::{Closed, DisconnectReason};
+pub use config::{HalfClose, Limits, SlowReader};
+pub use conn::{Conn, ConnId, Sent};
+pub use connector::{Attempt, ConnectError, Connector, Reconnect, Retry};
+pub use ctx::Ctx;
+pub use error::{ConfigError, Error, Result, SendError, StartError};
+pub use handler::{Frame, Handler, Item, Peer, Reject, Timer};
+pub use listener::Listener;
+pub use longshore_base::Time;
+pub use longshore_port::{
+    Abilities, Addr, DriverChoice, Keepalive, PortConfig, SocketOptions, SystemWorld,
+};
+pub use longshore_proto::connection::{Filter, Linger, TooManyTimers};
+pub use longshore_proto::frame::*;
+pub use longshore_proto::{Codec, Decoded, FrameError, Out};
+pub use metrics::Snapshot;
+pub use server::{Builder, ConnInfo, Ready, Server, Tick};

@@ -15,11 +15,11 @@ use std::time::Duration;
 /// How long and how much a graceful close goes on reading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Linger {
-    /// Longest silence while waiting for the peer's end. Default 5 s.
+    /// Longest silence while waiting for the peer's end; zero does not wait. Default 5 s.
     pub wait: Duration,
     /// Longest time from the close to the end, flushing included. Default 30 s.
     pub total: Duration,
-    /// Most bytes that are read and discarded. Default 1 MiB.
+    /// Most bytes that are read and discarded after the half-close. Default 1 MiB.
     pub bytes: u64,
 }
 
@@ -117,7 +117,9 @@ impl Closing {
     /// All that was queued is with the kernel.
     pub fn handle_flushed(&mut self, now: Time, linger: &Linger) -> CloseAct {
         match self.phase {
-            Phase::Flushing if self.peer_ended || linger.bytes == 0 => self.finish(CloseAct::Close),
+            Phase::Flushing if self.peer_ended || linger.wait.is_zero() => {
+                self.finish(CloseAct::Close)
+            }
             Phase::Flushing => {
                 self.phase = Phase::Lingering;
                 self.phase_end = self.total_end.min(now + linger.wait);
@@ -128,16 +130,20 @@ impl Closing {
     }
 
     /// Bytes came that nobody wants any more.
-    pub fn handle_discarded(&mut self, bytes: usize, now: Time, linger: &Linger) -> CloseAct {
-        self.discarded += bytes as u64;
+    pub fn handle_discarded(&mut self, bytes: usize, now: Time, linger: &Linger) {
         if self.phase != Phase::Lingering {
-            return CloseAct::Wait;
+            return; // a peer that first writes all and then reads must get there
         }
-        if self.discarded > linger.bytes {
-            return self.finish(CloseAct::Close);
+        self.discarded += bytes as u64;
+        if self.reads(linger) {
+            self.phase_end = self.total_end.min(now + linger.wait);
         }
-        self.phase_end = self.total_end.min(now + linger.wait);
-        CloseAct::Wait
+    }
+
+    /// Whether input is still to be read. Past the bound of the linger it is not: the peer is
+    /// held by TCP itself, while what it was sent can still reach it.
+    pub fn reads(&self, linger: &Linger) -> bool {
+        self.phase != Phase::Ended && self.discarded <= linger.bytes
     }
 
     /// When time is up; `NEVER` while open.
@@ -174,7 +180,7 @@ mod tests {
         assert!(closing.begin(at(0), &linger));
         assert!(!closing.begin(at(1), &linger), "closing twice is closing once");
         assert_eq!(closing.handle_flushed(at(2), &linger), CloseAct::HalfClose);
-        assert_eq!(closing.handle_discarded(100, at(3), &linger), CloseAct::Wait);
+        closing.handle_discarded(100, at(3), &linger);
         assert_eq!(closing.next(), at(8));
         assert_eq!(closing.handle_peer_ended(), CloseAct::Close);
         assert!(closing.is_ended() && !closing.end());
@@ -190,10 +196,13 @@ mod tests {
             closing
         };
         assert_eq!(lingering().handle_timeout(at(5)), CloseAct::Close);
-        assert_eq!(lingering().handle_discarded((1 << 20) + 1, at(0), &linger), CloseAct::Close);
+        let mut flooded = lingering();
+        flooded.handle_discarded((1 << 20) + 1, at(3), &linger);
+        assert!(!flooded.reads(&linger));
+        assert_eq!(flooded.handle_timeout(at(5)), CloseAct::Close);
         let mut talkative = lingering();
         for second in 1..30 {
-            assert_eq!(talkative.handle_discarded(1, at(second), &linger), CloseAct::Wait);
+            talkative.handle_discarded(1, at(second), &linger);
             assert_eq!(talkative.handle_timeout(at(second)), CloseAct::Wait);
         }
         assert_eq!(talkative.handle_timeout(at(30)), CloseAct::Close);

@@ -137,9 +137,9 @@ impl<L: Lease> SendHalf<L> {
         self.in_flight
     }
 
-    /// Stream offset behind the last byte accepted.
-    pub fn end(&self) -> u64 {
-        self.end
+    /// Bytes that the kernel took.
+    pub fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Encodes `item` behind what is queued; says how many bytes that made. Large payloads that lie

@@ -1,0 +1,244 @@
+//! Settings with their defaults, and the check that they can work.
+
+use crate::ConfigError;
+use longshore_port::SocketOptions;
+use longshore_proto::connection::Linger;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// What happens when a peer reads more slowly than it is sent to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum SlowReader {
+    /// The send fails and the connection ends with
+    /// [`SlowReader`](crate::DisconnectReason::SlowReader).
+    #[default]
+    Disconnect,
+    /// The send fails, the connection stays; `on_writable` comes at the low mark. What flow control
+    /// needs.
+    Refuse,
+}
+
+impl SlowReader {
+    pub(crate) fn disconnects(self) -> bool {
+        self == Self::Disconnect
+    }
+}
+
+/// What happens when the peer ends its stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum HalfClose {
+    /// What is queued is still sent, then the connection closes.
+    #[default]
+    Flush,
+    /// It closes at once.
+    Close,
+}
+
+/// The limits of one listener or connector. Everything has a default; a zero duration means that
+/// there is no such deadline.
+///
+/// Rules per source do not count loopback peers, unless [`count_loopback`](Self::count_loopback)
+/// says so.
+#[derive(Clone, Debug)]
+#[must_use = "limits do nothing until they are given to a listener"]
+pub struct Limits {
+    pub(crate) per_source: u32,
+    pub(crate) count_loopback: bool,
+    pub(crate) first_byte: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) write: Duration,
+    pub(crate) send_queue_bytes: u64,
+    pub(crate) send_queue_low_bytes: Option<u64>,
+    pub(crate) slow_reader: SlowReader,
+    pub(crate) half_close: HalfClose,
+    pub(crate) linger: Linger,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            per_source: 256,
+            count_loopback: false,
+            first_byte: Duration::from_secs(10),
+            idle: Duration::from_secs(300),
+            write: Duration::from_secs(10),
+            send_queue_bytes: 4 << 20,
+            send_queue_low_bytes: None,
+            slow_reader: SlowReader::default(),
+            half_close: HalfClose::default(),
+            linger: Linger::default(),
+        }
+    }
+}
+
+impl Limits {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Most connections of one source at a time: an IPv4 address, or the /64 of an IPv6 one.
+    /// 1 to 2^32 - 1, which is `u32::MAX`, for unlimited. Default 256.
+    pub fn connections_per_source(mut self, count: u32) -> Self {
+        self.per_source = count;
+        self
+    }
+
+    /// Whether rules per source count loopback peers too. Default no.
+    pub fn count_loopback(mut self, yes: bool) -> Self {
+        self.count_loopback = yes;
+        self
+    }
+
+    /// How long a peer may be connected without sending a byte. Default 10 s; zero for servers
+    /// whose clients only listen.
+    pub fn first_byte(mut self, within: Duration) -> Self {
+        self.first_byte = within;
+        self
+    }
+
+    /// Silence from the peer after which `on_idle` is asked. Default 300 s; zero is never.
+    pub fn idle(mut self, after: Duration) -> Self {
+        self.idle = after;
+        self
+    }
+
+    /// How long a peer may take no byte of what is sent to it. Default 10 s; zero is for ever.
+    pub fn write(mut self, within: Duration) -> Self {
+        self.write = within;
+        self
+    }
+
+    /// Most bytes that wait to be sent to one peer, 1 KiB to 4 GiB. Default 4 MiB.
+    pub fn send_queue_bytes(mut self, bytes: u64) -> Self {
+        self.send_queue_bytes = bytes;
+        self
+    }
+
+    /// Bytes in the send queue at which `on_writable` comes after a refusal. Default a quarter of
+    /// [`send_queue_bytes`](Self::send_queue_bytes); at most that.
+    pub fn send_queue_low_bytes(mut self, bytes: u64) -> Self {
+        self.send_queue_low_bytes = Some(bytes);
+        self
+    }
+
+    /// What happens at that bound. Default [`SlowReader::Disconnect`].
+    pub fn slow_reader(mut self, policy: SlowReader) -> Self {
+        self.slow_reader = policy;
+        self
+    }
+
+    /// What happens when the peer ends its stream. Default [`HalfClose::Flush`].
+    pub fn half_close(mut self, policy: HalfClose) -> Self {
+        self.half_close = policy;
+        self
+    }
+
+    /// How long and how much a graceful close goes on reading. Default 5 s of silence, 30 s in
+    /// all, 1 MiB.
+    pub fn linger(mut self, linger: Linger) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    fn low_mark(&self) -> u64 {
+        self.send_queue_low_bytes.unwrap_or(self.send_queue_bytes / 4)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        in_range("limits.connections_per_source", self.per_source, 1..=u32::MAX, "256")?;
+        let bytes = self.send_queue_bytes;
+        in_range("limits.send_queue_bytes", bytes, 1024..=1 << 32, "4194304")?;
+        in_range("limits.send_queue_low_bytes", self.low_mark(), 0..=bytes, "a quarter of it")?;
+        for (option, value, default) in [
+            ("limits.first_byte", self.first_byte, "10s"),
+            ("limits.idle", self.idle, "300s"),
+            ("limits.write", self.write, "10s"),
+            ("limits.linger.wait", self.linger.wait, "5s"),
+            ("limits.linger.total", self.linger.total, "30s"),
+        ] {
+            check_duration(option, value, default)?;
+        }
+        if self.linger.total < self.linger.wait {
+            return Err(ConfigError::Contradiction(format!(
+                "limits.linger.total = {:?} is less than limits.linger.wait = {:?}; \
+                 raise the one or lower the other",
+                self.linger.total, self.linger.wait
+            )));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn for_conns(&self) -> ConnLimits {
+        ConnLimits {
+            first_byte: self.first_byte,
+            idle: self.idle,
+            write: self.write,
+            send_queue_bytes: self.send_queue_bytes,
+            send_queue_low_bytes: self.low_mark(),
+            slow_reader: self.slow_reader,
+            half_close: self.half_close,
+            linger: self.linger,
+        }
+    }
+}
+
+/// What every connection of a lane goes by.
+#[derive(Debug)]
+pub(crate) struct ConnLimits {
+    pub(crate) first_byte: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) write: Duration,
+    pub(crate) send_queue_bytes: u64,
+    pub(crate) send_queue_low_bytes: u64,
+    pub(crate) slow_reader: SlowReader,
+    pub(crate) half_close: HalfClose,
+    pub(crate) linger: Linger,
+}
+
+/// A year: longer deadlines are typing errors.
+const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+pub(crate) fn check_duration(
+    option: &'static str,
+    value: Duration,
+    default: &str,
+) -> Result<(), ConfigError> {
+    if value <= DURATION_MAX {
+        return Ok(());
+    }
+    let range = format!("at most 366 days; 0 for no such deadline (default: {default})");
+    Err(ConfigError::OutOfRange { option, value: format!("{value:?}"), range })
+}
+
+pub(crate) fn in_range<T: PartialOrd + Display>(
+    option: &'static str,
+    value: T,
+    range: RangeInclusive<T>,
+    default: &str,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let range = format!("{} to {} (default: {default})", range.start(), range.end());
+    Err(ConfigError::OutOfRange { option, value: value.to_string(), range })
+}
+
+pub(crate) fn check_socket_options(options: &SocketOptions) -> Result<(), ConfigError> {
+    if let Some(keepalive) = options.keepalive {
+        let seconds = 1..=32_767;
+        in_range("keepalive.idle", keepalive.idle.as_secs(), seconds.clone(), "60")?;
+        in_range("keepalive.interval", keepalive.interval.as_secs(), seconds, "15")?;
+        in_range("keepalive.probes", keepalive.probes, 1..=127, "4")?;
+    }
+    let most = i32::MAX as u32;
+    for (option, bytes) in
+        [("send_buf_bytes", options.send_buf_bytes), ("recv_buf_bytes", options.recv_buf_bytes)]
+    {
+        in_range(option, bytes.unwrap_or(1), 1..=most, "the system's choice")?;
+    }
+    Ok(())
+}

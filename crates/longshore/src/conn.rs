@@ -1,0 +1,214 @@
+//! Handles on connections, for any thread.
+
+use crate::worker::lane::LaneShared;
+use crate::worker::mailbox::{Cmd, Ending};
+use crate::{Handler, Item, SendError};
+use bytes::Bytes;
+use longshore_port::Addr;
+use longshore_proto::{Codec, Out};
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// The name of a connection, never used twice by a server.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub(crate) u64);
+
+impl ConnId {
+    /// The name as one number, for logs and tables of one's own.
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.0 & 0xffff_ffff_ffff, self.0 >> 48)
+    }
+}
+
+impl fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What became of a message given to a handle.
+///
+/// No error type, on purpose: that somebody else is slow or gone must not end *this* connection by
+/// a `?` written in passing.
+#[must_use = "the peer may be slow or gone; write `let _ =` where that does not matter"]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// It is on its way, behind everything that was sent before.
+    Queued,
+    /// The queue is at its bound; the message is dropped.
+    Full,
+    /// The connection is closing or gone.
+    Closed,
+    /// The codec cannot make a frame of it; [`Conn::try_send`] says why.
+    Invalid,
+}
+
+impl Sent {
+    /// Whether it is on its way.
+    pub fn is_queued(self) -> bool {
+        self == Self::Queued
+    }
+}
+
+/// What all threads know of a connection. One small allocation each.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: ConnId,
+    pub(crate) peer_addr: Addr,
+    pub(crate) local_addr: Addr,
+    /// Which worker it is on. Held while pushing to that worker, so that pushes keep their order.
+    pub(crate) route: Mutex<u16>,
+    /// The slot in its worker's table: only that worker looks at it.
+    pub(crate) slot: AtomicU64,
+    /// Bytes on their way in mailboxes.
+    pub(crate) remote_bytes: AtomicU64,
+    /// Bytes in the send half, published once a turn.
+    pub(crate) local_bytes: AtomicU64,
+    /// Most bytes of both together.
+    pub(crate) queue_bytes_max: u64,
+    pub(crate) closed: AtomicBool,
+    /// A send was refused since the low mark was last reached.
+    pub(crate) refused: AtomicBool,
+}
+
+/// A handle on a connection: small, cloneable, usable from any thread and after the connection is
+/// gone, when everything answers that it is.
+///
+/// Typed by the handler, so that what is sent fits its codec.
+pub struct Conn<H: Handler> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) lane: Arc<LaneShared<H>>,
+}
+
+impl<H: Handler> Clone for Conn<H> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), lane: Arc::clone(&self.lane) }
+    }
+}
+
+impl<H: Handler> fmt::Debug for Conn<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Conn").field(&self.shared.id).finish()
+    }
+}
+
+impl<H: Handler> Conn<H> {
+    /// Its name.
+    pub fn id(&self) -> ConnId {
+        self.shared.id
+    }
+
+    /// The other side.
+    pub fn peer_addr(&self) -> Addr {
+        self.shared.peer_addr
+    }
+
+    /// This side.
+    pub fn local_addr(&self) -> Addr {
+        self.shared.local_addr
+    }
+
+    /// Whether it is closing or gone.
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
+    /// Bytes that wait to be sent. A little behind what the worker knows.
+    pub fn queued_bytes(&self) -> u64 {
+        self.shared.remote_bytes.load(Ordering::Relaxed)
+            + self.shared.local_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Queues a message. What returned before this was called goes onto the wire before it, from
+    /// whatever threads.
+    pub fn send(&self, item: Item<'_, H>) -> Sent {
+        match self.try_send(item) {
+            Ok(()) => Sent::Queued,
+            Err(SendError::Closed) => Sent::Closed,
+            Err(SendError::Full) => Sent::Full,
+            Err(SendError::Encode(_)) => Sent::Invalid,
+        }
+    }
+
+    /// As [`send`](Self::send), with the refusal as an error.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn try_send(&self, item: Item<'_, H>) -> Result<(), SendError> {
+        if self.is_closed() {
+            return Err(SendError::Closed);
+        }
+        let codec = &self.lane.codec;
+        let (mut bytes, mut kept) = (Vec::new(), Vec::new());
+        let mut out = Out::new(&mut bytes, &[], &mut kept, codec.frame_bytes_max());
+        codec.encode(item, &mut out)?;
+        out.finish()?;
+        self.send_encoded(bytes.into())
+    }
+
+    /// Queues bytes as they are: whole frames, encoded elsewhere.
+    ///
+    /// # Errors
+    /// `Full` and `Closed`.
+    pub fn send_encoded(&self, bytes: Bytes) -> Result<(), SendError> {
+        let shared = &self.shared;
+        if self.is_closed() {
+            return Err(SendError::Closed);
+        }
+        let len = bytes.len() as u64;
+        let before = shared.remote_bytes.fetch_add(len, Ordering::AcqRel);
+        if before + len + shared.local_bytes.load(Ordering::Relaxed) > shared.queue_bytes_max {
+            shared.remote_bytes.fetch_sub(len, Ordering::AcqRel);
+            self.lane.counters.sends_refused();
+            return if self.lane.limits.slow_reader.disconnects() {
+                self.push(|shared| Cmd::End { shared, ending: Ending::SlowReader });
+                Err(SendError::Closed)
+            } else {
+                shared.refused.store(true, Ordering::Release);
+                self.push(|shared| Cmd::Refused { shared });
+                Err(SendError::Full)
+            };
+        }
+        self.push(|shared| Cmd::Send { shared, bytes });
+        Ok(())
+    }
+
+    /// Closes it: what was sent before is flushed within the linger time, then half-closed.
+    pub fn close(&self) {
+        self.push(|shared| Cmd::End { shared, ending: Ending::Close(None) });
+    }
+
+    /// The same with a reason for the log, the metrics and `on_disconnect`.
+    pub fn close_because(&self, why: impl Into<Cow<'static, str>>) {
+        let why = Some(why.into());
+        self.push(|shared| Cmd::End { shared, ending: Ending::Close(why) });
+    }
+
+    /// Ends it at once with a reset; what is queued is lost.
+    pub fn abort(&self) {
+        self.push(|shared| Cmd::End { shared, ending: Ending::Abort });
+    }
+
+    /// Stops reading from the peer. After the callback at hand there is no `on_message` until
+    /// [`resume`](Self::resume), not even for frames already received.
+    pub fn pause(&self) {
+        self.push(|shared| Cmd::Pause { shared, on: true });
+    }
+
+    /// Goes on reading.
+    pub fn resume(&self) {
+        self.push(|shared| Cmd::Pause { shared, on: false });
+    }
+
+    fn push(&self, cmd: impl FnOnce(Arc<Shared>) -> Cmd) {
+        self.lane.board.push_to(&self.shared, cmd);
+    }
+}

@@ -1,0 +1,218 @@
+//! What a callback can do.
+
+use crate::conn::Shared;
+use crate::worker::core::Core;
+use crate::worker::dial::DialStart;
+use crate::worker::lane::LaneShared;
+use crate::{
+    Conn, ConnId, Connector, DisconnectReason, Handler, Item, Peer, Reject, Result, SendError,
+    Server, Timer,
+};
+use bytes::Bytes;
+use longshore_base::{Time, Token};
+use longshore_port::{Addr, RecvBuf};
+use longshore_proto::connection::TooManyTimers;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a callback can do with its own connection, and with others.
+///
+/// It lives for one callback, on the worker's thread. All calls return at once; what they ask for
+/// happens when the callback has returned.
+pub struct Ctx<'a, H: Handler> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) conn: Token,
+    pub(crate) lane: &'a Arc<LaneShared<H>>,
+    /// The received bytes that the frame at hand lies in.
+    pub(crate) lease: Option<&'a RecvBuf>,
+}
+
+impl<H: Handler> fmt::Debug for Ctx<'_, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ctx").field("conn", &self.conn).finish_non_exhaustive()
+    }
+}
+
+impl<H: Handler> Ctx<'_, H> {
+    /// Queues a message for the peer. What one turn of the worker sends leaves as one gathered
+    /// write at its end.
+    ///
+    /// # Errors
+    /// [`SendError`]: the queue is full, the connection is closing, or the item makes no frame.
+    /// Handed on with `?` it ends the connection.
+    #[inline]
+    pub fn send(&mut self, item: Item<'_, H>) -> Result {
+        Ok(self.try_send(item)?)
+    }
+
+    /// As [`send`](Self::send), with the refusal as a value to look at.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    #[inline]
+    pub fn try_send(&mut self, item: Item<'_, H>) -> Result<(), SendError> {
+        self.core.send_item(self.conn, &self.lane.codec, item, self.lease)
+    }
+
+    /// As [`send`](Self::send), and `on_sent(id)` tells when its last byte is with the kernel.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_tracked(&mut self, item: Item<'_, H>, id: u64) -> Result {
+        self.try_send(item)?;
+        if let Some(conn) = self.core.conns.get_mut(self.conn) {
+            conn.send.track(id);
+        }
+        Ok(())
+    }
+
+    /// Queues bytes as they are: whole frames, encoded elsewhere. They are not copied.
+    ///
+    /// # Errors
+    /// `Full` and `Closed`.
+    pub fn send_encoded(&mut self, frames: Bytes) -> Result<(), SendError> {
+        self.core.send_encoded(self.conn, frames)
+    }
+
+    /// Sends to another connection. On the same worker a large payload of the frame at hand is
+    /// handed on without a copy; else it is as [`Conn::try_send`].
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn send_to<G: Handler>(
+        &mut self,
+        to: &Conn<G>,
+        item: Item<'_, G>,
+    ) -> Result<(), SendError> {
+        match self.core.local_token(&to.shared) {
+            Some(token) => self.core.send_item(token, &to.lane.codec, item, self.lease),
+            None => to.try_send(item),
+        }
+    }
+
+    /// The connection's name.
+    pub fn id(&self) -> ConnId {
+        self.shared().id
+    }
+
+    /// The other side, as known when it was accepted.
+    pub fn peer_addr(&self) -> Addr {
+        self.shared().peer_addr
+    }
+
+    /// This side.
+    pub fn local_addr(&self) -> Addr {
+        self.shared().local_addr
+    }
+
+    /// A handle on this connection, for other threads and other connections.
+    pub fn conn(&self) -> Conn<H> {
+        Conn { shared: Arc::clone(self.shared()), lane: Arc::clone(self.lane) }
+    }
+
+    /// The server.
+    pub fn server(&self) -> &Server {
+        &self.core.server
+    }
+
+    /// The worker's clock, the same that timers use; constant during a callback, virtual in a
+    /// simulation.
+    pub fn now(&self) -> Time {
+        self.core.now
+    }
+
+    /// Bytes that wait to be sent on this connection.
+    pub fn queued_bytes(&self) -> u64 {
+        self.core.conns.get(self.conn).map_or(0, |conn| conn.queued())
+    }
+
+    /// Calls `on_timer` after `after`: never early, at most one tick (1 ms) and the turn at hand
+    /// late. Setting a timer again moves it.
+    ///
+    /// # Errors
+    /// With 64 other timers set.
+    pub fn set_timer(&mut self, timer: Timer, after: Duration) -> Result<(), TooManyTimers> {
+        let at = self.core.now + after;
+        if let Some(conn) = self.core.conns.get_mut(self.conn).filter(|conn| conn.is_open()) {
+            conn.deadlines.set_timer(timer.0, at)?;
+            self.core.rearm(self.conn);
+        }
+        Ok(())
+    }
+
+    /// Clears a timer; says whether it was set.
+    pub fn clear_timer(&mut self, timer: Timer) -> bool {
+        let conn = self.core.conns.get_mut(self.conn);
+        conn.is_some_and(|conn| conn.deadlines.clear_timer(timer.0))
+    }
+
+    /// This connection's own idle time; silence counts from now. Zero is none.
+    pub fn set_idle(&mut self, after: Duration) {
+        let now = self.core.now;
+        if let Some(conn) = self.core.conns.get_mut(self.conn).filter(|conn| conn.is_open()) {
+            conn.deadlines.set_idle(now, after);
+            self.core.rearm(self.conn);
+        }
+    }
+
+    /// Closes: what was sent before is flushed within the linger time, then half-closed. After
+    /// this callback only `on_disconnect` comes; frames already received are dropped and counted.
+    pub fn close(&mut self) {
+        self.close_for(DisconnectReason::Local);
+    }
+
+    /// The same with a reason for the log, the metrics and `on_disconnect`.
+    pub fn close_because(&mut self, why: impl Into<Cow<'static, str>>) {
+        self.close_for(DisconnectReason::Said(why.into()));
+    }
+
+    /// Ends the connection at once with a reset; what is queued is lost.
+    pub fn abort(&mut self) {
+        self.core.catch_up();
+        self.core.abort(self.conn, DisconnectReason::Aborted);
+    }
+
+    /// Stops reading. After this callback there is no `on_message` until
+    /// [`resume`](Self::resume), not even for frames already received. First-byte and idle time
+    /// stand still meanwhile.
+    pub fn pause(&mut self) {
+        self.core.catch_up();
+        self.core.pause(self.conn);
+    }
+
+    /// Goes on reading.
+    pub fn resume(&mut self) {
+        self.core.catch_up();
+        self.core.resume(self.conn);
+    }
+
+    /// Connects to another server, on this worker. `factory` makes the handler of the connection
+    /// when it stands, again after each reconnect.
+    pub fn connect<G, F>(&mut self, connector: Connector<G::Codec>, factory: F)
+    where
+        G: Handler,
+        F: FnMut(&Peer<'_>) -> Result<G, Reject> + Send + 'static,
+    {
+        self.core.dials.push_back(Box::new(DialStart::new(connector, factory)));
+    }
+
+    pub(crate) fn close_idle(&mut self) {
+        self.close_for(DisconnectReason::IdleTimeout);
+    }
+
+    pub(crate) fn close_shutdown(&mut self) {
+        self.close_for(DisconnectReason::Shutdown);
+    }
+
+    fn close_for(&mut self, reason: DisconnectReason) {
+        self.core.catch_up();
+        self.core.close(self.conn, reason);
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        let conn = self.core.conns.get(self.conn);
+        &conn.expect("a connection stays while its callback runs").shared
+    }
+}

@@ -1,0 +1,237 @@
+//! Threads: started, told to stop, joined. Nobody else in this crate starts one.
+
+use crate::error::StartError;
+use crate::server::{Builder, Inner, ListenerPlan, Planned, TickFn, bind};
+use crate::worker::Worker;
+use crate::worker::core::Core;
+use crate::worker::switchboard::Switchboard;
+use crate::{Result, Server};
+use longshore_port::{Addr, Listening, Notify, Port, PortConfig, PortError, World};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Cores that this process may use: affinity and container limits counted.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Descriptors that are kept for files, the monitor and logging.
+const DESCRIPTOR_RESERVE: usize = 64;
+
+/// Most connections unless said otherwise: 10,000, or what the limit of open files permits.
+pub(crate) fn connections_default() -> usize {
+    let files = crate::signals::open_files_max().unwrap_or(usize::MAX);
+    files.saturating_sub(DESCRIPTOR_RESERVE).clamp(1, 10_000)
+}
+
+/// A server that is checked and bound.
+pub(crate) struct Prepared<W: World> {
+    world: W,
+    workers: usize,
+    listenings: Vec<Listening>,
+    listeners: Arc<Vec<Planned>>,
+    ticks: Vec<(Duration, TickFn)>,
+    config: PortConfig,
+    connections: usize,
+    drain: Duration,
+}
+
+impl<W: World> fmt::Debug for Prepared<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("listenings", &self.listenings).finish_non_exhaustive()
+    }
+}
+
+impl<W: World> Prepared<W> {
+    /// Binds what a checked builder asks for.
+    pub(crate) fn new(world: W, builder: Builder) -> Result<Self> {
+        let Builder { mut listeners, ticks, workers, connections, drain, port, .. } = builder;
+        let listenings =
+            listeners.iter_mut().map(|planned| bind(&world, planned)).collect::<Result<_>>()?;
+        Ok(Self {
+            world,
+            workers: workers.unwrap_or_else(cores),
+            listenings,
+            listeners: Arc::new(listeners),
+            ticks,
+            config: port,
+            connections: connections.unwrap_or_else(connections_default),
+            drain,
+        })
+    }
+
+    pub(crate) fn local_addrs(&self) -> Vec<Addr> {
+        self.listenings.iter().map(|listening| listening.local).collect()
+    }
+
+    /// The handle, and what each worker is made of; the door's last.
+    fn parts(self) -> (Server, W, Vec<Part>) {
+        let board = Arc::new(Switchboard::new(self.workers, self.connections));
+        let addrs = self.local_addrs();
+        let abilities = self.world.abilities();
+        let inner = Inner::new(Arc::clone(&board), addrs, abilities, &self.listeners, self.drain);
+        let server = Server(Arc::new(inner));
+        let door = board.door();
+        let mut listenings = Some(self.listenings);
+        let mut ticks = Some(self.ticks);
+        let parts = (0..=door)
+            .map(|me| Part {
+                me,
+                server: server.clone(),
+                listeners: Arc::clone(&self.listeners),
+                listenings: if me == door { listenings.take() } else { None }.unwrap_or_default(),
+                ticks: ticks.take().unwrap_or_default(),
+                config: self.config.clone(),
+            })
+            .collect();
+        (server, self.world, parts)
+    }
+
+    /// Starts a thread for each worker; returns when all their ports are open.
+    pub(crate) fn start(self) -> Result<Server> {
+        let (server, world, parts) = self.parts();
+        let (report, reports) = channel();
+        let count = parts.len();
+        for part in parts {
+            let (world, report) = (world.clone(), report.clone());
+            let me = part.me;
+            let name = format!("longshore-{me}");
+            let run = move || run(&world, part, report);
+            match std::thread::Builder::new().name(name).spawn(run) {
+                Ok(thread) => server.0.threads.add(me, thread),
+                Err(source) => {
+                    let worker = usize::from(me);
+                    return stop(&server, StartError::Thread { worker, source });
+                }
+            }
+        }
+        drop(report);
+        for _ in 0..count {
+            match reports.recv() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return stop(&server, error),
+                Err(_) => return stop(&server, StartError::Panicked { worker: 0 }),
+            }
+        }
+        Ok(server)
+    }
+
+    /// The same workers without threads, for a world that is stepped.
+    #[cfg(feature = "testing")]
+    pub(crate) fn workers(self) -> Result<(Server, Vec<Worker<W::Port>>)> {
+        let (server, world, parts) = self.parts();
+        let workers = parts.into_iter().map(|part| open(&world, part).map_err(Into::into));
+        Ok((server, workers.collect::<Result<_>>()?))
+    }
+}
+
+/// Stops what was started already.
+fn stop(server: &Server, error: StartError) -> Result<Server> {
+    server.shutdown(Duration::ZERO);
+    let _ = server.wait();
+    Err(error.into())
+}
+
+/// What one worker is made of.
+struct Part {
+    me: u16,
+    server: Server,
+    listeners: Arc<Vec<Planned>>,
+    listenings: Vec<Listening>,
+    ticks: Vec<(Duration, TickFn)>,
+    config: PortConfig,
+}
+
+/// Opens the port and makes the worker, on the thread that will drive it.
+fn open<W: World>(world: &W, part: Part) -> Result<Worker<W::Port>, StartError> {
+    let Part { me, server, listeners, listenings, ticks, config } = part;
+    let number = usize::from(me);
+    let failed = |source: PortError| StartError::Open { worker: number, source };
+    let mut port = world.open(&config).map_err(failed)?;
+    let board = Arc::clone(&server.0.board);
+    let notifier = port.notifier();
+    let woken = board.desks[number].wake.set(Box::new(move || notifier.notify()));
+    debug_assert!(woken.is_ok(), "a worker opens one port");
+    let lanes = listeners.iter().map(|planned| (planned.make_lane)(&board)).collect();
+    let core = Core::new(me, board, server, port.now(), port.seed());
+    let mut worker = Worker::new(port, core, lanes);
+    for (lane, (listening, planned)) in listenings.into_iter().zip(listeners.iter()).enumerate() {
+        let addr = listening.local;
+        let plan = Arc::new(ListenerPlan { addr, limits: planned.limits.clone() });
+        let lane = u16::try_from(lane).expect("checked when it was built");
+        worker.listen(listening, plan, lane).map_err(failed)?;
+    }
+    for (period, tick) in ticks {
+        worker.every(period, tick);
+    }
+    Ok(worker)
+}
+
+/// A worker's thread.
+fn run<W: World>(
+    world: &W,
+    part: Part,
+    report: Sender<Result<(), StartError>>,
+) -> Result<(), StartError> {
+    let number = usize::from(part.me);
+    let server = part.server.clone();
+    let mut worker = match open(world, part) {
+        Ok(worker) => worker,
+        Err(error) => {
+            let _ = report.send(Err(error)); // whoever starts us waits for it
+            return Ok(());
+        }
+    };
+    let _ = report.send(Ok(()));
+    drop(report);
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        while worker.turn(true)? {}
+        Ok(())
+    }));
+    let error = match ended {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(source)) => StartError::PortDied { worker: number, source },
+        Err(_) => StartError::Panicked { worker: number },
+    };
+    tracing::error!(%error, "the server stops");
+    server.drain(); // the others finish what they have
+    Err(error)
+}
+
+/// Starts a thread that nobody joins: it ends with the process.
+pub(crate) fn detach(name: &str, run: impl FnOnce() + Send + 'static) {
+    if let Err(error) = std::thread::Builder::new().name(name.into()).spawn(run) {
+        tracing::error!(%error, "cannot start the thread {name}");
+    }
+}
+
+/// The threads of a server, until somebody waits for them.
+#[derive(Debug, Default)]
+pub(crate) struct Threads {
+    running: Mutex<Vec<(u16, JoinHandle<Result<(), StartError>>)>>,
+    failed: Mutex<bool>,
+}
+
+impl Threads {
+    fn add(&self, worker: u16, thread: JoinHandle<Result<(), StartError>>) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).push((worker, thread));
+    }
+
+    /// Waits for all of them (S103). Several may wait; the first gets the error.
+    pub(crate) fn join(&self) -> Result {
+        // Held while waiting, so that a second caller returns no earlier than the first.
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut result = Ok(());
+        for (worker, thread) in running.drain(..) {
+            let worker = usize::from(worker);
+            let ended = thread.join().unwrap_or(Err(StartError::Panicked { worker }));
+            result = result.and(ended);
+        }
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) |= result.is_err();
+        Ok(result?)
+    }
+}

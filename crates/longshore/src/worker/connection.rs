@@ -1,0 +1,232 @@
+//! The untyped part of a connection: everything but its handler value and decoder.
+
+use super::door::Source;
+use crate::config::ConnLimits;
+use crate::conn::Shared;
+use crate::{Closed, DisconnectReason, Server};
+use longshore_base::{Time, Token};
+use longshore_port::{PortError, RecvBuf, SocketId};
+use longshore_proto::connection::{Closing, Deadlines, Filter, SendHalf};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Received bytes that wait for their turn.
+#[derive(Debug)]
+pub(crate) enum Chunk {
+    /// Where they were received. Only while the connection can go on at once.
+    Leased(RecvBuf),
+    /// In the connection's own memory.
+    Owned(Vec<u8>),
+}
+
+impl Chunk {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Leased(lease) => lease,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+
+    pub(crate) fn lease(&self) -> Option<&RecvBuf> {
+        match self {
+            Self::Leased(lease) => Some(lease),
+            Self::Owned(_) => None,
+        }
+    }
+
+    fn own(&mut self) {
+        if let Self::Leased(lease) = self {
+            *self = Self::Owned(lease.to_vec());
+        }
+    }
+}
+
+/// Chunks in order, and how much of the first one is done with.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    pub(crate) chunks: VecDeque<Chunk>,
+    pub(crate) used: usize,
+}
+
+impl Backlog {
+    fn byte_count(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.bytes().len()).sum::<usize>() - self.used
+    }
+}
+
+/// How the peer's stream ended. Told once everything before it was handled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum InputEnd {
+    Eof,
+    Failed(PortError),
+}
+
+/// Yes-or-no facts of a connection, together to keep it small.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state machine")]
+pub(crate) struct Facts {
+    /// In the worker's list of connections to look at before the turn ends.
+    pub(crate) dirty: bool,
+    /// In the worker's list of connections with input left.
+    pub(crate) runnable: bool,
+    /// A receive op is out.
+    pub(crate) receiving: bool,
+    /// The handler does not want input.
+    pub(crate) paused: bool,
+    /// A connect op is out.
+    pub(crate) connecting: bool,
+    /// A close op is out.
+    pub(crate) ending: bool,
+    /// The send side is shut down.
+    pub(crate) half_closed: bool,
+}
+
+/// One connection, as its worker's core sees it.
+pub(crate) struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    /// `None` until it is connected or attached.
+    pub(crate) socket: Option<SocketId>,
+    pub(crate) send: SendHalf<RecvBuf>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) closing: Closing,
+    pub(crate) limits: Arc<ConnLimits>,
+    pub(crate) lane: Token,
+    /// Its handler's seat in the lane, once the factory made one.
+    pub(crate) seat: Option<Token>,
+    /// The outgoing connection that it is an attempt of.
+    pub(crate) dial: Option<Token>,
+    pub(crate) source: Option<Source>,
+    #[expect(clippy::box_collection, reason = "most connections have none")]
+    pub(crate) backlog: Option<Box<Backlog>>,
+    pub(crate) ended: Option<InputEnd>,
+    pub(crate) filter: Option<Box<dyn Filter>>,
+    pub(crate) reason: Option<Box<DisconnectReason>>,
+    pub(crate) facts: Facts,
+    /// Frames left in the turn numbered `turn`.
+    pub(crate) budget: u32,
+    pub(crate) turn: u32,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_discarded: u64,
+    pub(crate) messages_in: u64,
+    pub(crate) messages_out: u64,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        limits: Arc<ConnLimits>,
+        lane: Token,
+        now: Time,
+    ) -> Self {
+        Self {
+            shared,
+            socket: None,
+            send: SendHalf::default(),
+            deadlines: Deadlines::new(now, limits.first_byte, limits.idle),
+            closing: Closing::default(),
+            limits,
+            lane,
+            seat: None,
+            dial: None,
+            source: None,
+            backlog: None,
+            ended: None,
+            filter: None,
+            reason: None,
+            facts: Facts::default(),
+            budget: 0,
+            turn: 0,
+            bytes_in: 0,
+            bytes_discarded: 0,
+            messages_in: 0,
+            messages_out: 0,
+        }
+    }
+
+    /// Whether callbacks may still come, but for the last one.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.closing.is_open()
+    }
+
+    /// Bytes queued here and on their way in mailboxes.
+    #[inline]
+    pub(crate) fn queued(&self) -> u64 {
+        self.send.queued() + self.shared.remote_bytes.load(Ordering::Relaxed)
+    }
+
+    /// When it has to be looked at.
+    pub(crate) fn next_deadline(&self) -> Time {
+        self.deadlines.next().min(self.closing.next())
+    }
+
+    /// Puts a chunk behind what waits already.
+    pub(crate) fn queue_chunk(&mut self, mut chunk: Chunk) {
+        if !self.facts.runnable {
+            chunk.own(); // nobody knows when it goes on
+        }
+        self.backlog.get_or_insert_default().chunks.push_back(chunk);
+    }
+
+    /// It cannot go on at once: what waits moves into memory of its own.
+    pub(crate) fn own_backlog(&mut self) {
+        for chunk in self.backlog.iter_mut().flat_map(|backlog| backlog.chunks.iter_mut()) {
+            chunk.own();
+        }
+    }
+
+    /// What waits will never be looked at.
+    pub(crate) fn drop_backlog(&mut self) {
+        if let Some(backlog) = self.backlog.take() {
+            self.bytes_discarded += backlog.byte_count() as u64;
+        }
+    }
+
+    /// Whether a receive should be out.
+    pub(crate) fn wants_input(&self) -> bool {
+        if self.facts.ending || self.ended.is_some() || self.closing.peer_ended() {
+            return false;
+        }
+        if self.closing.discards() {
+            return self.closing.reads(&self.limits.linger);
+        }
+        !self.facts.paused && self.backlog.is_none()
+    }
+
+    /// Bytes came that nobody wants.
+    pub(crate) fn discard(&mut self, count: usize, now: Time) {
+        self.bytes_discarded += count as u64;
+        self.closing.handle_discarded(count, now, &self.limits.linger);
+    }
+
+    /// The last thing to say about it.
+    pub(crate) fn closed<'a>(
+        &self,
+        reason: &'a DisconnectReason,
+        server: &'a Server,
+    ) -> Closed<'a> {
+        Closed {
+            id: self.shared.id,
+            peer_addr: self.shared.peer_addr,
+            local_addr: self.shared.local_addr,
+            reason,
+            bytes_in: self.bytes_in,
+            bytes_out: self.send.sent(),
+            messages_in: self.messages_in,
+            messages_out: self.messages_out,
+            bytes_discarded: self.bytes_discarded,
+            server,
+        }
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("id", &self.shared.id)
+            .field("closing", &self.closing)
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
+    }
+}

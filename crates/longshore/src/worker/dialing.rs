@@ -1,0 +1,202 @@
+//! The worker's side of outgoing connections.
+
+use super::connection::Connection;
+use super::dial::{Alarm, Dial, DialStart, Then};
+use super::{Drain, KIND_CONN, KIND_DIAL, Worker, of_kind};
+use crate::DisconnectReason;
+use crate::conn::Shared;
+use crate::connector::{ConnectError, Target};
+use longshore_base::Token;
+use longshore_port::{Addr, ConnectTo, Port, PortError, Work, WorkDone};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl<P: Port> Worker<P> {
+    /// Begins an outgoing connection.
+    pub(super) fn dial(&mut self, start: DialStart) {
+        let (plan, lane) = start.open(Arc::clone(&self.core.board));
+        if self.drain != Drain::No {
+            tracing::debug!(to = %plan.target, "not connecting: the server is stopping");
+            return;
+        }
+        let lane = self.lanes.insert(lane);
+        let dial = self.dials.insert(Dial::new(plan, lane));
+        self.attempt(dial);
+    }
+
+    /// One more round: by address at once, by name after looking it up.
+    pub(super) fn attempt(&mut self, token: Token) {
+        let Some(dial) = self.dials.get_mut(token).filter(|dial| !dial.given_up) else { return };
+        match dial.target().clone() {
+            Target::Addr(addr) => self.attempt_addr(token, addr.into()),
+            Target::Name(name) => self.port.start(of_kind(KIND_DIAL, token), Work::Resolve(name)),
+        }
+    }
+
+    /// A name was looked up.
+    pub(super) fn resolved(&mut self, token: Token, done: WorkDone) {
+        let Some(dial) = self.dials.get_mut(token) else { return };
+        if dial.given_up {
+            return self.forget_dial(token);
+        }
+        match done {
+            WorkDone::Resolved(Ok(mut addrs)) => {
+                addrs.reverse();
+                let first = addrs.pop();
+                dial.addrs = addrs;
+                match first {
+                    Some(addr) => self.attempt_addr(token, addr),
+                    None => self.name_failed(token, None),
+                }
+            }
+            WorkDone::Resolved(Err(error)) => self.name_failed(token, Some(error)),
+            WorkDone::Job(_) => debug_assert!(false, "a dial starts no jobs"),
+        }
+    }
+
+    fn name_failed(&mut self, token: Token, error: Option<PortError>) {
+        let Some(dial) = self.dials.get(token) else { return };
+        let failed = match error {
+            Some(error) => ConnectError::from_port(dial.target(), error),
+            None => ConnectError::UnknownName(dial.target().to_string()),
+        };
+        self.failed(token, &failed);
+    }
+
+    fn attempt_addr(&mut self, token: Token, addr: Addr) {
+        let Some(dial) = self.dials.get_mut(token) else { return };
+        let Some(socket_addr) = addr.socket_addr() else { return };
+        let target = dial.target().to_string();
+        if !self.core.board.reserve() {
+            return self.failed(token, &ConnectError::TooMany(target));
+        }
+        let dial = self.dials.get_mut(token).expect("looked up above");
+        dial.attempts = dial.attempts.wrapping_add(1);
+        dial.timed_out = false;
+        let (timeout, attempt, lane) = (dial.plan.timeout, dial.attempts, dial.lane);
+        let (from, options) = (dial.plan.from, dial.plan.options);
+        let limits = Arc::clone(self.lanes.get(lane).expect("it lives as long").limits());
+        let shared = self.core.share(addr, addr, &limits);
+        let now = self.core.now;
+        let mut conn = Connection::new(shared, limits, lane, now);
+        conn.dial = Some(token);
+        conn.facts.connecting = true;
+        conn.deadlines.handle_closing(); // they begin when it stands
+        let conn = self.core.conns.insert(conn);
+        self.core.desk().add_load();
+        let to = ConnectTo { addr: socket_addr, from, options };
+        match self.port.connect(&to, of_kind(KIND_CONN, conn)) {
+            Ok(socket) => {
+                self.core.conns.get_mut(conn).expect("just made").socket = Some(socket);
+                self.dials.get_mut(token).expect("looked up above").conn = Some(conn);
+                if !timeout.is_zero() {
+                    self.core.set_alarm(now + timeout, Alarm::DialTimeout(token, attempt));
+                }
+            }
+            Err(error) => {
+                self.forget(conn, None);
+                let error = ConnectError::from_port(&Target::Name(target.into()), error);
+                self.failed(token, &error);
+            }
+        }
+    }
+
+    /// An attempt is out of time, if it is still that attempt.
+    pub(super) fn attempt_timed_out(&mut self, token: Token, attempt: u32) {
+        let Some(dial) = self.dials.get_mut(token) else { return };
+        let Some(conn) = dial.conn.filter(|_| dial.attempts == attempt) else { return };
+        if self.core.conns.get(conn).is_some_and(|conn| conn.facts.connecting) {
+            dial.timed_out = true;
+            self.core.drop_dead(conn, DisconnectReason::Local);
+        }
+    }
+
+    /// The connection stands.
+    pub(super) fn connected(&mut self, token: Token, local: Addr) {
+        let now = self.core.now;
+        let Some(conn) = self.core.conns.get(token) else { return };
+        if conn.facts.ending {
+            return; // it was given up meanwhile
+        }
+        let (limits, peer, dial) = (Arc::clone(&conn.limits), conn.shared.peer_addr, conn.dial);
+        let shared: Arc<Shared> = self.core.share(peer, local, &limits);
+        let conn = self.core.conns.get_mut(token).expect("looked up above");
+        let (lane, socket) = (conn.lane, conn.socket);
+        *conn = Connection::new(shared, limits, lane, now);
+        (conn.socket, conn.dial) = (socket, dial);
+        if let Some(dial) = dial.and_then(|dial| self.dials.get_mut(dial)) {
+            dial.failures = 0;
+            dial.addrs.clear();
+        }
+        self.core.counters().connected.add(1);
+        self.begin(token);
+    }
+
+    /// It does not; `Closed` follows.
+    pub(super) fn connect_failed(&mut self, token: Token, error: PortError) {
+        let Some(dial) = self.core.conns.get(token).and_then(|conn| conn.dial) else { return };
+        if let Some(dial) = self.dials.get_mut(dial) {
+            let failed = if dial.timed_out {
+                ConnectError::TimedOut(dial.target().to_string())
+            } else {
+                ConnectError::from_port(dial.target(), error)
+            };
+            dial.failed = Some(failed);
+        }
+    }
+
+    /// The connection of a dial is gone, whether it ever stood or not.
+    pub(super) fn dial_ended(&mut self, token: Token, stood: bool, reason: &DisconnectReason) {
+        let Some(dial) = self.dials.get_mut(token) else { return };
+        dial.conn = None;
+        if dial.given_up {
+            return self.forget_dial(token);
+        }
+        if stood {
+            let then = dial.after_end(reason);
+            return self.then(token, then);
+        }
+        let refused = || ConnectError::GivenUp(dial.plan.target.to_string());
+        let error = dial.failed.take().unwrap_or_else(refused);
+        self.failed(token, &error);
+    }
+
+    fn failed(&mut self, token: Token, error: &ConnectError) {
+        self.core.counters().connect_failed.add(1);
+        let Some(dial) = self.dials.get_mut(token) else { return };
+        tracing::debug!(%error, "cannot connect");
+        let then = dial.after_failure(error);
+        self.then(token, then);
+    }
+
+    fn then(&mut self, token: Token, then: Then) {
+        match then {
+            Then::NextAddr(addr) => self.attempt_addr(token, addr),
+            Then::GiveUp => self.forget_dial(token),
+            Then::Wait { most, jitter } => {
+                let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+                let after = if jitter { self.core.random_below(nanos) } else { nanos };
+                let at = self.core.now + Duration::from_nanos(after);
+                self.core.set_alarm(at, Alarm::Dial(token));
+            }
+        }
+    }
+
+    fn forget_dial(&mut self, token: Token) {
+        if let Some(dial) = self.dials.remove(token) {
+            self.lanes.remove(dial.lane);
+        }
+    }
+
+    /// The server stops: attempts end, and nobody tries again.
+    pub(super) fn give_up_dials(&mut self) {
+        for token in self.dials.tokens() {
+            let dial = self.dials.get_mut(token).expect("just listed");
+            dial.given_up = true;
+            let Some(conn) = dial.conn else { continue };
+            if self.core.conns.get(conn).is_some_and(|conn| conn.facts.connecting) {
+                self.core.drop_dead(conn, DisconnectReason::Shutdown);
+            }
+        }
+    }
+}

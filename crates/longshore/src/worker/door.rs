@@ -1,0 +1,208 @@
+//! Accepting: limits before anything is allocated, then to the least loaded worker.
+
+use super::core::Core;
+use super::dial::Alarm;
+use super::mailbox::Cmd;
+use crate::server::ListenerPlan;
+use longshore_base::Token;
+use longshore_port::{Addr, End, ErrorKind, Op, PortError, SocketId, Unattached};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Back-off of a listener that cannot accept: out of descriptors, say.
+const BACKOFF_MIN: Duration = Duration::from_millis(10);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Where a connection comes from, as rules per source see it: an IPv4 address or the /64 of an IPv6
+/// one, at one listener.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Source {
+    lane: u16,
+    net: IpAddr,
+}
+
+impl Source {
+    fn of(lane: u16, peer: Addr) -> Option<Self> {
+        let net = match peer.ip()? {
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, ..] = ip.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+            v4 => v4,
+        };
+        Some(Self { lane, net })
+    }
+}
+
+/// One listener, on the worker that accepts for it.
+#[derive(Debug)]
+struct Listener {
+    socket: SocketId,
+    plan: Arc<ListenerPlan>,
+    lane: u16,
+    backoff: Duration,
+    /// Accepting has failed, and that was said.
+    in_trouble: bool,
+}
+
+/// All listeners, and who is connected through them.
+#[derive(Debug, Default)]
+pub(crate) struct Door {
+    listeners: Vec<Listener>,
+    sources: BTreeMap<Source, u32>,
+    /// Listening sockets that are not closed yet.
+    pub(crate) open: usize,
+    pub(crate) shut: bool,
+}
+
+/// What becomes of an accepted socket.
+pub(crate) enum Verdict {
+    /// It is refused: dropping the socket closed it.
+    Refused,
+    /// This worker takes it.
+    Mine { socket: Unattached, lane: u16, source: Option<Source> },
+    /// Another worker was given it.
+    Given,
+}
+
+impl Door {
+    /// Begins to accept on a socket that listens.
+    pub(crate) fn add(
+        &mut self,
+        core: &mut Core,
+        socket: SocketId,
+        plan: Arc<ListenerPlan>,
+        lane: u16,
+    ) {
+        core.ops.push((socket, Op::Accept { credit: u32::MAX }));
+        let backoff = BACKOFF_MIN;
+        self.listeners.push(Listener { socket, plan, lane, backoff, in_trouble: false });
+        self.open += 1;
+    }
+
+    /// A connection came.
+    pub(crate) fn accepted(&mut self, core: &mut Core, number: u32, socket: Unattached) -> Verdict {
+        let listener = &mut self.listeners[number as usize];
+        listener.backoff = BACKOFF_MIN;
+        if std::mem::take(&mut listener.in_trouble) {
+            tracing::info!(listener = %listener.plan.addr, "accepting again");
+        }
+        if self.shut {
+            return Verdict::Refused;
+        }
+        if !core.board.reserve() {
+            core.counters().refused_connections.add(1);
+            let max = core.board.connections_max;
+            if let Some(held_back) = core.refused_log.open(core.now) {
+                tracing::warn!(
+                    "refused {}: {max} connections already (limits.connections); \
+                     {held_back} lines like this held back",
+                    socket.peer
+                );
+            }
+            return Verdict::Refused;
+        }
+        let limits = &listener.plan.limits;
+        let counted = limits.count_loopback
+            || !socket.peer.ip().is_some_and(|ip| ip.to_canonical().is_loopback());
+        let source = Source::of(listener.lane, socket.peer).filter(|_| counted);
+        if let Some(source) = source {
+            let count = self.sources.entry(source).or_insert(0);
+            if *count >= limits.per_source {
+                core.board.release();
+                core.counters().refused_per_source.add(1);
+                if let Some(held_back) = core.refused_log.open(core.now) {
+                    tracing::warn!(
+                        "refused {}: {count} connections from this address already \
+                         (limits.connections_per_source); {held_back} lines like this held back",
+                        socket.peer
+                    );
+                }
+                return Verdict::Refused;
+            }
+            *count += 1;
+        }
+        core.counters().accepted.add(1);
+        let (lane, to) = (listener.lane, core.board.least_loaded());
+        core.board.desks[usize::from(to)].add_load();
+        if to == core.me {
+            return Verdict::Mine { socket, lane, source };
+        }
+        core.board.push(to, Cmd::Adopt { socket, lane, source });
+        Verdict::Given
+    }
+
+    /// A connection that was counted is gone.
+    pub(crate) fn left(&mut self, source: Source) {
+        if let Some(count) = self.sources.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&source);
+            }
+        }
+    }
+
+    /// The accept ended: go on now, or when the trouble may be over.
+    pub(crate) fn accept_ended(&mut self, core: &mut Core, number: u32, end: End) {
+        let End::Failed(error) = end else { return };
+        if self.shut {
+            return;
+        }
+        if is_passing(error) {
+            core.counters().accept_passing_errors.add(1);
+            return self.accept(core, number);
+        }
+        let listener = &mut self.listeners[number as usize];
+        core.counters().accept_backoffs.add(1);
+        if !std::mem::replace(&mut listener.in_trouble, true) {
+            tracing::error!(
+                listener = %listener.plan.addr, open = core.board.open_connections(),
+                "{error}: not accepting until there is room; raise the limit of open files \
+                 (LimitNOFILE, ulimit -n) or lower limits.connections"
+            );
+        }
+        let after = listener.backoff;
+        listener.backoff = (after * 2).min(BACKOFF_MAX);
+        core.set_alarm(core.now + after, Alarm::Accept(number));
+    }
+
+    /// Accepts again.
+    pub(crate) fn accept(&mut self, core: &mut Core, number: u32) {
+        if !self.shut {
+            let socket = self.listeners[number as usize].socket;
+            core.ops.push((socket, Op::Accept { credit: u32::MAX }));
+        }
+    }
+
+    /// No more connections.
+    pub(crate) fn shut(&mut self, core: &mut Core) {
+        if !std::mem::replace(&mut self.shut, true) {
+            core.ops.extend(self.listeners.iter().map(|listener| (listener.socket, Op::Close)));
+        }
+    }
+
+    /// The names by which a port knows listeners.
+    pub(crate) fn number_of(token: Token) -> u32 {
+        token.index() & super::INDEX_MASK
+    }
+
+    #[cfg(test)]
+    pub(crate) fn source_count(&self) -> usize {
+        self.sources.len()
+    }
+}
+
+/// Whether only one connection was lost, and the next accept may work at once. Source: `accept(2)`,
+/// which says to treat pending network errors like EAGAIN by retrying.
+fn is_passing(error: PortError) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::Passing
+            | ErrorKind::Reset
+            | ErrorKind::Unreachable
+            | ErrorKind::TimedOut
+            | ErrorKind::Denied
+    )
+}

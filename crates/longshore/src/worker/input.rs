@@ -1,0 +1,204 @@
+//! From received bytes to callbacks, within each connection's share of a turn.
+//!
+//! ```text
+//! lease ─► (filter ─► plain bytes) ─► decoder ─► frame ─► on_message
+//!   └── over the budget, or paused: backlog ── next turns ──┘
+//! ```
+//!
+//! What waits is a queue: a later lease, and the end of the stream, go behind it.
+
+use super::connection::{Chunk, InputEnd};
+use super::lane::LaneEnd;
+use super::{TURN_FRAMES_MAX, Worker, end_reason};
+use crate::DisconnectReason;
+use crate::config::HalfClose;
+use longshore_base::Token;
+use longshore_port::{End, Port, RecvBuf};
+
+impl<P: Port> Worker<P> {
+    /// Bytes came.
+    #[inline]
+    pub(super) fn received(&mut self, token: Token, lease: RecvBuf) {
+        let now = self.core.now;
+        let count = lease.len();
+        self.core.counters().bytes_in.add(count as u64);
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        conn.bytes_in += count as u64;
+        if !conn.is_open() {
+            conn.discard(count, now);
+            return self.core.rearm(token);
+        }
+        conn.deadlines.handle_heard(now);
+        if conn.filter.is_some() {
+            return self.filtered(token, &lease);
+        }
+        self.input(token, Chunk::Leased(lease));
+    }
+
+    /// Bytes came for a connection with a filter: its codec gets the plain ones.
+    fn filtered(&mut self, token: Token, bytes: &[u8]) {
+        let (mut plain, mut reply) = std::mem::take(&mut self.plain);
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        let Some(filter) = &mut conn.filter else { return };
+        let result = filter.handle_input(bytes, &mut plain, &mut reply);
+        if !reply.is_empty() {
+            conn.send.handle_filter_reply(reply.split_off(0).into());
+            self.core.mark(token);
+        }
+        if !plain.is_empty() {
+            self.input(token, Chunk::Owned(plain.split_off(0)));
+        }
+        self.plain = (plain, reply);
+        if let Err(error) = result {
+            self.core.close(token, DisconnectReason::from_frame(error));
+        }
+    }
+
+    /// Plain bytes for the codec: now, or behind what waits.
+    #[inline]
+    fn input(&mut self, token: Token, chunk: Chunk) {
+        let turn = self.turn;
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        if conn.backlog.is_some() || conn.facts.paused {
+            return conn.queue_chunk(chunk);
+        }
+        if conn.turn != turn {
+            (conn.turn, conn.budget) = (turn, TURN_FRAMES_MAX);
+        }
+        let used = self.cut(token, &chunk, 0);
+        if used < chunk.bytes().len() {
+            self.put_back(token, chunk, used);
+        }
+    }
+
+    /// Hands bytes of a chunk to the lane; says up to where they are used.
+    #[inline]
+    fn cut(&mut self, token: Token, chunk: &Chunk, from: usize) -> usize {
+        let len = chunk.bytes().len();
+        let Some(conn) = self.core.conns.get_mut(token) else { return len };
+        let (Some(seat), Some(lane)) = (conn.seat, self.lanes.get_mut(conn.lane)) else {
+            return len;
+        };
+        let mut budget = conn.budget;
+        let core = &mut self.core;
+        core.current = Some(token);
+        core.interrupted = false;
+        let input = &chunk.bytes()[from..];
+        let cut = lane.received(core, token, seat, input, chunk.lease(), &mut budget);
+        core.current = None;
+        core.counters().messages_in.add(cut.messages);
+        if let Some(conn) = core.conns.get_mut(token) {
+            conn.budget = budget;
+            conn.messages_in += cut.messages;
+        }
+        if let LaneEnd::Failed(reason) = cut.end {
+            self.fail(token, reason);
+            return from + cut.used;
+        }
+        from + cut.used
+    }
+
+    /// What is left of a chunk waits in front of all else.
+    fn put_back(&mut self, token: Token, chunk: Chunk, used: usize) {
+        let now = self.core.now;
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        if !conn.is_open() {
+            return conn.discard(chunk.bytes().len() - used, now);
+        }
+        let backlog = conn.backlog.get_or_insert_default();
+        backlog.chunks.push_front(chunk);
+        backlog.used = used;
+        if conn.facts.paused {
+            conn.own_backlog();
+        } else {
+            self.core.make_runnable(token);
+        }
+    }
+
+    /// The receive is over.
+    pub(super) fn recv_ended(&mut self, token: Token, end: End) {
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        conn.facts.receiving = false;
+        match end {
+            End::Credit | End::Cancelled => return self.core.mark(token),
+            End::Eof if !conn.is_open() => {
+                let act = conn.closing.handle_peer_ended();
+                return self.core.act(token, act);
+            }
+            // A dead connection that waits for `resume` would hold its memory for nothing.
+            End::Failed(error) if !conn.is_open() || conn.facts.paused => {
+                return self.core.drop_dead(token, DisconnectReason::from_port(error));
+            }
+            End::Eof => conn.ended = Some(InputEnd::Eof),
+            End::Failed(error) => conn.ended = Some(InputEnd::Failed(error)),
+        }
+        if conn.backlog.is_none() && !conn.facts.paused {
+            self.tell_end(token);
+        }
+    }
+
+    /// Connections that had more input than their share of a turn, each once more.
+    pub(super) fn go_on(&mut self) {
+        for _ in 0..self.core.runnable.len() {
+            let Some(token) = self.core.runnable.pop_front() else { return };
+            self.go_on_with(token);
+        }
+    }
+
+    fn go_on_with(&mut self, token: Token) {
+        let turn = self.turn;
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        if !std::mem::take(&mut conn.facts.runnable) || !conn.is_open() {
+            return; // paused or closed meanwhile
+        }
+        if conn.turn != turn {
+            (conn.turn, conn.budget) = (turn, TURN_FRAMES_MAX);
+        }
+        while let Some(conn) = self.core.conns.get_mut(token).filter(|conn| conn.is_open()) {
+            let Some(backlog) = &mut conn.backlog else { break };
+            let from = std::mem::take(&mut backlog.used);
+            let Some(chunk) = backlog.chunks.pop_front() else {
+                conn.backlog = None;
+                break;
+            };
+            let used = self.cut(token, &chunk, from);
+            if used < chunk.bytes().len() {
+                return self.put_back(token, chunk, used);
+            }
+        }
+        self.core.mark(token); // the receive that was not asked for again is asked for now
+        self.tell_end(token);
+    }
+
+    /// The end of the stream counts once everything before it was handled.
+    fn tell_end(&mut self, token: Token) {
+        let Some(conn) = self.core.conns.get_mut(token).filter(|conn| conn.is_open()) else {
+            return;
+        };
+        let Some(end) = conn.ended.take() else { return };
+        let limits = std::sync::Arc::clone(&conn.limits);
+        if let InputEnd::Failed(_) = end {
+            return self.core.drop_dead(token, end_reason(end));
+        }
+        conn.closing.handle_peer_ended();
+        let filter_end = conn.filter.as_mut().map_or(Ok(()), |filter| filter.handle_end());
+        if let Err(error) = filter_end {
+            return self.core.close(token, DisconnectReason::from_frame(error));
+        }
+        let (Some(seat), Some(lane)) = (conn.seat, self.lanes.get_mut(conn.lane)) else { return };
+        let core = &mut self.core;
+        core.current = Some(token);
+        core.interrupted = false;
+        let cut = lane.ended(core, token, seat);
+        core.current = None;
+        core.counters().messages_in.add(cut.messages);
+        if let Some(conn) = core.conns.get_mut(token) {
+            conn.messages_in += cut.messages;
+        }
+        match (cut.end, limits.half_close) {
+            (LaneEnd::Failed(reason), _) => self.fail(token, reason),
+            (_, HalfClose::Flush) => core.close(token, end_reason(end)),
+            (_, HalfClose::Close) => core.drop_dead(token, end_reason(end)),
+        }
+    }
+}

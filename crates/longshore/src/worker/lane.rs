@@ -1,0 +1,298 @@
+//! The typed half: the handlers of one listener's connections, behind one virtual call a
+//! completion.
+
+use super::core::Core;
+use super::switchboard::Switchboard;
+use crate::config::ConnLimits;
+use crate::handler::{Handler, Peer, Reject, Timer};
+use crate::metrics::LaneCounters;
+use crate::{Closed, Ctx, DisconnectReason, Error, Result};
+use longshore_base::{BlockPool, Slab, Token};
+use longshore_port::RecvBuf;
+use longshore_proto::RecvHalf;
+use longshore_proto::connection::{CutEnd, Event, Filter, Next, Place};
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// What a lane and the handles on its connections share.
+pub(crate) struct LaneShared<H: Handler> {
+    pub(crate) codec: H::Codec,
+    pub(crate) limits: Arc<ConnLimits>,
+    pub(crate) board: Arc<Switchboard>,
+    pub(crate) counters: Arc<LaneCounters>,
+}
+
+/// Makes handler values. `Fn` for a listener, whose lanes on all workers share it.
+pub(crate) type Factory<H> = Box<dyn FnMut(&Peer<'_>) -> Result<H, Reject> + Send>;
+
+/// Makes the filter of a connection.
+pub(crate) type MakeFilter = Arc<dyn Fn() -> Box<dyn Filter> + Send + Sync>;
+
+/// One connection's typed part.
+struct Seat<H: Handler> {
+    handler: H,
+    recv: RecvHalf<H::Codec>,
+}
+
+pub(crate) struct Lane<H: Handler> {
+    shared: Arc<LaneShared<H>>,
+    factory: Factory<H>,
+    filter: Option<MakeFilter>,
+    seats: Slab<Seat<H>>,
+    /// Memory of torn frames.
+    torn: BlockPool,
+}
+
+/// Free blocks for torn frames that a lane keeps.
+const TORN_KEPT_MAX: usize = 64;
+
+impl<H: Handler> Lane<H> {
+    /// For the many connections of a listener.
+    pub(crate) fn of_listener(
+        shared: Arc<LaneShared<H>>,
+        factory: Factory<H>,
+        filter: Option<MakeFilter>,
+    ) -> Self {
+        let torn = BlockPool::new(TORN_KEPT_MAX);
+        Self { shared, factory, filter, seats: Slab::new(), torn }
+    }
+
+    /// For the one connection of a connector.
+    pub(crate) fn of_connector(shared: Arc<LaneShared<H>>, factory: Factory<H>) -> Self {
+        Self { shared, factory, filter: None, seats: Slab::tiny(), torn: BlockPool::new(1) }
+    }
+}
+
+/// A callback without input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Callback {
+    Connect,
+    Writable,
+    Idle,
+    Timer(u32),
+    Sent(u64),
+    Shutdown,
+}
+
+/// What became of bytes that a lane was given.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    /// How many it used.
+    pub(crate) used: usize,
+    /// Frames handed to the handler.
+    pub(crate) messages: u64,
+    pub(crate) end: LaneEnd,
+}
+
+#[derive(Debug)]
+pub(crate) enum LaneEnd {
+    /// All was used.
+    Empty,
+    /// The budget of this turn is used up.
+    Budget,
+    /// The handler closed or paused.
+    Stopped,
+    /// The connection has to end.
+    Failed(DisconnectReason),
+}
+
+/// A lane of whatever handler.
+pub(crate) trait AnyLane {
+    fn limits(&self) -> &Arc<ConnLimits>;
+
+    /// Asks the factory. The seat it got, or why the connection is refused.
+    fn admit(&mut self, peer: &Peer<'_>) -> Result<Token, Refusal>;
+
+    fn filter(&self) -> Option<Box<dyn Filter>>;
+
+    /// Bytes came; `lease` if they lie in one.
+    fn received(
+        &mut self,
+        core: &mut Core,
+        conn: Token,
+        seat: Token,
+        input: &[u8],
+        lease: Option<&RecvBuf>,
+        budget: &mut u32,
+    ) -> Cut;
+
+    /// The stream ended. Says what is wrong with that, if anything.
+    fn ended(&mut self, core: &mut Core, conn: Token, seat: Token) -> Cut;
+
+    /// Says why the connection has to end, if it has.
+    fn call(
+        &mut self,
+        core: &mut Core,
+        conn: Token,
+        seat: Token,
+        callback: Callback,
+    ) -> Option<DisconnectReason>;
+
+    /// The last callback. Says whether it went well.
+    fn disconnected(&mut self, seat: Token, closed: &Closed<'_>) -> bool;
+
+    /// Memory of a peak goes home.
+    fn trim(&mut self);
+}
+
+/// A factory did not make a handler.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Rejected(Option<Box<str>>),
+    Panicked(String),
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(no text)".into())
+}
+
+/// How a callback that was caught makes its connection end.
+fn outcome(result: std::thread::Result<Result<()>>) -> Option<DisconnectReason> {
+    match result {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(DisconnectReason::HandlerError(error)),
+        Err(panic) => Some(DisconnectReason::HandlerPanic(panic_text(&*panic))),
+    }
+}
+
+impl<H: Handler> AnyLane for Lane<H> {
+    fn limits(&self) -> &Arc<ConnLimits> {
+        &self.shared.limits
+    }
+
+    fn admit(&mut self, peer: &Peer<'_>) -> Result<Token, Refusal> {
+        let factory = &mut self.factory;
+        match catch_unwind(AssertUnwindSafe(|| factory(peer))) {
+            Ok(Ok(handler)) => Ok(self.seats.insert(Seat { handler, recv: RecvHalf::default() })),
+            Ok(Err(reject)) => Err(Refusal::Rejected(reject.why)),
+            Err(panic) => Err(Refusal::Panicked(panic_text(&*panic))),
+        }
+    }
+
+    fn filter(&self) -> Option<Box<dyn Filter>> {
+        self.filter.as_ref().map(|make| make())
+    }
+
+    fn received(
+        &mut self,
+        core: &mut Core,
+        conn: Token,
+        seat: Token,
+        input: &[u8],
+        lease: Option<&RecvBuf>,
+        budget: &mut u32,
+    ) -> Cut {
+        let Self { shared, seats, torn, .. } = self;
+        let Some(Seat { handler, recv }) = seats.get_mut(seat) else {
+            return Cut { used: input.len(), messages: 0, end: LaneEnd::Empty };
+        };
+        let mut messages = 0;
+        let cut = catch_unwind(AssertUnwindSafe(|| {
+            let mut cx = Ctx { core, conn, lane: shared, lease };
+            recv.handle_input(&shared.codec, input, budget, torn, |event, place| {
+                tell(
+                    &mut cx,
+                    handler,
+                    event,
+                    lease.filter(|_| place == Place::Input),
+                    &mut messages,
+                )
+            })
+        }));
+        let (used, end) = match cut {
+            Ok(cut) => (cut.used, lane_end(cut.end)),
+            Err(panic) => {
+                let reason = DisconnectReason::HandlerPanic(panic_text(&*panic));
+                (input.len(), LaneEnd::Failed(reason))
+            }
+        };
+        Cut { used, messages, end }
+    }
+
+    fn ended(&mut self, core: &mut Core, conn: Token, seat: Token) -> Cut {
+        let Self { shared, seats, .. } = self;
+        let Some(Seat { handler, recv }) = seats.get_mut(seat) else {
+            return Cut { used: 0, messages: 0, end: LaneEnd::Empty };
+        };
+        let mut messages = 0;
+        let end = catch_unwind(AssertUnwindSafe(|| {
+            let mut cx = Ctx { core, conn, lane: shared, lease: None };
+            recv.handle_end(&shared.codec, |event, _| {
+                tell(&mut cx, handler, event, None, &mut messages)
+            })
+        }));
+        let end = match end {
+            Ok(end) => lane_end(end),
+            Err(panic) => LaneEnd::Failed(DisconnectReason::HandlerPanic(panic_text(&*panic))),
+        };
+        Cut { used: 0, messages, end }
+    }
+
+    fn call(
+        &mut self,
+        core: &mut Core,
+        conn: Token,
+        seat: Token,
+        callback: Callback,
+    ) -> Option<DisconnectReason> {
+        let Seat { handler, .. } = self.seats.get_mut(seat)?;
+        let mut cx = Ctx { core, conn, lane: &self.shared, lease: None };
+        outcome(catch_unwind(AssertUnwindSafe(|| match callback {
+            Callback::Connect => handler.on_connect(&mut cx),
+            Callback::Writable => handler.on_writable(&mut cx),
+            Callback::Idle => handler.on_idle(&mut cx),
+            Callback::Timer(key) => handler.on_timer(&mut cx, Timer(key)),
+            Callback::Sent(id) => handler.on_sent(&mut cx, id),
+            Callback::Shutdown => handler.on_shutdown(&mut cx),
+        })))
+    }
+
+    fn disconnected(&mut self, seat: Token, closed: &Closed<'_>) -> bool {
+        let Some(Seat { handler, .. }) = self.seats.remove(seat) else { return true };
+        catch_unwind(AssertUnwindSafe(|| handler.on_disconnect(closed))).is_ok()
+    }
+
+    fn trim(&mut self) {
+        self.torn.trim();
+    }
+}
+
+/// Hands one event to the handler.
+#[inline]
+fn tell<'a, H: Handler>(
+    cx: &mut Ctx<'a, H>,
+    handler: &mut H,
+    event: Event<crate::Frame<'_, H>>,
+    lease: Option<&'a RecvBuf>,
+    messages: &mut u64,
+) -> Result<Next> {
+    match event {
+        Event::Frame(frame) => {
+            cx.lease = lease;
+            *messages += 1;
+            handler.on_message(cx, frame)?;
+        }
+        Event::Reply(bytes) => cx.send_encoded(bytes)?,
+    }
+    Ok(if cx.core.interrupted { Next::Stop } else { Next::Go })
+}
+
+fn lane_end(end: CutEnd<Error>) -> LaneEnd {
+    match end {
+        CutEnd::Empty => LaneEnd::Empty,
+        CutEnd::Budget => LaneEnd::Budget,
+        CutEnd::Stopped => LaneEnd::Stopped,
+        CutEnd::Frame(error) => LaneEnd::Failed(DisconnectReason::from_frame(error)),
+        CutEnd::Sink(error) => LaneEnd::Failed(DisconnectReason::HandlerError(error)),
+    }
+}
+
+impl<H: Handler> fmt::Debug for LaneShared<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LaneShared").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,125 @@
+//! The one FIFO through which everything enters a worker's thread.
+
+use super::dial::DialStart;
+use crate::conn::Shared;
+use bytes::Bytes;
+use longshore_port::Unattached;
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How a connection is asked to end.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// Flush, half-close, linger; with the user's reason.
+    Close(Option<Cow<'static, str>>),
+    /// Reset.
+    Abort,
+    /// A handle's send found the queue full, and the listener's policy is to disconnect.
+    SlowReader,
+}
+
+/// What other threads ask of a worker.
+#[derive(Debug)]
+pub(crate) enum Cmd {
+    /// A connection that the door accepted for lane number `lane`.
+    Adopt { socket: Unattached, lane: u16, source: Option<super::door::Source> },
+    /// Whole frames for a connection.
+    Send { shared: Arc<Shared>, bytes: Bytes },
+    /// A handle's send was refused: `on_writable` is owed.
+    Refused { shared: Arc<Shared> },
+    /// A connection is to end.
+    End { shared: Arc<Shared>, ending: Ending },
+    /// A connection is to be read no more, or again.
+    Pause { shared: Arc<Shared>, on: bool },
+    /// An outgoing connection.
+    Dial(Box<DialStart>),
+    /// To the door: a connection of that source is gone.
+    Left { source: super::door::Source },
+    /// Stop accepting, tell the handlers, end by `within`.
+    Shutdown { within: Duration },
+}
+
+impl Cmd {
+    /// Whether applying it only touches queues and flags, never user code: such commands are
+    /// applied in the middle of a callback too.
+    pub(crate) fn is_quiet(&self) -> bool {
+        matches!(
+            self,
+            Self::Send { .. }
+                | Self::Refused { .. }
+                | Self::End { .. }
+                | Self::Pause { .. }
+                | Self::Left { .. }
+        )
+    }
+}
+
+/// The queue, and whether its owner has to be woken. A leaf lock: nothing is taken under it.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    cmds: Mutex<Vec<Cmd>>,
+    some: AtomicBool,
+    sleeping: AtomicBool,
+}
+
+impl Mailbox {
+    /// Says whether the owner must be woken: only the first push after it went to sleep does.
+    pub(crate) fn push(&self, cmd: Cmd) -> bool {
+        self.cmds.lock().unwrap_or_else(PoisonError::into_inner).push(cmd);
+        self.some.store(true, Ordering::SeqCst);
+        self.sleeping.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether there is something. One load.
+    #[inline]
+    pub(crate) fn has_some(&self) -> bool {
+        self.some.load(Ordering::Acquire)
+    }
+
+    /// Swaps what came with `empty`, whose capacity is used next.
+    pub(crate) fn swap(&self, empty: &mut Vec<Cmd>) {
+        debug_assert!(empty.is_empty(), "it would be done twice");
+        let mut cmds = self.cmds.lock().unwrap_or_else(PoisonError::into_inner);
+        self.some.store(false, Ordering::Relaxed);
+        std::mem::swap(&mut *cmds, empty);
+    }
+
+    /// True: the owner may sleep, and the next push will say that it must be woken.
+    ///
+    /// Both sides write their flag, then read the other's, in one total order (`SeqCst`): so either
+    /// the pusher sees `sleeping`, or the owner sees `some` (R11).
+    pub(crate) fn prepare_sleep(&self) -> bool {
+        self.sleeping.store(true, Ordering::SeqCst);
+        if self.some.load(Ordering::SeqCst) {
+            self.sleeping.store(false, Ordering::SeqCst);
+            return false;
+        }
+        true
+    }
+
+    /// The owner is awake.
+    pub(crate) fn woke(&self) {
+        self.sleeping.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_push_to_a_sleeper_wakes_it() {
+        let mailbox = Mailbox::default();
+        let cmd = || Cmd::Shutdown { within: Duration::ZERO };
+        assert!(!mailbox.push(cmd()), "awake");
+        assert!(!mailbox.prepare_sleep(), "there is something");
+        let mut cmds = Vec::new();
+        mailbox.swap(&mut cmds);
+        assert_eq!(cmds.len(), 1);
+        assert!(mailbox.prepare_sleep());
+        assert!(mailbox.push(cmd()));
+        assert!(!mailbox.push(cmd()));
+    }
+}

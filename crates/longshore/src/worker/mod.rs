@@ -1,0 +1,614 @@
+//! A worker: one thread, one port, its connections. Here ports and protocols meet, nowhere else.
+
+pub(crate) mod connection;
+pub(crate) mod core;
+pub(crate) mod dial;
+mod dialing;
+pub(crate) mod door;
+mod input;
+pub(crate) mod lane;
+pub(crate) mod mailbox;
+pub(crate) mod switchboard;
+mod timer_wheel;
+
+use self::connection::{Connection, InputEnd};
+use self::core::{Core, TRIM_EVERY};
+use self::dial::{Alarm, Dial};
+use self::door::{Door, Source, Verdict};
+use self::lane::{AnyLane, Callback, Refusal};
+use self::mailbox::Cmd;
+use crate::server::{ListenerPlan, TickFn};
+use crate::{DisconnectReason, Peer, Tick};
+use longshore_base::{Slab, Time, Token};
+use longshore_port::{
+    Completion, Listening, Op, Port, PortError, SendData, Unattached, Until, What,
+};
+use std::cmp::Reverse;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Most frames of one connection in one turn; the rest waits until the others had theirs (S4).
+pub(crate) const TURN_FRAMES_MAX: u32 = 64;
+
+/// Bytes that a receive may bring until it is asked for again. What is not asked for again is
+/// back-pressure.
+const RECV_CREDIT: u32 = 256 * 1024;
+
+/// Turns in a row that may leave completions behind before timers fire all the same.
+const FULL_TURNS_MAX: u32 = 16;
+
+/// Names of different things share one namespace in a port: the top bits of the index tell which.
+const KIND_SHIFT: u32 = 30;
+pub(crate) const INDEX_MASK: u32 = (1 << KIND_SHIFT) - 1;
+const KIND_CONN: u32 = 0;
+const KIND_LISTENER: u32 = 1;
+const KIND_DIAL: u32 = 2;
+
+fn of_kind(kind: u32, token: Token) -> Token {
+    Token::new(token.index() | kind << KIND_SHIFT, token.generation())
+}
+
+fn kind_of(token: Token) -> (u32, Token) {
+    let index = token.index() & INDEX_MASK;
+    (token.index() >> KIND_SHIFT, Token::new(index, token.generation()))
+}
+
+/// One worker. [`turn`](Self::turn) is its loop's body; a thread calls it until it says that it is
+/// done, a simulation when it likes.
+///
+/// The order of a turn is a promise: the outside world, then other threads' commands, then
+/// completions (each dispatched whole: lease, frames, handler), then what was over last turn's
+/// budget, then time, never before older input, then what callbacks asked for, then ops: one send
+/// for each connection with something to send. `now` never goes back.
+pub(crate) struct Worker<P: Port> {
+    port: P,
+    core: Core,
+    lanes: Slab<Box<dyn AnyLane>>,
+    dials: Slab<Dial>,
+    door: Door,
+    ticks: Vec<TickState>,
+    completions: Vec<Completion>,
+    /// Plain bytes and replies of a filter, used again and again.
+    plain: (Vec<u8>, Vec<u8>),
+    due: Vec<u32>,
+    /// Waits in a row that left something in the queue.
+    full_turns: u32,
+    turn: u32,
+    /// A shutdown was asked for, and when it has to be over.
+    drain: Drain,
+}
+
+/// How far a shutdown is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Drain {
+    No,
+    /// Asked for in that turn; the handlers are told once all input that came before is handled.
+    Asked {
+        turn: u32,
+    },
+    /// They were told.
+    Told,
+}
+
+/// Turns after which the handlers are told of a shutdown though input is left: a peer that never
+/// stops sending must not keep it from the others.
+const ASKED_TURNS_MAX: u32 = 256;
+
+struct TickState {
+    run: TickFn,
+    period: Duration,
+    number: u64,
+    due: Time,
+}
+
+impl<P: Port> Worker<P> {
+    /// A worker with one lane for each listener, in their order.
+    pub(crate) fn new(port: P, core: Core, lanes: Vec<Box<dyn AnyLane>>) -> Self {
+        let mut slab = Slab::new();
+        for lane in lanes {
+            slab.insert(lane);
+        }
+        let mut worker = Self {
+            port,
+            core,
+            lanes: slab,
+            dials: Slab::new(),
+            door: Door::default(),
+            ticks: Vec::new(),
+            completions: Vec::new(),
+            plain: (Vec::new(), Vec::new()),
+            due: Vec::new(),
+            full_turns: 0,
+            turn: 0,
+            drain: Drain::No,
+        };
+        worker.core.set_alarm(worker.core.now + TRIM_EVERY, Alarm::Trim);
+        worker
+    }
+
+    /// Accepts on `listening`, for lane number `lane` of all workers.
+    pub(crate) fn listen(
+        &mut self,
+        listening: Listening,
+        plan: Arc<ListenerPlan>,
+        lane: u16,
+    ) -> Result<(), PortError> {
+        let number = Token::new(u32::from(lane), 0);
+        let socket = self.port.listen(listening, of_kind(KIND_LISTENER, number))?;
+        self.door.add(&mut self.core, socket, plan, lane);
+        self.submit();
+        Ok(())
+    }
+
+    /// Calls `run` every `period`, at a fixed rate.
+    pub(crate) fn every(&mut self, period: Duration, run: TickFn) {
+        let due = self.core.now + period;
+        let number = u32::try_from(self.ticks.len()).expect("a handful of ticks");
+        self.ticks.push(TickState { run, period, number: 0, due });
+        self.core.set_alarm(due, Alarm::Tick(number));
+    }
+
+    /// One turn. Says whether there is another one to come: not after a shutdown that is over.
+    pub(crate) fn turn(&mut self, may_sleep: bool) -> Result<bool, PortError> {
+        // 1. The outside world. Also hands the system what the last turn submitted.
+        let idle = may_sleep && self.core.runnable.is_empty();
+        let sleeps = idle && self.core.desk().mailbox.prepare_sleep();
+        let until = if sleeps { self.core.sleep_until() } else { Until::Now };
+        let waited = self.port.wait(until, &mut self.completions)?;
+        self.core.desk().mailbox.woke();
+        self.core.now = waited.now;
+        self.turn = self.turn.wrapping_add(1);
+        let counters = self.core.counters();
+        counters.turns.add(1);
+        counters.completions.add(self.completions.len() as u64);
+        // 2. Other threads' commands, in the order they came.
+        self.commands();
+        // 3. Bytes to frames to handler, at once, while the lease is hot.
+        let mut completions = std::mem::take(&mut self.completions);
+        for completion in completions.drain(..) {
+            self.dispatch(completion);
+        }
+        self.completions = completions;
+        // 4. Connections that had more input than their share of a turn.
+        self.go_on();
+        // 5. Time, when no input can be older than it (R45), or after enough full turns.
+        self.full_turns = if waited.drained { 0 } else { self.full_turns + 1 };
+        if waited.drained || self.full_turns > FULL_TURNS_MAX {
+            self.tell_shutdown();
+            self.fire_timers();
+        }
+        // 6. What callbacks of this or other workers asked for meanwhile goes out with this turn.
+        self.commands();
+        // 7. One send a connection, receives, closings.
+        self.settle();
+        self.submit();
+        Ok(!self.is_over())
+    }
+
+    fn is_over(&self) -> bool {
+        self.drain == Drain::Told && self.core.conns.is_empty() && self.door.open == 0
+    }
+
+    /// Leases that are out: zero whenever nothing is runnable.
+    #[cfg(feature = "testing")]
+    pub(crate) fn leases(&self) -> usize {
+        self.port.leases()
+    }
+
+    /// Whether some connection has input left.
+    fn is_runnable(&self) -> bool {
+        !self.core.runnable.is_empty()
+    }
+
+    /// Whether there is something to do without the outside world: for who steps it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn has_work(&self) -> bool {
+        self.is_runnable() || self.core.desk().mailbox.has_some()
+    }
+
+    fn commands(&mut self) {
+        self.core.catch_up();
+        while let Some(cmd) = self.core.later.pop_front() {
+            match cmd {
+                Cmd::Adopt { socket, lane, source } => self.adopt(socket, lane, source),
+                Cmd::Dial(start) => self.dial(*start),
+                Cmd::Left { source } => self.door.left(source),
+                Cmd::Shutdown { within } => self.shutdown(within),
+                quiet => debug_assert!(false, "{quiet:?} was to be applied at once"),
+            }
+        }
+        while let Some(start) = self.core.dials.pop_front() {
+            self.dial(*start);
+        }
+    }
+
+    fn dispatch(&mut self, completion: Completion) {
+        let (kind, token) = kind_of(completion.token);
+        match (kind, completion.what) {
+            (KIND_CONN, What::Received(lease)) => self.received(token, lease),
+            (KIND_CONN, What::Sent { bytes, data, error }) => self.sent(token, bytes, data, error),
+            (KIND_CONN, What::RecvEnded(end)) => self.recv_ended(token, end),
+            (KIND_CONN, What::Connected { local }) => self.connected(token, local),
+            (KIND_CONN, What::ConnectFailed(error)) => self.connect_failed(token, error),
+            (KIND_CONN, What::Closed) => self.closed(token),
+            (KIND_LISTENER, What::Accepted(socket)) => {
+                let number = Door::number_of(completion.token);
+                if let Verdict::Mine { socket, lane, source } =
+                    self.door.accepted(&mut self.core, number, socket)
+                {
+                    self.adopt(socket, lane, source);
+                }
+            }
+            (KIND_LISTENER, What::AcceptEnded(end)) => {
+                let number = Door::number_of(completion.token);
+                self.door.accept_ended(&mut self.core, number, end);
+            }
+            (KIND_LISTENER, What::Closed) => self.door.open -= 1,
+            (KIND_DIAL, What::Work(done)) => self.resolved(token, done),
+            (kind, what) => debug_assert!(false, "{what:?} for {token:?} of kind {kind}"),
+        }
+    }
+
+    // ---- connections begin and end
+
+    /// Takes in a connection that the door accepted.
+    fn adopt(&mut self, socket: Unattached, lane: u16, source: Option<Source>) {
+        let lane = Token::new(u32::from(lane), 0);
+        let limits = Arc::clone(self.lanes.get(lane).expect("a lane per listener").limits());
+        let shared = self.core.share(socket.peer, socket.local, &limits);
+        let now = self.core.now;
+        let token = self.core.conns.insert(Connection::new(shared, limits, lane, now));
+        if self.drain != Drain::No {
+            drop(socket);
+            return self.forget(token, source);
+        }
+        match self.port.attach(socket, of_kind(KIND_CONN, token)) {
+            Ok(socket) => {
+                let conn = self.core.conns.get_mut(token).expect("just made");
+                conn.socket = Some(socket);
+                conn.source = source;
+                self.begin(token);
+            }
+            Err((error, socket)) => {
+                self.core.counters().refused_by_system.add(1);
+                tracing::error!(peer = %socket.peer, %error, "refused");
+                self.forget(token, source);
+            }
+        }
+    }
+
+    /// A connection that never began is given up.
+    fn forget(&mut self, token: Token, source: Option<Source>) {
+        self.core.conns.remove(token);
+        self.core.board.release();
+        self.core.desk().load.fetch_sub(1, Ordering::Relaxed);
+        self.tell_door(source);
+    }
+
+    fn tell_door(&mut self, source: Option<Source>) {
+        let Some(source) = source else { return };
+        match self.core.board.door() {
+            door if door == self.core.me => self.door.left(source),
+            door => self.core.board.push(door, Cmd::Left { source }),
+        }
+    }
+
+    /// The connection stands: its factory, its `on_connect`, its first receive.
+    fn begin(&mut self, token: Token) {
+        let conn = self.core.conns.get_mut(token).expect("it stands");
+        conn.shared.slot.store(token.to_bits(), Ordering::Relaxed);
+        let lane = self.lanes.get_mut(conn.lane).expect("lanes outlive their connections");
+        conn.filter = lane.filter();
+        let shared = Arc::clone(&conn.shared);
+        let (peer_addr, local_addr) = (shared.peer_addr, shared.local_addr);
+        match lane.admit(&Peer { peer_addr, local_addr, server: &self.core.server }) {
+            Ok(seat) => {
+                conn.seat = Some(seat);
+                self.core.board.enter(&shared);
+                self.call(token, Callback::Connect);
+            }
+            Err(refusal) => self.refuse(token, refusal),
+        }
+        self.core.mark(token); // arms the first receive
+        self.core.rearm(token);
+    }
+
+    fn refuse(&mut self, token: Token, refusal: Refusal) {
+        let reason = match refusal {
+            Refusal::Rejected(why) => {
+                self.core.counters().refused_by_factory.add(1);
+                let why = why.map_or("refused".into(), |why| why.into_string().into());
+                DisconnectReason::Said(why)
+            }
+            Refusal::Panicked(text) => {
+                self.core.counters().panics.add(1);
+                DisconnectReason::HandlerPanic(text)
+            }
+        };
+        self.core.drop_dead(token, reason);
+    }
+
+    /// Runs a callback of an open connection. Its failure ends the connection.
+    fn call(&mut self, token: Token, callback: Callback) {
+        let Some(conn) = self.core.conns.get(token).filter(|conn| conn.is_open()) else { return };
+        let (Some(seat), Some(lane)) = (conn.seat, self.lanes.get_mut(conn.lane)) else { return };
+        self.core.current = Some(token);
+        let failed = lane.call(&mut self.core, token, seat, callback);
+        self.core.current = None;
+        if let Some(reason) = failed {
+            self.fail(token, reason);
+        }
+    }
+
+    /// A callback failed. What was queued before still goes out.
+    fn fail(&mut self, token: Token, reason: DisconnectReason) {
+        if matches!(reason, DisconnectReason::HandlerPanic(_)) {
+            self.core.counters().panics.add(1);
+        }
+        self.core.close(token, reason);
+    }
+
+    /// The last completion of a connection.
+    fn closed(&mut self, token: Token) {
+        let Some(mut conn) = self.core.conns.remove(token) else { return };
+        self.core.wheel.clear(token.index());
+        conn.shared.closed.store(true, Ordering::Release);
+        conn.send.clear(&mut self.core.pool);
+        let reason = conn.reason.take().map_or(DisconnectReason::Local, |reason| *reason);
+        if let Some(seat) = conn.seat {
+            self.core.board.leave(conn.shared.id);
+            self.count_closed(&conn, &reason);
+            let closed = conn.closed(&reason, &self.core.server);
+            let lane = self.lanes.get_mut(conn.lane).expect("lanes outlive their connections");
+            if !lane.disconnected(seat, &closed) {
+                self.core.counters().panics.add(1);
+            }
+        }
+        self.core.board.release();
+        self.core.desk().load.fetch_sub(1, Ordering::Relaxed);
+        self.tell_door(conn.source);
+        if let Some(dial) = conn.dial {
+            self.dial_ended(dial, conn.seat.is_some(), &reason);
+        }
+    }
+
+    fn count_closed(&mut self, conn: &Connection, reason: &DisconnectReason) {
+        let counters = self.core.counters();
+        counters.closed.add(1);
+        counters.disconnects[reason.index()].add(1);
+        counters.bytes_discarded.add(conn.bytes_discarded);
+        let peer = conn.shared.peer_addr;
+        if !reason.is_fault() {
+            tracing::debug!(conn = %conn.shared.id, "closed {peer}: {reason}");
+        } else if let Some(held_back) = self.core.closed_log.open(self.core.now) {
+            tracing::warn!(conn = %conn.shared.id, held_back, "closed {peer}: {reason}");
+        }
+    }
+
+    // ---- time
+
+    fn fire_timers(&mut self) {
+        let now = self.core.now;
+        while self.core.alarms.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
+            let Some(Reverse((_, _, alarm))) = self.core.alarms.pop() else { break };
+            self.alarm(alarm);
+        }
+        let mut due = std::mem::take(&mut self.due);
+        self.core.wheel.advance(now, &mut due);
+        for index in due.drain(..) {
+            if let Some(token) = self.core.conns.token_at(index) {
+                self.timeouts(token);
+            }
+        }
+        self.due = due;
+    }
+
+    fn alarm(&mut self, alarm: Alarm) {
+        match alarm {
+            Alarm::Accept(number) => self.door.accept(&mut self.core, number),
+            Alarm::Dial(dial) => self.attempt(dial),
+            Alarm::DialTimeout(dial, attempt) => self.attempt_timed_out(dial, attempt),
+            Alarm::Tick(number) => self.tick(number),
+            Alarm::Drained => self.abort_all(),
+            Alarm::Trim => {
+                self.core.trim();
+                for token in self.lanes.tokens() {
+                    self.lanes.get_mut(token).expect("just listed").trim();
+                }
+                self.core.set_alarm(self.core.now + TRIM_EVERY, Alarm::Trim);
+            }
+        }
+    }
+
+    fn tick(&mut self, number: u32) {
+        if self.drain != Drain::No {
+            return; // it ends with the server
+        }
+        let now = self.core.now;
+        let tick = &mut self.ticks[number as usize];
+        let late = now.since(tick.due).as_nanos() / tick.period.as_nanos();
+        let missed = u64::try_from(late).unwrap_or(u64::MAX);
+        tick.number += 1 + missed;
+        let told = Tick { number: tick.number, missed };
+        let server = &self.core.server;
+        let run = &mut tick.run;
+        if catch_unwind(AssertUnwindSafe(|| run(server, told))).is_err() {
+            self.core.counters().panics.add(1);
+            tracing::error!("a tick panicked; it goes on at its next time");
+        }
+        let missed = u32::try_from(missed).unwrap_or(u32::MAX);
+        tick.due = tick.due + tick.period.saturating_mul(missed.saturating_add(1));
+        let due = tick.due;
+        self.core.set_alarm(due, Alarm::Tick(number));
+    }
+
+    // ---- stopping
+
+    fn shutdown(&mut self, within: Duration) {
+        let until = self.core.now + within;
+        if self.drain == Drain::No {
+            self.drain = Drain::Asked { turn: self.turn };
+            self.door.shut(&mut self.core);
+        }
+        self.core.set_alarm(until, Alarm::Drained); // a later, shorter one counts too
+    }
+
+    /// Tells the handlers, once all input that came before is handled.
+    fn tell_shutdown(&mut self) {
+        let Drain::Asked { turn } = self.drain else { return };
+        if self.is_runnable() && self.turn.wrapping_sub(turn) < ASKED_TURNS_MAX {
+            return;
+        }
+        self.drain = Drain::Told;
+        self.give_up_dials();
+        for token in self.core.conns.tokens() {
+            self.call(token, Callback::Shutdown);
+        }
+    }
+
+    /// The time of a shutdown is up.
+    fn abort_all(&mut self) {
+        self.drain = Drain::Told;
+        for token in self.core.conns.tokens() {
+            self.core.counters().shutdown_aborted.add(1);
+            self.core.abort_at_last(token, DisconnectReason::Shutdown);
+        }
+    }
+
+    // ---- ops
+
+    /// What changed in this turn becomes ops.
+    fn settle(&mut self) {
+        let mut at = 0;
+        while let Some(&token) = self.core.dirty.get(at) {
+            at += 1;
+            if let Some(conn) = self.core.conns.get_mut(token) {
+                conn.facts.dirty = false;
+                self.settle_one(token);
+            }
+        }
+        self.core.dirty.clear();
+    }
+
+    fn settle_one(&mut self, token: Token) {
+        let now = self.core.now;
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        let Some(socket) = conn.socket.filter(|_| !conn.facts.ending && !conn.facts.connecting)
+        else {
+            return;
+        };
+        let filter = conn.filter.as_deref_mut();
+        if let Some(transmit) = conn.send.poll_transmit(&mut self.core.pool, filter) {
+            let watched = !conn.is_open() || conn.shared.refused.load(Ordering::Relaxed);
+            let prompt = transmit.prompt || watched || transmit.whole;
+            if transmit.whole {
+                conn.deadlines.handle_sending(now, conn.limits.write);
+            }
+            let mode = if transmit.whole {
+                longshore_port::SendMode::Whole
+            } else {
+                longshore_port::SendMode::Try
+            };
+            let whole = transmit.whole;
+            self.core.ops.push((socket, Op::Send { data: transmit.data, mode, prompt }));
+            if whole {
+                self.core.rearm(token);
+            }
+        } else if !conn.closing.is_open() && conn.send.is_idle() {
+            let limits = Arc::clone(&conn.limits);
+            let act = conn.closing.handle_flushed(now, &limits.linger);
+            self.core.act(token, act);
+        }
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        conn.shared.local_bytes.store(conn.send.queued(), Ordering::Relaxed);
+        if !conn.facts.receiving && conn.wants_input() {
+            conn.facts.receiving = true;
+            self.core.ops.push((socket, Op::Recv { credit: RECV_CREDIT }));
+        }
+    }
+
+    fn submit(&mut self) {
+        for (socket, op) in self.core.ops.drain(..) {
+            self.port.submit(socket, op);
+        }
+    }
+
+    /// A send came back.
+    fn sent(&mut self, token: Token, bytes: usize, data: SendData, error: Option<PortError>) {
+        let now = self.core.now;
+        self.core.counters().bytes_out.add(bytes as u64);
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        conn.send.handle_sent(bytes, data, &mut self.core.pool);
+        if let Some(error) = error {
+            if conn.facts.ending {
+                return conn.send.clear(&mut self.core.pool);
+            }
+            return self.core.drop_dead(token, DisconnectReason::from_port(error));
+        }
+        if conn.facts.ending {
+            return conn.send.clear(&mut self.core.pool);
+        }
+        if conn.send.is_idle() {
+            conn.deadlines.handle_all_sent();
+        } else if bytes > 0 {
+            conn.deadlines.handle_sending(now, conn.limits.write);
+        }
+        while let Some(id) =
+            self.core.conns.get_mut(token).and_then(|conn| conn.send.poll_tracked())
+        {
+            self.call(token, Callback::Sent(id));
+        }
+        self.tell_writable(token);
+        let Some(conn) = self.core.conns.get(token) else { return };
+        if !conn.send.is_idle() || !conn.is_open() {
+            self.core.mark(token);
+        }
+    }
+
+    /// After a refusal, once the queue fell to its low mark.
+    fn tell_writable(&mut self, token: Token) {
+        let Some(conn) = self.core.conns.get(token) else { return };
+        let refused = conn.shared.refused.load(Ordering::Acquire);
+        if refused && conn.queued() <= conn.limits.send_queue_low_bytes {
+            conn.shared.refused.store(false, Ordering::Release);
+            self.call(token, Callback::Writable);
+        }
+    }
+
+    /// Something of a connection is due.
+    fn timeouts(&mut self, token: Token) {
+        use longshore_proto::connection::Due;
+        let now = self.core.now;
+        while let Some(due) =
+            self.core.conns.get_mut(token).and_then(|conn| conn.deadlines.handle_timeout(now))
+        {
+            match due {
+                Due::FirstByte => self.core.close(token, DisconnectReason::FirstByteTimeout),
+                Due::Write => self.core.abort(token, DisconnectReason::WriteStalled),
+                Due::Idle => self.call(token, Callback::Idle),
+                Due::Timer(key) => self.call(token, Callback::Timer(key)),
+            }
+        }
+        if let Some(conn) = self.core.conns.get_mut(token) {
+            let act = conn.closing.handle_timeout(now);
+            self.core.act(token, act);
+        }
+        self.core.rearm(token);
+    }
+}
+
+impl<P: Port> std::fmt::Debug for Worker<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("me", &self.core.me).finish_non_exhaustive()
+    }
+}
+
+/// How a connection's input ended, for `input.rs`.
+pub(crate) fn end_reason(end: InputEnd) -> DisconnectReason {
+    match end {
+        InputEnd::Eof => DisconnectReason::PeerClosed,
+        InputEnd::Failed(error) => DisconnectReason::from_port(error),
+    }
+}

@@ -1,0 +1,147 @@
+//! What all threads of a server share: the way to each worker, and what is counted across them.
+
+use super::mailbox::{Cmd, Mailbox};
+use crate::conn::{ConnId, Shared};
+use crate::metrics::Counters;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// One worker, as others see it.
+#[derive(Default)]
+pub(crate) struct Desk {
+    pub(crate) mailbox: Mailbox,
+    /// Set when the worker's port is open.
+    pub(crate) wake: OnceLock<Wake>,
+    /// Connections it has, those on their way included.
+    pub(crate) load: AtomicUsize,
+    pub(crate) counters: Counters,
+}
+
+impl Desk {
+    /// A connection is on its way to this worker.
+    pub(crate) fn add_load(&self) {
+        self.load.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").field("load", &self.load).finish_non_exhaustive()
+    }
+}
+
+/// Shards of the directory: connects and disconnects of different workers seldom meet.
+const SHARDS: usize = 16;
+
+/// Lock order: `Shared::route`, then a mailbox. A shard alone. No user code under any.
+#[derive(Debug)]
+pub(crate) struct Switchboard {
+    /// The workers, then the door if there is one.
+    pub(crate) desks: Vec<Desk>,
+    /// How many of them are workers.
+    pub(crate) workers: usize,
+    /// Connections of all workers, and how many there may be.
+    pub(crate) connections: AtomicUsize,
+    pub(crate) connections_max: usize,
+    directory: [Mutex<BTreeMap<ConnId, Arc<Shared>>>; SHARDS],
+}
+
+impl Switchboard {
+    pub(crate) fn new(workers: usize, connections_max: usize) -> Self {
+        let desks = if workers == 1 { 1 } else { workers + 1 };
+        Self {
+            desks: (0..desks).map(|_| Desk::default()).collect(),
+            workers,
+            connections: AtomicUsize::new(0),
+            connections_max,
+            directory: Default::default(),
+        }
+    }
+
+    /// The worker that has the listeners: one of its own if there are several workers, so that a
+    /// handler that blocks never stops accepting.
+    pub(crate) fn door(&self) -> u16 {
+        let last = self.desks.len() - 1;
+        u16::try_from(last).expect("at most 1,024 workers")
+    }
+
+    /// Gives `cmd` to a worker, and wakes it if it sleeps.
+    pub(crate) fn push(&self, worker: u16, cmd: Cmd) {
+        let desk = &self.desks[usize::from(worker)];
+        if desk.mailbox.push(cmd) {
+            desk.wake.get().inspect(|wake| wake());
+        }
+    }
+
+    /// To every worker and the door.
+    pub(crate) fn push_all(&self, cmd: impl Fn() -> Cmd) {
+        for worker in 0..=self.door() {
+            self.push(worker, cmd());
+        }
+    }
+
+    /// The worker with the fewest connections.
+    pub(crate) fn least_loaded(&self) -> u16 {
+        let loads = self.desks[..self.workers].iter().map(|desk| desk.load.load(Ordering::Relaxed));
+        let least = loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(worker, _)| worker);
+        u16::try_from(least).expect("at most 1,024 workers")
+    }
+
+    /// Takes a place for one more connection, if there is one.
+    pub(crate) fn reserve(&self) -> bool {
+        let max = self.connections_max;
+        let more = |count| if count < max { Some(count + 1) } else { None };
+        self.connections.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Gives the place back.
+    pub(crate) fn release(&self) {
+        self.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Connections of all workers now.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    fn shard(&self, id: ConnId) -> &Mutex<BTreeMap<ConnId, Arc<Shared>>> {
+        #[expect(clippy::cast_possible_truncation, reason = "only the low bits count")]
+        let at = id.0 as usize % SHARDS;
+        &self.directory[at]
+    }
+
+    /// Makes a connection findable by its name.
+    pub(crate) fn enter(&self, shared: &Arc<Shared>) {
+        let mut shard = self.shard(shared.id).lock().unwrap_or_else(PoisonError::into_inner);
+        shard.insert(shared.id, Arc::clone(shared));
+    }
+
+    /// It is gone.
+    pub(crate) fn leave(&self, id: ConnId) {
+        self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// The connection of that name.
+    pub(crate) fn find(&self, id: ConnId) -> Option<Arc<Shared>> {
+        self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// All connections, shard by shard: never all locked at once.
+    pub(crate) fn all(&self) -> Vec<Arc<Shared>> {
+        let mut all = Vec::with_capacity(self.connections.load(Ordering::Relaxed));
+        for shard in &self.directory {
+            all.extend(shard.lock().unwrap_or_else(PoisonError::into_inner).values().cloned());
+        }
+        all
+    }
+
+    /// Asks a connection's worker for something, in order with what else is asked of it.
+    pub(crate) fn push_to(&self, shared: &Arc<Shared>, cmd: impl FnOnce(Arc<Shared>) -> Cmd) {
+        let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
+        self.push(*route, cmd(Arc::clone(shared)));
+    }
+}
