@@ -125,7 +125,9 @@ impl JobPool {
             if q.threads == 0 {
                 let stranded = std::mem::take(&mut q.tasks);
                 drop(q);
-                stranded.into_iter().for_each(|task| task()); // slow, but nothing is lost
+                for task in stranded {
+                    task(); // slow, but nothing is lost
+                }
             }
         }
     }

@@ -193,7 +193,7 @@ impl fmt::Debug for RecvPool {
             .field("block_bytes", &self.block_bytes)
             .field("free", &self.free_blocks())
             .field("leases", &self.leases())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -214,7 +214,7 @@ pub(crate) fn check_duration(
     Err(ConfigError::OutOfRange { option, value: format!("{value:?}"), range })
 }
 
-pub(crate) fn in_range<T: PartialOrd + Display>(
+pub(crate) fn in_range<T: PartialOrd + Display + Copy>(
     option: &'static str,
     value: T,
     range: RangeInclusive<T>,

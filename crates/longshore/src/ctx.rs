@@ -1,6 +1,7 @@
 //! What a callback can do.
 
 use crate::conn::Shared;
+use crate::worker::connection::Connection;
 use crate::worker::core::Core;
 use crate::worker::dial::DialStart;
 use crate::worker::lane::LaneShared;
@@ -125,7 +126,7 @@ impl<H: Handler> Ctx<'_, H> {
 
     /// Bytes that wait to be sent on this connection.
     pub fn queued_bytes(&self) -> u64 {
-        self.core.conns.get(self.conn).map_or(0, |conn| conn.queued())
+        self.core.conns.get(self.conn).map_or(0, Connection::queued)
     }
 
     /// Calls `on_timer` after `after`: never early, at most one tick (1 ms) and the turn at hand

@@ -94,13 +94,13 @@ impl<W: World> Prepared<W> {
     /// Starts a thread for each worker; returns when all their ports are open.
     pub(crate) fn start(self) -> Result<Server> {
         let (server, world, parts) = self.parts();
-        let (report, reports) = channel();
+        let (opened, all_opened) = channel();
         let count = parts.len();
         for part in parts {
-            let (world, report) = (world.clone(), report.clone());
+            let (its_world, report) = (world.clone(), opened.clone());
             let me = part.me;
             let name = format!("longshore-{me}");
-            let run = move || run(&world, part, report);
+            let run = move || run(&its_world, part, report);
             match std::thread::Builder::new().name(name).spawn(run) {
                 Ok(thread) => server.0.threads.add(me, thread),
                 Err(source) => {
@@ -109,9 +109,9 @@ impl<W: World> Prepared<W> {
                 }
             }
         }
-        drop(report);
+        drop(opened);
         for _ in 0..count {
-            match reports.recv() {
+            match all_opened.recv() {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return stop(&server, error),
                 Err(_) => return stop(&server, StartError::Panicked { worker: 0 }),
@@ -187,7 +187,7 @@ fn run<W: World>(
         }
     };
     let _ = report.send(Ok(()));
-    drop(report);
+    drop(report); // so that a thread that dies unheard ends the wait for its report
     let ended = catch_unwind(AssertUnwindSafe(|| {
         while worker.turn(true)? {}
         Ok(())
@@ -209,29 +209,27 @@ pub(crate) fn detach(name: &str, run: impl FnOnce() + Send + 'static) {
     }
 }
 
+type Running = (u16, JoinHandle<Result<(), StartError>>);
+
 /// The threads of a server, until somebody waits for them.
 #[derive(Debug, Default)]
-pub(crate) struct Threads {
-    running: Mutex<Vec<(u16, JoinHandle<Result<(), StartError>>)>>,
-    failed: Mutex<bool>,
-}
+pub(crate) struct Threads(Mutex<Vec<Running>>);
 
 impl Threads {
     fn add(&self, worker: u16, thread: JoinHandle<Result<(), StartError>>) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).push((worker, thread));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((worker, thread));
     }
 
     /// Waits for all of them (S103). Several may wait; the first gets the error.
     pub(crate) fn join(&self) -> Result {
         // Held while waiting, so that a second caller returns no earlier than the first.
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut result = Ok(());
         for (worker, thread) in running.drain(..) {
             let worker = usize::from(worker);
             let ended = thread.join().unwrap_or(Err(StartError::Panicked { worker }));
             result = result.and(ended);
         }
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) |= result.is_err();
         Ok(result?)
     }
 }

@@ -106,7 +106,7 @@ pub enum ConfigError {
 #[non_exhaustive]
 pub enum StartError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {addr}: {}", bind_hint(.source, *.addr))]
+    #[error("cannot listen on {addr}: {}", bind_hint(*.source, *.addr))]
     Listen {
         /// Which one.
         addr: SocketAddr,
@@ -146,7 +146,7 @@ pub enum StartError {
 }
 
 /// Likely cause and remedy of a failed bind.
-fn bind_hint(error: &PortError, addr: SocketAddr) -> String {
+fn bind_hint(error: PortError, addr: SocketAddr) -> String {
     use longshore_port::ErrorKind;
     match error.kind {
         ErrorKind::AddrInUse => {

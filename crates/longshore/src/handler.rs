@@ -96,20 +96,20 @@ pub struct Timer(pub u32);
 /// What a factory sees: who is there, before anything is made.
 #[derive(Debug)]
 pub struct Peer<'a> {
-    pub(crate) peer_addr: Addr,
-    pub(crate) local_addr: Addr,
+    pub(crate) remote: Addr,
+    pub(crate) local: Addr,
     pub(crate) server: &'a Server,
 }
 
 impl Peer<'_> {
     /// The other side.
     pub fn peer_addr(&self) -> Addr {
-        self.peer_addr
+        self.remote
     }
 
     /// This side.
     pub fn local_addr(&self) -> Addr {
-        self.local_addr
+        self.local
     }
 
     /// The server.

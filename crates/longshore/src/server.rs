@@ -239,6 +239,7 @@ const CONNECTIONS_MAX: usize = 1 << 26;
 impl Builder {
     /// Listens with `listener`; `factory` makes the handler value of each connection, or refuses
     /// it. It runs on the connection's worker, so it may be called by several threads at once.
+    #[expect(clippy::missing_panics_doc, reason = "the codec is taken out once, by the first lane")]
     pub fn listen<C, H, F>(mut self, listener: Listener<C>, factory: F) -> Self
     where
         C: Codec,

@@ -32,7 +32,7 @@ pub enum DriverChoice {
     /// The best one that this system permits.
     #[default]
     Auto,
-    /// io_uring, or an error that says why not.
+    /// `io_uring`, or an error that says why not.
     Uring,
     /// epoll or kqueue.
     Readiness,
@@ -140,8 +140,9 @@ impl World for SystemWorld {
 
 /// A port of the operating system.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a thread, and a box would cost every call")]
 pub enum SystemPort {
-    /// Linux io_uring.
+    /// Linux `io_uring`.
     Uring(UringPort),
     /// epoll or kqueue.
     Readiness(ReadinessPort),
@@ -150,7 +151,7 @@ pub enum SystemPort {
 /// Wakes a [`SystemPort`].
 #[derive(Clone, Debug)]
 pub enum SystemNotifier {
-    /// Of io_uring.
+    /// Of `io_uring`.
     Uring(uring::UringNotifier),
     /// Of epoll or kqueue.
     Readiness(readiness::ReadinessNotifier),

@@ -1,3 +1,5 @@
+#![expect(clippy::cast_possible_truncation, reason = "patterns and small counts of tests")]
+
 use super::*;
 use crate::Decoded;
 use proptest::prelude::*;
@@ -102,7 +104,7 @@ fn a_failed_refused_or_panicking_item_leaves_nothing_behind() {
     assert!(matches!(send(&mut half, &mut pool, b"fail"), Err(Refused::Encode(_))));
     let full = half.handle_item(&TwoBytes, b"does not fit", None, 13, &mut pool);
     assert_eq!(full, Err(Refused::Full));
-    let too_long = send(&mut half, &mut pool, &[0; 70_000]);
+    let too_long = send(&mut half, &mut pool, &vec![0; 70_000]);
     assert!(matches!(too_long, Err(Refused::Encode(FrameError::TooLong { .. }))));
     assert!(catch_unwind(AssertUnwindSafe(|| send(&mut half, &mut pool, b"panic"))).is_err());
     send(&mut half, &mut pool, b"after").unwrap();
@@ -169,7 +171,9 @@ impl Filter for Doubling {
     }
 
     fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
-        plain.iter().for_each(|byte| wire.extend([*byte, *byte]));
+        for byte in plain {
+            wire.extend([*byte, *byte]);
+        }
     }
 }
 

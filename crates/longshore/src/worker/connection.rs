@@ -97,7 +97,6 @@ pub(crate) struct Connection {
     /// The outgoing connection that it is an attempt of.
     pub(crate) dial: Option<Token>,
     pub(crate) source: Option<Source>,
-    #[expect(clippy::box_collection, reason = "most connections have none")]
     pub(crate) backlog: Option<Box<Backlog>>,
     pub(crate) ended: Option<InputEnd>,
     pub(crate) filter: Option<Box<dyn Filter>>,

@@ -30,7 +30,7 @@ impl Source {
                 let [a, b, c, d, ..] = ip.segments();
                 IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
             }
-            v4 => v4,
+            IpAddr::V4(ip) => IpAddr::V4(ip),
         };
         Some(Self { lane, net })
     }
@@ -186,11 +186,6 @@ impl Door {
     /// The names by which a port knows listeners.
     pub(crate) fn number_of(token: Token) -> u32 {
         token.index() & super::INDEX_MASK
-    }
-
-    #[cfg(test)]
-    pub(crate) fn source_count(&self) -> usize {
-        self.sources.len()
     }
 }
 

@@ -302,8 +302,8 @@ impl<P: Port> Worker<P> {
         let lane = self.lanes.get_mut(conn.lane).expect("lanes outlive their connections");
         conn.filter = lane.filter();
         let shared = Arc::clone(&conn.shared);
-        let (peer_addr, local_addr) = (shared.peer_addr, shared.local_addr);
-        match lane.admit(&Peer { peer_addr, local_addr, server: &self.core.server }) {
+        let (remote, local) = (shared.peer_addr, shared.local_addr);
+        match lane.admit(&Peer { remote, local, server: &self.core.server }) {
             Ok(seat) => {
                 conn.seat = Some(seat);
                 self.core.board.enter(&shared);

@@ -115,9 +115,9 @@ impl Switchboard {
     }
 
     /// Makes a connection findable by its name.
-    pub(crate) fn enter(&self, shared: &Arc<Shared>) {
-        let mut shard = self.shard(shared.id).lock().unwrap_or_else(PoisonError::into_inner);
-        shard.insert(shared.id, Arc::clone(shared));
+    pub(crate) fn enter(&self, conn: &Arc<Shared>) {
+        let mut shard = self.shard(conn.id).lock().unwrap_or_else(PoisonError::into_inner);
+        shard.insert(conn.id, Arc::clone(conn));
     }
 
     /// It is gone.

@@ -14,6 +14,8 @@ const TICK_NANOS: u64 = 1_000_000;
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 const LEVELS: usize = 6;
+/// How far ahead an entry can lie, in ticks.
+const SPAN: u64 = 1 << (SLOT_BITS * 6);
 const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +49,10 @@ impl TimerWheel {
     }
 
     /// Where an entry due at `due` lies, seen from now.
-    fn place(&self, due: u64) -> (usize, usize) {
-        let distance = due ^ self.now;
-        let level = (63 - (distance | 1).leading_zeros()) / SLOT_BITS;
-        let level = (level as usize).min(LEVELS - 1);
-        #[expect(clippy::cast_possible_truncation, reason = "masked to a slot")]
-        let slot = (due >> (level as u32 * SLOT_BITS)) as usize & (SLOTS - 1);
-        (level, slot)
+    fn place(&self, due: u64) -> (usize, u32) {
+        let highest_bit = ((due ^ self.now) | 1).ilog2();
+        let level = ((highest_bit / SLOT_BITS) as usize).min(LEVELS - 1);
+        (level, slot_of(due, level))
     }
 
     /// Puts `entry` in for `at`, or moves it there. `Time::NEVER` takes it out.
@@ -68,7 +67,7 @@ impl TimerWheel {
         }
         // Rounded up: never early. Beyond the wheel's 2 years it comes round and is put in again.
         let due = at.as_nanos().div_ceil(TICK_NANOS);
-        let due = due.clamp(self.now + 1, self.now + (1 << (SLOT_BITS * LEVELS as u32)) - 1);
+        let due = due.clamp(self.now + 1, self.now + SPAN - 1);
         self.link(entry, due);
         self.len += 1;
     }
@@ -82,7 +81,7 @@ impl TimerWheel {
 
     fn link(&mut self, entry: u32, due: u64) {
         let (level, slot) = self.place(due);
-        let head = std::mem::replace(&mut self.heads[level][slot], entry);
+        let head = std::mem::replace(&mut self.heads[level][slot as usize], entry);
         self.nodes[entry as usize] = Node { next: head, prev: NONE, due };
         if head != NONE {
             self.nodes[head as usize].prev = entry;
@@ -107,21 +106,15 @@ impl TimerWheel {
         }
         // First of its slot. An entry stays in the slot where it was put until that comes round,
         // so the slot is found by its head.
-        let slots = (0..LEVELS).map(|level| (level, self.slot_of(due, level)));
+        let slots = (0..LEVELS).map(|level| (level, slot_of(due, level)));
         let (level, slot) = slots
             .into_iter()
-            .find(|&(level, slot)| self.heads[level][slot] == entry)
+            .find(|&(level, slot)| self.heads[level][slot as usize] == entry)
             .expect("an entry without predecessor heads a slot");
-        self.heads[level][slot] = next;
+        self.heads[level][slot as usize] = next;
         if next == NONE {
             self.occupied[level] &= !(1 << slot);
         }
-    }
-
-    fn slot_of(&self, due: u64, level: usize) -> usize {
-        #[expect(clippy::cast_possible_truncation, reason = "masked to a slot")]
-        let slot = (due >> (level as u32 * SLOT_BITS)) as usize & (SLOTS - 1);
-        slot
     }
 
     /// The time until which nothing has to be done; exact for the next 64 ticks, else early: the
@@ -140,12 +133,10 @@ impl TimerWheel {
         if occupied == 0 {
             return None;
         }
-        let shift = level as u32 * SLOT_BITS;
-        let position = (self.now >> shift) as u32 & (SLOTS as u32 - 1);
+        let present = self.now >> shift(level);
         // Slots ahead of the present one in this round, else those of the next round.
-        let ahead = occupied.rotate_right(position + 1).trailing_zeros() + 1;
-        let begin = (self.now >> shift) + u64::from(ahead);
-        Some(begin << shift)
+        let ahead = occupied.rotate_right(slot_of(self.now, level) + 1).trailing_zeros() + 1;
+        Some((present + u64::from(ahead)) << shift(level))
     }
 
     /// Moves the wheel to `now` and appends the entries that are due; they are out then.
@@ -159,8 +150,7 @@ impl TimerWheel {
             };
             self.now = next;
             for level in (0..LEVELS).rev() {
-                let shift = level as u32 * SLOT_BITS;
-                if next & ((1 << shift) - 1) == 0 {
+                if next & ((1 << shift(level)) - 1) == 0 {
                     self.empty_slot(level, due);
                 }
             }
@@ -169,8 +159,8 @@ impl TimerWheel {
 
     /// What lies in the slot that just came round is due, or falls to a lower level.
     fn empty_slot(&mut self, level: usize, due: &mut Vec<u32>) {
-        let slot = self.slot_of(self.now, level);
-        let mut entry = std::mem::replace(&mut self.heads[level][slot], NONE);
+        let slot = slot_of(self.now, level);
+        let mut entry = std::mem::replace(&mut self.heads[level][slot as usize], NONE);
         self.occupied[level] &= !(1 << slot);
         while entry != NONE {
             let Node { next, due: at, .. } = self.nodes[entry as usize];
@@ -191,6 +181,17 @@ impl TimerWheel {
             self.nodes = Vec::new();
         }
     }
+}
+
+/// Bits of a tick below those that choose the slot of a level.
+const fn shift(level: usize) -> usize {
+    level * SLOT_BITS as usize
+}
+
+/// Where in its level an entry due at `due` lies.
+#[expect(clippy::cast_possible_truncation, reason = "masked to a slot")]
+const fn slot_of(due: u64, level: usize) -> u32 {
+    (due >> shift(level)) as u32 % SLOTS as u32
 }
 
 #[cfg(test)]

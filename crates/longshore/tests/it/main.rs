@@ -1,3 +1,4 @@
 //! Integration tests, in one binary.
+#![expect(clippy::cast_possible_truncation, reason = "patterns of test bytes")]
 
 mod smoke;

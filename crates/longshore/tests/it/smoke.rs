@@ -1,4 +1,4 @@
-use longshore::testing::Net;
+use longshore::testing::{self, Net};
 use longshore::*;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ fn echo_in_simulation() {
             for (peer, got) in peers.iter_mut().zip(&mut got) {
                 got.extend(peer.received());
             }
-            peers.iter().all(|peer| peer.is_closed())
+            peers.iter().all(testing::Peer::is_closed)
         });
         assert!(done, "seed {seed}: not all closed");
         for (peer, got) in peers.iter_mut().zip(&mut got) {
