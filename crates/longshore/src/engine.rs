@@ -83,7 +83,7 @@ impl<W: World> Prepared<W> {
                 me,
                 server: server.clone(),
                 listeners: Arc::clone(&self.listeners),
-                listenings: if me == door { listenings.take() } else { None }.unwrap_or_default(),
+                sockets: if me == door { listenings.take() } else { None }.unwrap_or_default(),
                 ticks: ticks.take().unwrap_or_default(),
                 config: self.config.clone(),
             })
@@ -97,10 +97,10 @@ impl<W: World> Prepared<W> {
         let (opened, all_opened) = channel();
         let count = parts.len();
         for part in parts {
-            let (its_world, report) = (world.clone(), opened.clone());
+            let (port_world, opened) = (world.clone(), opened.clone());
             let me = part.me;
             let name = format!("longshore-{me}");
-            let run = move || run(&its_world, part, report);
+            let run = move || run(&port_world, part, opened);
             match std::thread::Builder::new().name(name).spawn(run) {
                 Ok(thread) => server.0.threads.add(me, thread),
                 Err(source) => {
@@ -141,14 +141,14 @@ struct Part {
     me: u16,
     server: Server,
     listeners: Arc<Vec<Planned>>,
-    listenings: Vec<Listening>,
+    sockets: Vec<Listening>,
     ticks: Vec<(Duration, TickFn)>,
     config: PortConfig,
 }
 
 /// Opens the port and makes the worker, on the thread that will drive it.
 fn open<W: World>(world: &W, part: Part) -> Result<Worker<W::Port>, StartError> {
-    let Part { me, server, listeners, listenings, ticks, config } = part;
+    let Part { me, server, listeners, sockets, ticks, config } = part;
     let number = usize::from(me);
     let failed = |source: PortError| StartError::Open { worker: number, source };
     let mut port = world.open(&config).map_err(failed)?;
@@ -159,7 +159,7 @@ fn open<W: World>(world: &W, part: Part) -> Result<Worker<W::Port>, StartError> 
     let lanes = listeners.iter().map(|planned| (planned.make_lane)(&board)).collect();
     let core = Core::new(me, board, server, port.now(), port.seed());
     let mut worker = Worker::new(port, core, lanes);
-    for (lane, (listening, planned)) in listenings.into_iter().zip(listeners.iter()).enumerate() {
+    for (lane, (listening, planned)) in sockets.into_iter().zip(listeners.iter()).enumerate() {
         let addr = listening.local;
         let plan = Arc::new(ListenerPlan { addr, limits: planned.limits.clone() });
         let lane = u16::try_from(lane).expect("checked when it was built");
