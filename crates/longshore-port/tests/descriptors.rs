@@ -75,7 +75,7 @@ fn no_descriptor_is_left_by_a_storm_of_connects_cancels_and_closes() {
         println!("SKIPPED, NOT TESTED AT ALL: no /proc/self/fd on this system");
         return;
     }
-    for choice in [DriverChoice::Uring] {
+    for choice in [DriverChoice::Uring, DriverChoice::Readiness] {
         let world = match SystemWorld::new(choice) {
             Ok(world) => world,
             Err(refused) => {

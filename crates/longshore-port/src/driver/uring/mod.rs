@@ -21,7 +21,7 @@
 //!
 //! Linux 6.0 is needed. 6.1 saves interrupts; 6.17 counts the credit of a multishot receive in the
 //! kernel, before that receives are single ones, one entry more for each. Docker's default seccomp
-//! profile refuses `io_uring`, and so do some distributions; [`probe`] says so.
+//! profile refuses `io_uring`, and so do some distributions; [`mod@probe`] says so.
 //!
 //! Left out, by measurement: zero-copy sends (slower on loopback), fixed files (nothing to gain,
 //! harder to hand over), a polling kernel thread (costs a core), multishot accept (one address for
@@ -78,6 +78,8 @@ pub struct UringPort {
     /// Receives that wait for a buffer, by the time since when; and the last one's place.
     parked: BTreeMap<u64, Token>,
     ticket_last: u64,
+    /// A receive was armed again after bytes came; there may be more of them.
+    rearmed: bool,
     /// Tries submitted since the last `enter`, and whether an owner waits for one of them.
     tried: Vec<Token>,
     prompt: bool,
@@ -158,6 +160,7 @@ impl UringPort {
             accepts: Slab::new(),
             parked: BTreeMap::new(),
             ticket_last: 0,
+            rearmed: false,
             tried: Vec::new(),
             prompt: false,
             in_flight: 1, // the read of `wake`
@@ -207,6 +210,7 @@ impl UringPort {
             }
             patience = Patience::None;
         }
+        self.rearmed = false;
         self.answer_tried();
         let mut answered = std::mem::take(&mut self.answered);
         for entry in answered.drain(..) {
@@ -273,6 +277,12 @@ impl UringPort {
             let count = self.ready.len().min(self.completions_max);
             out.extend(self.ready.drain(..count));
         }
+    }
+
+    /// Whether nothing is known that could come at once.
+    #[inline]
+    fn is_drained(&mut self) -> bool {
+        self.ready.is_empty() && !self.rearmed && !self.can_resume() && !self.ring.has_more()
     }
 
     /// Cancels everything and waits for it, up to the deadline.
@@ -403,9 +413,12 @@ impl Port for UringPort {
             let patience = self.patience(until);
             self.enter(patience)?;
             self.take_work();
-            let woken = std::mem::take(&mut self.woken);
+            if !self.ready.is_empty() {
+                break;
+            }
             let over = match until {
-                _ if woken || !self.ready.is_empty() => true,
+                _ if !self.is_drained() => false, // something lies ready: it may be for the owner
+                _ if self.woken => true,
                 Until::Now => true,
                 Until::Time(time) => self.clock.now() >= time,
                 Until::Woken => false,
@@ -414,8 +427,9 @@ impl Port for UringPort {
                 break;
             }
         }
+        self.woken = false;
         self.hand_out(out);
-        let drained = self.ready.is_empty() && !self.ring.has_more();
+        let drained = self.is_drained();
         self.now = self.clock.now();
         Ok(Waited { now: self.now, drained })
     }

@@ -3,7 +3,7 @@
 
 use super::names::{Kind, user_data};
 use super::ring::set_recv_credit;
-use super::socket::RecvState;
+use super::socket::{Recv, RecvState};
 use super::{Features, UringPort, buffers};
 use crate::{Call, Completion, End, PortError, What};
 use io_uring::{cqueue, opcode, squeue, types};
@@ -40,7 +40,8 @@ impl UringPort {
     pub(super) fn start_recv(&mut self, token: Token, credit: u32) {
         let socket = self.sockets.get_mut(token).expect("checked by submit");
         assert!(socket.recv.state == RecvState::Idle, "a second receive on a socket");
-        socket.recv = super::socket::Recv { credit, ..Default::default() };
+        let credit = credit.max(1); // to the kernel none is one without end
+        socket.recv = Recv { credit, ..Recv::default() };
         if self.parked.is_empty() && self.buffers.in_kernel() > 0 {
             self.arm_recv(token);
         } else {
@@ -142,7 +143,10 @@ impl UringPort {
             _ if socket.recv.cancelled => End::Cancelled,
             _ if socket.recv.credit == 0 => End::Credit,
             _ if result == -libc::ENOBUFS => return self.park(token),
-            _ => return self.arm_recv(token),
+            _ => {
+                self.rearmed = true;
+                return self.arm_recv(token);
+            }
         };
         self.finish_recv(token, end);
     }

@@ -149,6 +149,11 @@ impl UringPort {
 
     /// A try that did not go out whole.
     pub(super) fn try_done(&mut self, slot: Token, result: i32) {
+        if self.sends.get(slot).is_none() {
+            // No kernel known answers a try after the `enter` that ran it.
+            tracing::error!(?slot, result, "a send that does not wait was answered late");
+            return;
+        }
         match result {
             count @ 0.. => self.answer_send(slot, count.unsigned_abs() as usize, None),
             code if [-libc::EAGAIN, -libc::EINTR].contains(&code) => {

@@ -20,6 +20,8 @@ pub(super) struct Socket {
     pub(super) leaving: Option<Leaving>,
 }
 
+const _: () = assert!(size_of::<Socket>() <= 128, "two cache lines an idle connection");
+
 pub(super) enum Role {
     Connection { peer: Addr, local: Addr },
     Connecting(Box<Connecting>),
