@@ -56,7 +56,7 @@ use names::Kind;
 use notify::Wake;
 use probe::Features;
 use ring::{Patience, Ring};
-use send::{Gathers, SendOp};
+use send::{Gathers, SendOp, Tried};
 use socket::{Leaving, Socket};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -80,9 +80,7 @@ pub struct UringPort {
     ticket_last: u64,
     /// A receive was armed again after bytes came; there may be more of them.
     rearmed: bool,
-    /// Tries submitted since the last `enter`, and whether an owner waits for one of them.
-    tried: Vec<Token>,
-    prompt: bool,
+    tried: Tried,
     /// Ops of which the ring will say that they have returned.
     in_flight: usize,
     /// What the kernel has answered and nobody has looked at.
@@ -161,8 +159,7 @@ impl UringPort {
             parked: BTreeMap::new(),
             ticket_last: 0,
             rearmed: false,
-            tried: Vec::new(),
-            prompt: false,
+            tried: Tried::default(),
             in_flight: 1, // the read of `wake`
             answered: Vec::new(),
             ready: Vec::new(),
@@ -180,7 +177,8 @@ impl UringPort {
     /// How long the next `enter` may sleep.
     #[inline]
     fn patience(&self, until: Until) -> Patience {
-        let answers_wanted = self.prompt || (!self.tried.is_empty() && self.buffers.is_low());
+        let answers_wanted =
+            self.tried.prompt || (!self.tried.slots.is_empty() && self.buffers.is_low());
         let busy = answers_wanted || self.woken || !self.ready.is_empty() || self.can_resume();
         match until {
             _ if busy => Patience::None,

@@ -24,6 +24,14 @@ pub(super) struct SendOp {
     gather: Option<Token>,
 }
 
+/// Tries that were submitted since the last `enter`.
+#[derive(Default)]
+pub(super) struct Tried {
+    pub(super) slots: Vec<Token>,
+    /// The owner of one of them waits for its answer.
+    pub(super) prompt: bool,
+}
+
 /// The list of parts of one gathered send, as the kernel reads it.
 struct Gather {
     header: libc::msghdr,
@@ -98,8 +106,8 @@ impl UringPort {
         socket.send = Some(slot);
         match mode {
             SendMode::Try => {
-                self.tried.push(slot);
-                self.prompt |= prompt;
+                self.tried.slots.push(slot);
+                self.tried.prompt |= prompt;
             }
             SendMode::Whole => self.in_flight += 1,
         }
@@ -167,14 +175,14 @@ impl UringPort {
     #[inline]
     pub(super) fn answer_tried(&mut self) {
         let mut tried = std::mem::take(&mut self.tried);
-        for slot in tried.drain(..) {
+        for slot in tried.slots.drain(..) {
             // Those that had a completion are gone, and their names stale.
             if let Some(len) = self.sends.get(slot).map(|op| op.len) {
                 self.answer_send(slot, len, None);
             }
         }
-        self.tried = tried;
-        self.prompt = false;
+        tried.prompt = false;
+        self.tried = tried; // with its capacity
     }
 
     pub(super) fn whole_done(&mut self, slot: Token, result: i32) {
