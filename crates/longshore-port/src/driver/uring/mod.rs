@@ -28,6 +28,8 @@
 //! all).
 
 mod accept;
+#[cfg(all(test, feature = "contract"))]
+mod ages;
 mod buffers;
 mod leave;
 mod names;

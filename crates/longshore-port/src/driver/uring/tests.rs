@@ -1,116 +1,27 @@
-//! What the contract suite cannot see: kernels of other ages, tiny rings, starved pools, races.
+//! What the contract suite cannot see: thousands of sockets, starved pools, races.
 
-use super::ring::Setup;
 use super::{Features, UringNotifier, UringPort, probe};
-use crate::driver::{Clock, DriverChoice, SystemWorld};
+use crate::driver::Clock;
 use crate::jobs::WorkDesk;
 use crate::{
-    Abilities, BindTo, Completion, End, ErrorKind, JobPool, Listening, Notify, Op, OpKind, Port,
-    PortConfig, PortError, Segment, SendData, SendMode, SocketId, SocketOptions, Unattached, Until,
-    What, World,
+    BindTo, Completion, End, ErrorKind, JobPool, Notify, Op, OpKind, Port, PortConfig, Segment,
+    SendData, SendMode, SocketId, SocketOptions, Unattached, Until, What,
 };
 use bytes::Bytes;
-use longshore_base::{Lease, SEND_BYTES_MAX, Time, Token};
+use longshore_base::{Lease, SEND_BYTES_MAX, Token};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind as IoErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// This driver as kernels of another age would have it.
-#[derive(Clone)]
-struct OtherAge {
-    system: SystemWorld,
-    features: Features,
-    submissions_max: Option<u32>,
-}
-
-impl World for OtherAge {
-    type Port = UringPort;
-
-    fn bind(&self, to: &BindTo) -> Result<Listening, PortError> {
-        self.system.bind(to)
-    }
-
-    fn listening_from(&self, listener: std::net::TcpListener) -> Result<Listening, PortError> {
-        self.system.listening_from(listener)
-    }
-
-    fn open(&self, config: &PortConfig) -> Result<UringPort, PortError> {
-        let submissions_max = self.submissions_max.unwrap_or(config.submissions_max);
-        let config = PortConfig { submissions_max, ..config.clone() };
-        let desk = WorkDesk::new(JobPool::new(2));
-        UringPort::open_with(self.features, &config, self.system.clock(), desk)
-    }
-
-    fn now(&self) -> Time {
-        self.system.now()
-    }
-
-    fn abilities(&self) -> Abilities {
-        super::abilities()
-    }
-}
-
 /// The features of this kernel, unless there is no ring here: then the test says so and is over.
-fn features_here() -> Option<Features> {
+pub(super) fn features_here() -> Option<Features> {
     match probe::features() {
         Ok(features) => Some(features),
         Err(why) => {
             println!("SKIPPED, NOT TESTED AT ALL: {why}");
             None
         }
-    }
-}
-
-#[cfg(feature = "contract")]
-mod ages {
-    use super::*;
-    use crate::contract::Bench;
-
-    impl Bench for OtherAge {
-        type World = Self;
-
-        fn world(&self) -> Self {
-            self.clone()
-        }
-    }
-
-    fn on(
-        test: fn(&OtherAge),
-        submissions_max: Option<u32>,
-        age: impl FnOnce(Features) -> Features,
-    ) {
-        let Some(features) = features_here().map(age) else { return };
-        let system = SystemWorld::new(DriverChoice::Readiness).unwrap();
-        test(&OtherAge { system, features, submissions_max });
-    }
-
-    mod without_incremental_buffers {
-        fn run(test: fn(&super::OtherAge)) {
-            super::on(test, None, |now| super::Features { incremental: false, ..now });
-        }
-        crate::contract_tests!(run);
-    }
-
-    mod as_old_as_it_may_be {
-        fn run(test: fn(&super::OtherAge)) {
-            super::on(test, None, |_| super::Features {
-                setup: super::Setup::Cooperative,
-                recv_credit: false,
-                incremental: false,
-            });
-        }
-        crate::contract_tests!(run);
-    }
-
-    mod with_eight_entries {
-        fn run(test: fn(&super::OtherAge)) {
-            super::on(test, Some(8), |now| super::Features {
-                setup: super::Setup::Deferred,
-                ..now
-            });
-        }
-        crate::contract_tests!(run);
     }
 }
 
