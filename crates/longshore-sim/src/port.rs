@@ -217,7 +217,8 @@ impl Port for SimPort {
     fn submit(&mut self, socket: SocketId, op: Op) {
         let id = socket.token();
         let Some(socket) = self.sockets.get_mut(id) else { return };
-        assert!(socket.leaving.is_none(), "{op:?} on a socket that leaves its port");
+        let stays = matches!(socket.leaving, None | Some(Leaving::Failed));
+        assert!(stays, "{op:?} on a socket that was asked to leave");
         match op {
             Op::Accept { credit } => {
                 socket.begin(OpKind::Accept);
@@ -231,11 +232,11 @@ impl Port for SimPort {
                 socket.begin(OpKind::Send);
                 socket.send = Some(Send { data, mode, prompt, done: 0, cancel_at: None });
             }
-            Op::Shutdown => self.world.network().shutdown(socket.descriptor()),
-            Op::Detach => socket.leaving = Some(Leaving::Detach),
-            Op::Abort => socket.leaving = Some(Leaving::Abort),
+            Op::Shutdown => socket.shutdown(),
+            Op::Detach => socket.leave(Leaving::Detach),
+            Op::Abort => socket.leave(Leaving::Abort),
             Op::Close => {
-                socket.leaving = Some(Leaving::Close);
+                socket.leave(Leaving::Close);
                 socket.close_at = Some(self.world.network().later());
             }
         }

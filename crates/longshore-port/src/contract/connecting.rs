@@ -39,6 +39,24 @@ pub fn a_refused_connect_fails_and_then_closes<B: Bench>(bench: &B) {
     rig.finish();
 }
 
+/// An owner that closes what has failed meanwhile does no wrong: whether or not the failure was
+/// returned to it already, `Closed` comes once.
+pub fn a_close_of_a_failed_connect_is_harmless<B: Bench>(bench: &B) {
+    let mut rig = Rig::new(bench);
+    let (listener, addr) = rig.listen(0, SocketOptions::default());
+    rig.submit(listener, Op::Close);
+    rig.closed(listener);
+    for told in [true, false] {
+        let out = rig.connect(1, addr, SocketOptions::default());
+        if told {
+            rig.next(out, "the refusal", |what| matches!(what, What::ConnectFailed(_)));
+        }
+        rig.submit(out, Op::Close);
+        rig.closed(out);
+    }
+    rig.finish();
+}
+
 /// An accept with a credit takes as many, says so, and leaves the others to the next one.
 pub fn accept_ends_when_its_credit_is_used_up<B: Bench>(bench: &B) {
     let mut rig = Rig::new(bench);

@@ -61,6 +61,7 @@ macro_rules! contract_promises {
         $($then)+! { $with
             connecting::both_sides_learn_their_addresses_and_echo
             connecting::a_refused_connect_fails_and_then_closes
+            connecting::a_close_of_a_failed_connect_is_harmless
             connecting::accept_ends_when_its_credit_is_used_up
             connecting::a_cancelled_accept_loses_no_connection
             connecting::closing_a_listener_ends_its_accept_and_frees_its_address

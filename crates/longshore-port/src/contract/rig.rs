@@ -7,7 +7,7 @@ use crate::{
 };
 use bytes::Bytes;
 use longshore_base::{Time, Token};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub(super) struct Rig<'b, B: Bench> {
     ports: Vec<Option<PortOf<B>>>,
     completions_max: Vec<usize>,
     sides: BTreeMap<Side, State>,
+    /// Sides that something came for since the last [`drain`](Self::drain).
+    news: BTreeSet<Side>,
     pub(super) random: Random,
 }
 
@@ -78,6 +80,7 @@ impl<'b, B: Bench> Rig<'b, B> {
             world,
             completions_max: configs.iter().map(|config| config.completions_max).collect(),
             sides: BTreeMap::new(),
+            news: BTreeSet::new(),
             random: Random(0x6c6f_6e67),
         }
     }
@@ -284,6 +287,7 @@ impl<'b, B: Bench> Rig<'b, B> {
             }
         }
         state.log.push_back(what);
+        self.news.insert(Side(token));
     }
 
     /// Asks every port what there is. Whether anything came.
@@ -355,8 +359,13 @@ impl<'b, B: Bench> Rig<'b, B> {
 
     /// Everything that came, of all sides.
     pub(super) fn drain(&mut self) -> Vec<(Side, What)> {
-        let all = self.sides.iter_mut();
-        all.flat_map(|(side, state)| state.log.drain(..).map(|what| (*side, what))).collect()
+        let mut all = Vec::new();
+        for side in std::mem::take(&mut self.news) {
+            if let Some(state) = self.sides.get_mut(&side) {
+                all.extend(state.log.drain(..).map(|what| (side, what)));
+            }
+        }
+        all
     }
 
     /// The next bytes of the receive in flight, or its end.
@@ -461,7 +470,8 @@ pub(super) fn shared(bytes: &[u8]) -> SendData {
 
 /// All bytes of a send, in order.
 pub(super) fn bytes_of(data: &SendData) -> Vec<u8> {
-    data.segments().iter().flat_map(|segment| segment.bytes().to_vec()).collect()
+    let parts: Vec<&[u8]> = data.segments().iter().map(Segment::bytes).collect();
+    parts.concat()
 }
 
 /// Panics unless `act` does.
@@ -495,7 +505,11 @@ impl Random {
     }
 
     pub(super) fn bytes(&mut self, count: usize) -> Vec<u8> {
-        let words = std::iter::repeat_with(|| self.next_u64().to_le_bytes());
-        words.flatten().take(count).collect()
+        let mut bytes = Vec::with_capacity(count + 8);
+        while bytes.len() < count {
+            bytes.extend_from_slice(&self.next_u64().to_le_bytes());
+        }
+        bytes.truncate(count);
+        bytes
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Send {
 /// How a socket goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Leaving {
+    /// Of itself: its connect came to nothing.
+    Failed,
     Detach,
     Close,
     Abort,
@@ -86,6 +88,20 @@ impl Socket {
         self.handle.as_ref().expect("a socket that has not left").descriptor
     }
 
+    /// Half-closes it, if it is still there.
+    pub(super) fn shutdown(&self) {
+        if let Some(handle) = &self.handle {
+            handle.network().shutdown(handle.descriptor);
+        }
+    }
+
+    /// Asks it to leave. One that leaves of itself does so already.
+    pub(super) fn leave(&mut self, how: Leaving) {
+        if self.leaving != Some(Leaving::Failed) {
+            self.leaving = Some(how);
+        }
+    }
+
     /// Counts an op in.
     pub(super) fn begin(&mut self, kind: OpKind) {
         let second = std::mem::replace(&mut self.unanswered[kind as usize], true);
@@ -94,7 +110,7 @@ impl Socket {
 
     /// Whether it closes: every op ends as it is.
     fn closes(&self) -> bool {
-        matches!(self.leaving, Some(Leaving::Close | Leaving::Abort))
+        self.leaving.is_some_and(|leaving| leaving != Leaving::Detach)
     }
 }
 
@@ -172,7 +188,7 @@ impl SimPort {
         let socket = self.sockets.get_mut(id).expect("checked in step");
         socket.connect = None;
         if matches!(what, What::ConnectFailed(_)) && !closes {
-            socket.leaving = Some(Leaving::Close);
+            socket.leaving = Some(Leaving::Failed);
         }
         self.push(id, what);
     }
