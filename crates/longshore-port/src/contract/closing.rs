@@ -133,7 +133,7 @@ pub fn a_reused_slot_never_gets_foreign_bytes<B: Bench>(bench: &B) {
     let (listener, addr) = rig.listen(0, SocketOptions::default());
     rig.submit(listener, Op::Accept { credit: u32::MAX });
     let mut sides = BTreeMap::new();
-    for round in 0..12u64 {
+    for round in 0..6u64 {
         let outs: Vec<_> = (0..LANES as u64)
             .map(|lane| {
                 let out = rig.connect(1, addr, SocketOptions::default());

@@ -70,6 +70,7 @@ enum Event {
 
 /// What the network knows of a port.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent reasons to run")]
 struct PortState {
     open: bool,
     woken: bool,

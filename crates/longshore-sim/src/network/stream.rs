@@ -3,7 +3,6 @@
 use super::{Descriptor, EndId, Event, Network, Owner};
 use longshore_base::Time;
 use longshore_port::ErrorKind;
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 /// What travels between two ends.
@@ -39,7 +38,7 @@ pub(super) struct End {
     pub(super) refused: Option<ErrorKind>,
     /// What this end may still send.
     pub(super) room: usize,
-    inbox: VecDeque<u8>,
+    inbox: Vec<u8>,
     /// When the last packet comes in that is under way to this end: none overtakes it.
     last_arrival: Time,
     fin_sent: bool,
@@ -57,7 +56,7 @@ impl End {
             connected: false,
             refused: None,
             room,
-            inbox: VecDeque::new(),
+            inbox: Vec::new(),
             last_arrival: Time::ZERO,
             fin_sent: false,
             fin: false,
@@ -100,7 +99,7 @@ impl Network {
         match packet {
             Packet::Syn { knocks } => return self.knock(id, knocks),
             Packet::Bytes(_) if end.closed => return self.transmit(id, Packet::Reset),
-            Packet::Bytes(bytes) if !end.reset => end.inbox.extend(bytes),
+            Packet::Bytes(bytes) if !end.reset => end.inbox.extend_from_slice(&bytes),
             Packet::Bytes(_) => {}
             Packet::Established => end.connected = true,
             Packet::Refused(kind) => (end.refused, end.reset) = (Some(kind), true),
@@ -127,10 +126,8 @@ impl Network {
     pub(crate) fn read(&mut self, descriptor: Descriptor, into: &mut [u8]) {
         let Some(id) = self.end_of(descriptor) else { return };
         let end = self.end_mut(id).expect("an open end");
-        let count = into.len();
-        for (to, from) in into.iter_mut().zip(end.inbox.drain(..count)) {
-            *to = from;
-        }
+        into.copy_from_slice(&end.inbox[..into.len()]);
+        end.inbox.drain(..into.len());
         self.trace.note([3, id.connection, id.side as u64, into.len() as u64]);
         if !into.is_empty() {
             self.transmit(id, Packet::Room(into.len()));
