@@ -116,7 +116,8 @@ pub trait Port {
     /// Starts an op. It may run at once or in the next `wait`.
     ///
     /// # Panics
-    /// When an op of that kind is in flight on the socket, or one follows `Close` or `Detach`.
+    /// When an op of that kind is in flight on the socket, or one follows `Close` or `Detach`. A
+    /// connect that fails closes of itself; a `Close` of it, before `Closed` is out, does nothing.
     fn submit(&mut self, socket: SocketId, op: Op);
 
     /// Asks that an op end soon. Its own last completion says how it ended; this has none.
