@@ -88,7 +88,9 @@ pub fn a_cancelled_accept_loses_no_connection<B: Bench>(bench: &B) {
     let mut peers = Vec::new();
     for _ in 0..20 {
         outs.push(rig.connect(1, addr, SocketOptions::default()));
-        rig.round();
+        for _ in 0..rig.random.below(3) {
+            rig.round();
+        }
         rig.cancel(listener, OpKind::Accept);
         loop {
             let what = rig.next(listener, "the end of a cancelled accept", |_| true);
