@@ -406,3 +406,13 @@ fn a_socket_that_came_non_blocking_waits_in_the_ring() {
     }
     assert_eq!(got.into_values().next().unwrap(), b"late");
 }
+
+/// A thread has few places for rings that are named by index; a dropped port gives its one back.
+/// Else the ring itself would live on until its thread ends.
+#[test]
+fn a_dropped_port_gives_its_place_back() {
+    for _ in 0..40 {
+        let Some(hub) = open(&PortConfig::default()) else { return };
+        assert!(hub.port.ring.is_registered());
+    }
+}
