@@ -147,8 +147,8 @@ struct Part {
 }
 
 /// Opens the port and makes the worker, on the thread that will drive it.
-fn open<W: World>(world: &W, part: Part) -> Result<Worker<W::Port>, StartError> {
-    let Part { me, server, listeners, sockets, ticks, config } = part;
+fn open<W: World>(world: &W, made_of: Part) -> Result<Worker<W::Port>, StartError> {
+    let Part { me, server, listeners, sockets, ticks, config } = made_of;
     let number = usize::from(me);
     let failed = |source: PortError| StartError::Open { worker: number, source };
     let mut port = world.open(&config).map_err(failed)?;

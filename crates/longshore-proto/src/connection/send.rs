@@ -26,24 +26,42 @@ const SHARED_COPIED_MAX: usize = 512;
 pub struct SendPool<L> {
     /// Memory of tails.
     pub blocks: BlockPool,
-    /// Vectors of gathered sends.
+    /// Vectors of gathered sends, and queues of connections that have one.
     vectors: Vec<Vec<Segment<L>>>,
+    queues: Vec<VecDeque<Segment<L>>>,
     kept: Vec<Kept>,
 }
 
-/// Vectors of gathered sends that are kept for reuse.
+/// Vectors and queues that are kept for reuse.
 const VECTORS_KEPT_MAX: usize = 1024;
 
 impl<L> SendPool<L> {
     /// A pool that keeps at most `blocks_max` blocks.
     pub fn new(blocks_max: usize) -> Self {
-        Self { blocks: BlockPool::new(blocks_max), vectors: Vec::new(), kept: Vec::new() }
+        let (blocks, vectors, queues) = (BlockPool::new(blocks_max), Vec::new(), Vec::new());
+        Self { blocks, vectors, queues, kept: Vec::new() }
+    }
+
+    /// Frees what was kept for a peak. For a slow, regular tick.
+    pub fn trim(&mut self) {
+        self.blocks.trim();
+        self.vectors = Vec::new();
+        self.queues = Vec::new();
     }
 
     fn give_vector(&mut self, vector: Vec<Segment<L>>) {
         debug_assert!(vector.is_empty(), "segments are taken out first");
         if self.vectors.len() < VECTORS_KEPT_MAX {
             self.vectors.push(vector);
+        }
+    }
+
+    /// Largest queue that is kept: one slow peer must not pin the memory of its worst moment.
+    fn give_queue(&mut self, queue: VecDeque<Segment<L>>) {
+        debug_assert!(queue.is_empty(), "segments are taken out first");
+        let kept = (1..=SEGMENTS_MAX).contains(&queue.capacity());
+        if kept && self.queues.len() < VECTORS_KEPT_MAX {
+            self.queues.push(queue);
         }
     }
 }
@@ -193,38 +211,48 @@ impl<L: Lease> SendHalf<L> {
         if let Some(lease) = lease.filter(|_| !pool.kept.is_empty()) {
             self.keep_payloads(lease, pool);
         } else if self.tail.len() >= TAIL_SEALED_MIN {
-            self.seal();
+            self.seal(pool);
         }
         Ok(bytes)
     }
 
     /// Puts the payloads that stayed in the lease between the written bytes.
     fn keep_payloads(&mut self, lease: &L, pool: &mut SendPool<L>) {
-        let mut written = std::mem::take(&mut self.tail);
         let mut cut = 0;
-        for kept in pool.kept.drain(..) {
-            let rest = if kept.at - cut == written.len() {
-                Vec::new()
-            } else {
-                written.split_off(kept.at - cut)
-            };
-            cut = kept.at;
-            self.tail = written;
-            self.seal();
-            self.queue.push_back(Segment::Leased(lease.slice(kept.range)));
-            written = rest;
+        let mut all_kept = std::mem::take(&mut pool.kept);
+        for Kept { at, range } in all_kept.drain(..) {
+            if at > cut {
+                let behind = at - cut;
+                let rest = if behind == self.tail.len() {
+                    Vec::new()
+                } else {
+                    self.tail.split_off(behind)
+                };
+                self.seal(pool);
+                self.tail = rest;
+                cut = at;
+            }
+            self.push(Segment::Leased(lease.slice(range)), pool);
         }
-        self.tail = written;
+        pool.kept = all_kept;
+    }
+
+    /// Puts a segment at the end of the queue.
+    fn push(&mut self, segment: Segment<L>, pool: &mut SendPool<L>) {
+        if self.queue.capacity() == 0 {
+            self.queue = pool.queues.pop().unwrap_or_default();
+        }
+        self.queue.push_back(segment);
     }
 
     /// Queues bytes that are shared with others or kept by somebody.
-    pub fn handle_bytes(&mut self, bytes: Bytes) {
+    pub fn handle_bytes(&mut self, bytes: Bytes, pool: &mut SendPool<L>) {
         self.end += bytes.len() as u64;
         if !self.tail.is_empty() && bytes.len() <= SHARED_COPIED_MAX {
             self.tail.extend_from_slice(&bytes);
         } else if !bytes.is_empty() {
-            self.seal();
-            self.queue.push_back(Segment::Shared(bytes));
+            self.seal(pool);
+            self.push(Segment::Shared(bytes), pool);
         }
     }
 
@@ -273,7 +301,7 @@ impl<L: Lease> SendHalf<L> {
                 SendData::One(Segment::Block(Block::new(std::mem::take(&mut self.tail))))
             }
             None => {
-                self.seal();
+                self.seal(pool);
                 self.gather(pool, SEND_BYTES_MAX)
             }
         };
@@ -282,7 +310,7 @@ impl<L: Lease> SendHalf<L> {
         if more {
             self.copy_waiting_leases(pool);
         } else {
-            self.queue = VecDeque::new(); // an idle connection holds no memory
+            self.give_memory_back(pool);
         }
         Some(Transmit { data, whole: self.congested, prompt: more || self.tracked.is_some() })
     }
@@ -332,29 +360,41 @@ impl<L: Lease> SendHalf<L> {
 
     /// Nothing more will be sent: frees what is queued. A send in flight still comes back.
     pub fn clear(&mut self, pool: &mut SendPool<L>) {
-        for segment in std::mem::take(&mut self.queue) {
+        for segment in self.queue.drain(..) {
             if let Segment::Block(block) = segment {
                 pool.blocks.give(block);
             }
         }
-        pool.blocks.give_bytes(std::mem::take(&mut self.tail));
+        self.tail.clear();
+        self.give_memory_back(pool);
         self.tracked = None;
         self.end = self.sent;
         self.filtered = self.sent;
     }
 
+    /// An idle connection holds no memory.
+    fn give_memory_back(&mut self, pool: &mut SendPool<L>) {
+        if self.queue.capacity() > 0 {
+            pool.give_queue(std::mem::take(&mut self.queue));
+        }
+        if self.tail.capacity() > 0 {
+            pool.blocks.give_bytes(std::mem::take(&mut self.tail));
+        }
+    }
+
     /// Makes a segment of the tail.
-    fn seal(&mut self) {
+    fn seal(&mut self, pool: &mut SendPool<L>) {
         if self.tail.is_empty() {
             return;
         }
         let tail = std::mem::take(&mut self.tail);
         // What is longer than a send must be divisible, which shared bytes are and blocks are not.
-        self.queue.push_back(if tail.len() > SEND_BYTES_MAX {
+        let segment = if tail.len() > SEND_BYTES_MAX {
             Segment::Shared(tail.into())
         } else {
             Segment::Block(Block::new(tail))
-        });
+        };
+        self.push(segment, pool);
     }
 
     /// At most `most` bytes and `SEGMENTS_MAX` segments from the front of the queue, at least one.
@@ -393,7 +433,7 @@ impl<L: Lease> SendHalf<L> {
         pool: &mut SendPool<L>,
         filter: &mut (dyn Filter + 'static),
     ) -> Option<SendData<L>> {
-        self.seal();
+        self.seal(pool);
         let passed = self.filtered.saturating_sub(self.sent);
         if passed > 0 {
             let most = usize::try_from(passed).unwrap_or(usize::MAX);

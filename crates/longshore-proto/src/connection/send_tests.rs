@@ -151,8 +151,8 @@ fn a_tracked_send_is_told_once_its_last_byte_is_out() {
 #[test]
 fn an_idle_half_holds_no_memory() {
     let (mut half, mut pool) = (Half::default(), SendPool::new(4));
-    half.handle_bytes(Bytes::from(vec![1; 5_000]));
-    half.handle_bytes(Bytes::from(vec![2; 5_000]));
+    half.handle_bytes(Bytes::from(vec![1; 5_000]), &mut pool);
+    half.handle_bytes(Bytes::from(vec![2; 5_000]), &mut pool);
     drain(&mut half, &mut pool, |len| len);
     assert_eq!((half.queue.capacity(), half.tail.capacity()), (0, 0));
 }
@@ -181,12 +181,12 @@ impl Filter for Doubling {
 fn what_passed_the_filter_passes_it_once_and_its_replies_go_first() {
     let (mut half, mut pool) = (Half::default(), SendPool::new(4));
     let mut wire = Vec::new();
-    half.handle_bytes(Bytes::from_static(b"abc"));
+    half.handle_bytes(Bytes::from_static(b"abc"), &mut pool);
     half.track(1);
     let transmit = half.poll_transmit(&mut pool, Some(&mut Doubling)).unwrap();
     assert_eq!(transmit.data.byte_count(), 6);
     wire.extend_from_slice(&transmit.data.segments()[0].bytes()[..3]);
-    half.handle_bytes(Bytes::from_static(b"d"));
+    half.handle_bytes(Bytes::from_static(b"d"), &mut pool);
     half.handle_filter_reply(Bytes::from_static(b"!"));
     half.handle_sent(3, transmit.data, &mut pool);
     let mut tracked = Vec::new();
@@ -214,7 +214,7 @@ proptest! {
             let payload: Vec<u8> = (0..len).map(|at| (at * 7 + number) as u8).collect();
             match kind {
                 0 => {
-                    half.handle_bytes(Bytes::from(payload.clone()));
+                    half.handle_bytes(Bytes::from(payload.clone()), &mut pool);
                     want.extend_from_slice(&payload);
                 }
                 1 => {

@@ -278,7 +278,7 @@ impl Core {
     pub(crate) fn queue_bytes(&mut self, token: Token, bytes: Bytes) {
         if let Some(conn) = self.conns.get_mut(token).filter(|conn| conn.is_open()) {
             conn.messages_out += 1;
-            conn.send.handle_bytes(bytes);
+            conn.send.handle_bytes(bytes, &mut self.pool);
             self.mark(token);
         }
     }
@@ -431,7 +431,7 @@ impl Core {
 
     /// Memory of a peak goes home. Once in a while.
     pub(crate) fn trim(&mut self) {
-        self.pool.blocks.trim();
+        self.pool.trim();
         self.wheel.trim();
         self.inbox.shrink_to(1024);
         self.dirty.shrink_to(1024);
