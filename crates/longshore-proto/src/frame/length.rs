@@ -134,6 +134,13 @@ impl LengthDelimited {
         }
     }
 
+    /// Four bytes, big-endian, then the payload: what most protocols use, and worth a short way.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        let Self { width, order, offset, adjustment, .. } = *self;
+        (width, order, offset, adjustment) == (4, ByteOrder::Big, 0, 0)
+    }
+
     #[cold]
     fn too_long(&self, payload_bytes: u64) -> FrameError {
         let len = payload_bytes.saturating_add(self.header_bytes() as u64);
@@ -195,6 +202,12 @@ impl Codec for LengthDelimited {
     fn encode(&self, item: &[u8], out: &mut Out<'_>) -> Result<(), FrameError> {
         if item.len() > self.payload_bytes_max {
             return Err(self.too_long(item.len() as u64));
+        }
+        if self.is_plain() {
+            let length = u32::try_from(item.len()).map_err(FrameError::invalid)?;
+            out.put_u32(length);
+            out.put_payload(item);
+            return Ok(());
         }
         let length = self.length_of(item.len());
         let Some(length) = u64::try_from(length).ok().filter(|&it| it <= self.length_max()) else {
