@@ -105,10 +105,10 @@ impl UringPort {
         socket.leaving = Some(how);
         // Errors of the two calls below say that the connection is gone already.
         match how {
-            Leaving::Closed if connection => {
+            Leaving::Closed if connection && !socket.is_idle() => {
                 // The peer is told at once, also while the ring still holds the socket; `close`
                 // alone would leave it open for the receive in flight. A system call, not an op:
-                // the ring hands that to a thread.
+                // the ring hands that to a thread. With nothing in flight `close` does it all.
                 let _ = socket.system.shutdown(Shutdown::Both);
             }
             Leaving::Aborted => {
