@@ -68,7 +68,7 @@ pub(crate) enum InputEnd {
 pub(crate) struct Facts {
     /// In the worker's list of connections to look at before the turn ends.
     pub(crate) dirty: bool,
-    /// In the worker's list of connections with input left.
+    /// In the worker's list of connections with input left, once; if paused, to be passed over.
     pub(crate) runnable: bool,
     /// A receive op is out.
     pub(crate) receiving: bool,
@@ -162,7 +162,7 @@ impl Connection {
 
     /// Puts a chunk behind what waits already.
     pub(crate) fn queue_chunk(&mut self, mut chunk: Chunk) {
-        if !self.facts.runnable {
+        if !self.facts.runnable || self.facts.paused {
             chunk.own(); // nobody knows when it goes on
         }
         self.backlog.get_or_insert_default().chunks.push_back(chunk);

@@ -308,8 +308,7 @@ impl Core {
             return;
         }
         conn.deadlines.pause(now);
-        conn.facts.runnable = false; // it stays in the list, and is passed over there
-        conn.own_backlog();
+        conn.own_backlog(); // it stays in the list, and is passed over there
         self.interrupt(token);
         self.mark(token);
     }

@@ -148,7 +148,7 @@ impl<P: Port> Worker<P> {
     fn go_on_with(&mut self, token: Token) {
         let turn = self.turn;
         let Some(conn) = self.core.conns.get_mut(token) else { return };
-        if !std::mem::take(&mut conn.facts.runnable) || !conn.is_open() {
+        if !std::mem::take(&mut conn.facts.runnable) || !conn.is_open() || conn.facts.paused {
             return; // paused or closed meanwhile
         }
         if conn.turn != turn {
@@ -164,6 +164,9 @@ impl<P: Port> Worker<P> {
             let used = self.cut(token, &chunk, from);
             if used < chunk.bytes().len() {
                 return self.put_back(token, chunk, used);
+            }
+            if self.core.conns.get(token).is_some_and(|conn| conn.facts.paused) {
+                return; // by the last frame of that chunk; what is behind it waits for `resume`
             }
         }
         self.core.mark(token); // the receive that was not asked for again is asked for now
