@@ -164,18 +164,14 @@ impl<H: Handler> Conn<H> {
             return Err(SendError::Closed);
         }
         let len = bytes.len() as u64;
-        let before = shared.remote_bytes.fetch_add(len, Ordering::AcqRel);
-        if before + len + shared.local_bytes.load(Ordering::Relaxed) > shared.queue_bytes_max {
-            shared.remote_bytes.fetch_sub(len, Ordering::AcqRel);
-            self.lane.counters.sends_refused();
-            return if self.lane.limits.slow_reader.disconnects() {
-                self.push(|shared| Cmd::End { shared, ending: Ending::SlowReader });
-                Err(SendError::Closed)
-            } else {
-                shared.refused.store(true, Ordering::Release);
-                self.push(|shared| Cmd::Refused { shared });
-                Err(SendError::Full)
-            };
+        if len == 0 {
+            return Ok(()); // nothing to bring over, and nothing that a bound would count
+        }
+        let local = shared.local_bytes.load(Ordering::Relaxed);
+        let max = shared.queue_bytes_max.saturating_sub(local);
+        let more = |bytes: u64| bytes.checked_add(len).filter(|sum| *sum <= max);
+        if shared.remote_bytes.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_err() {
+            return Err(self.refuse(len));
         }
         self.push(|shared| Cmd::Send { shared, bytes });
         Ok(())
@@ -206,6 +202,24 @@ impl<H: Handler> Conn<H> {
     /// Goes on reading.
     pub fn resume(&self) {
         self.push(|shared| Cmd::Pause { shared, on: false });
+    }
+
+    /// The queue is at its bound. The worker hears of the first refusal only: who sends on and on
+    /// to a worker that is busy must not fill its mailbox with the others.
+    #[cold]
+    fn refuse(&self, len: u64) -> SendError {
+        let shared = &self.shared;
+        self.lane.counters.sends_refused();
+        self.lane.board.messages_refused.fetch_add(1, Ordering::Relaxed);
+        let disconnects = self.lane.limits.slow_reader.disconnects();
+        let owed = disconnects || len <= shared.queue_bytes_max;
+        if owed && !shared.refused.swap(true, Ordering::AcqRel) {
+            self.push(|shared| match disconnects {
+                true => Cmd::End { shared, ending: Ending::SlowReader },
+                false => Cmd::Refused { shared },
+            });
+        }
+        if disconnects { SendError::Closed } else { SendError::Full }
     }
 
     fn push(&self, cmd: impl FnOnce(Arc<Shared>) -> Cmd) {

@@ -65,6 +65,9 @@ impl<H: Handler> Ctx<'_, H> {
         self.try_send(item)?;
         if let Some(conn) = self.core.conns.get_mut(self.conn) {
             conn.send.track(id);
+            if conn.send.is_idle() {
+                self.core.owed.push_back(self.conn); // it made no bytes: no answer will come
+            }
         }
         Ok(())
     }

@@ -156,6 +156,8 @@ impl Server {
             snapshot.add(&desk.counters);
         }
         snapshot.connections = self.0.board.open_connections() as u64;
+        snapshot.messages_refused +=
+            self.0.board.messages_refused.load(std::sync::atomic::Ordering::Relaxed);
         snapshot
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) later: VecDeque<Cmd>,
     /// Outgoing connections that callbacks asked for.
     pub(crate) dials: VecDeque<Box<DialStart>>,
+    /// Connections that are owed an answer although no send of theirs may come back.
+    pub(crate) owed: VecDeque<Token>,
     pub(crate) ops: Vec<(SocketId, Op)>,
     pub(crate) pool: SendPool<RecvBuf>,
     /// Whose callback is running, and whether it must get no further frame.
@@ -78,6 +80,7 @@ impl Core {
             inbox: Vec::new(),
             later: VecDeque::new(),
             dials: VecDeque::new(),
+            owed: VecDeque::new(),
             ops: Vec::new(),
             pool: SendPool::new(BLOCKS_KEPT_MAX),
             current: None,
@@ -103,6 +106,12 @@ impl Core {
         self.rng ^= self.rng >> 7;
         self.rng ^= self.rng << 17;
         self.rng % bound.max(1)
+    }
+
+    /// Whether a turn left something to the next one, which may then not sleep.
+    pub(crate) fn has_left(&self) -> bool {
+        let asked = self.later.len() + self.dials.len() + self.owed.len();
+        asked > 0 || !self.runnable.is_empty()
     }
 
     // ---- time
@@ -207,9 +216,8 @@ impl Core {
                 self.queue_bytes(token, bytes);
             }
             Cmd::Refused { shared } => {
-                self.counters().messages_refused.add(1);
                 if let Some(token) = self.token_of(&shared) {
-                    self.mark(token); // the low mark may be passed already
+                    self.owed.push_back(token); // the low mark may be passed already
                 }
             }
             Cmd::End { shared, ending } => {
@@ -218,10 +226,7 @@ impl Core {
                     Ending::Close(None) => self.close(token, DisconnectReason::Local),
                     Ending::Close(Some(why)) => self.close(token, DisconnectReason::Said(why)),
                     Ending::Abort => self.abort(token, DisconnectReason::Aborted),
-                    Ending::SlowReader => {
-                        self.counters().messages_refused.add(1);
-                        self.abort(token, DisconnectReason::SlowReader);
-                    }
+                    Ending::SlowReader => self.abort(token, DisconnectReason::SlowReader),
                 }
             }
             Cmd::Pause { shared, on } => {
@@ -248,6 +253,7 @@ impl Core {
         let Some(conn) = conn else { return Err(SendError::Closed) };
         let room = conn.limits.send_queue_bytes.saturating_sub(conn.queued());
         let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let never = conn.queued() == 0; // no room now is no room ever
         match conn.send.handle_item(codec, item, lease, room, &mut self.pool) {
             Ok(_) => {
                 conn.messages_out += 1;
@@ -258,7 +264,7 @@ impl Core {
                 Ok(())
             }
             Err(Refused::Encode(error)) => Err(SendError::Encode(error)),
-            Err(Refused::Full) => Err(self.refuse_full(token)),
+            Err(Refused::Full) => Err(self.refuse_full(token, never)),
         }
     }
 
@@ -267,8 +273,9 @@ impl Core {
         self.catch_up();
         let conn = self.conns.get(token).filter(|conn| conn.is_open());
         let Some(conn) = conn else { return Err(SendError::Closed) };
-        if conn.queued() + bytes.len() as u64 > conn.limits.send_queue_bytes {
-            return Err(self.refuse_full(token));
+        let (len, max) = (bytes.len() as u64, conn.limits.send_queue_bytes);
+        if conn.queued().saturating_add(len) > max {
+            return Err(self.refuse_full(token, len > max));
         }
         self.queue_bytes(token, bytes);
         Ok(())
@@ -283,14 +290,15 @@ impl Core {
         }
     }
 
-    /// The queue is at its bound: what the policy of the listener says.
+    /// The queue is at its bound: what the policy of the listener says. Nothing is owed to who
+    /// sends what will `never` fit.
     #[cold]
-    fn refuse_full(&mut self, token: Token) -> SendError {
+    fn refuse_full(&mut self, token: Token, never: bool) -> SendError {
         self.counters().messages_refused.add(1);
         if let Some(conn) = self.conns.get(token) {
             if conn.limits.slow_reader.disconnects() {
                 self.abort(token, DisconnectReason::SlowReader);
-            } else {
+            } else if !never {
                 conn.shared.refused.store(true, Ordering::Release);
                 self.mark(token); // so that its answer is asked for promptly
             }

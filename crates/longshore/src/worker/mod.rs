@@ -153,7 +153,7 @@ impl<P: Port> Worker<P> {
     /// One turn. Says whether there is another one to come: not after a shutdown that is over.
     pub(crate) fn turn(&mut self, may_sleep: bool) -> Result<bool, PortError> {
         // 1. The outside world. Also hands the system what the last turn submitted.
-        let idle = may_sleep && self.core.runnable.is_empty();
+        let idle = may_sleep && !self.core.has_left();
         let sleeps = idle && self.core.desk().mailbox.prepare_sleep();
         let until = if sleeps { self.core.sleep_until() } else { Until::Now };
         let waited = self.port.wait(until, &mut self.completions)?;
@@ -205,7 +205,7 @@ impl<P: Port> Worker<P> {
     /// Whether there is something to do without the outside world: for who steps it.
     #[cfg(feature = "testing")]
     pub(crate) fn has_work(&self) -> bool {
-        self.is_runnable() || self.core.desk().mailbox.has_some()
+        self.core.has_left() || self.core.desk().mailbox.has_some()
     }
 
     fn commands(&mut self) {
@@ -221,6 +221,13 @@ impl<P: Port> Worker<P> {
         }
         while let Some(start) = self.core.dials.pop_front() {
             self.dial(*start);
+        }
+        for _ in 0..self.core.owed.len() {
+            let Some(token) = self.core.owed.pop_front() else { break };
+            // While something is queued its answer pays; and it is not asked for too often.
+            if self.core.conns.get(token).is_some_and(|conn| conn.send.is_idle()) {
+                self.tell_sent(token);
+            }
         }
     }
 
@@ -555,23 +562,24 @@ impl<P: Port> Worker<P> {
         } else if bytes > 0 {
             conn.deadlines.handle_sending(now, conn.limits.write);
         }
-        while let Some(id) =
-            self.core.conns.get_mut(token).and_then(|conn| conn.send.poll_tracked())
-        {
-            self.call(token, Callback::Sent(id));
-        }
-        self.tell_writable(token);
+        self.tell_sent(token);
         let Some(conn) = self.core.conns.get(token) else { return };
         if !conn.send.is_idle() || !conn.is_open() {
             self.core.mark(token);
         }
     }
 
-    /// After a refusal, once the queue fell to its low mark.
-    fn tell_writable(&mut self, token: Token) {
+    /// Bytes are out: what was tracked, and after a refusal that the queue fell to its low mark.
+    fn tell_sent(&mut self, token: Token) {
+        while let Some(id) =
+            self.core.conns.get_mut(token).and_then(|conn| conn.send.poll_tracked())
+        {
+            self.call(token, Callback::Sent(id));
+        }
         let Some(conn) = self.core.conns.get(token) else { return };
         let refused = conn.shared.refused.load(Ordering::Acquire);
         if refused && conn.queued() <= conn.limits.send_queue_low_bytes {
+            conn.shared.local_bytes.store(conn.send.queued(), Ordering::Relaxed);
             conn.shared.refused.store(false, Ordering::Release);
             self.call(token, Callback::Writable);
         }

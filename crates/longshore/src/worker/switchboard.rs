@@ -5,7 +5,7 @@ use crate::conn::{ConnId, Shared};
 use crate::metrics::Counters;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 type Wake = Box<dyn Fn() + Send + Sync>;
@@ -47,6 +47,8 @@ pub(crate) struct Switchboard {
     /// Connections of all workers, and how many there may be.
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_max: usize,
+    /// Sends of handles that were refused because a queue was full.
+    pub(crate) messages_refused: AtomicU64,
     directory: [Mutex<BTreeMap<ConnId, Arc<Shared>>>; SHARDS],
 }
 
@@ -58,6 +60,7 @@ impl Switchboard {
             workers,
             connections: AtomicUsize::new(0),
             connections_max,
+            messages_refused: AtomicU64::new(0),
             directory: Default::default(),
         }
     }
