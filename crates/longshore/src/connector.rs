@@ -6,6 +6,7 @@ use longshore_port::{ErrorKind, PortError, SocketOptions};
 use longshore_proto::Codec;
 use std::fmt;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// An outgoing connection: where to, in which protocol, and how persistent.
@@ -43,6 +44,22 @@ pub(crate) struct Plan {
     pub(crate) options: SocketOptions,
     pub(crate) limits: Limits,
     pub(crate) on_failure: Option<OnFailure>,
+}
+
+/// The user's closure did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Panicked;
+
+impl Plan {
+    /// What `on_failure` says, if there is one.
+    pub(crate) fn ask(
+        &mut self,
+        error: &ConnectError,
+        attempt: Attempt,
+    ) -> Option<Result<Retry, Panicked>> {
+        let ask = self.on_failure.as_mut()?;
+        Some(catch_unwind(AssertUnwindSafe(|| ask(error, attempt))).map_err(|_| Panicked))
+    }
 }
 
 impl fmt::Debug for Plan {
@@ -86,7 +103,7 @@ pub struct Attempt {
 /// The answer of [`Connector::on_failure`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Retry {
-    /// Try again after exactly this long.
+    /// Try again after exactly this long, but not before the next millisecond.
     After(Duration),
     /// Do not.
     GiveUp,

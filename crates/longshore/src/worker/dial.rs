@@ -2,7 +2,7 @@
 
 use super::lane::{AnyLane, Factory, Lane, LaneShared};
 use super::switchboard::Switchboard;
-use crate::connector::{Attempt, ConnectError, Plan, Reconnect, Retry, Target};
+use crate::connector::{Attempt, ConnectError, Panicked, Plan, Reconnect, Retry, Target};
 use crate::handler::{Handler, Peer, Reject};
 use crate::metrics::LaneCounters;
 use crate::{Connector, DisconnectReason};
@@ -54,6 +54,14 @@ impl DialStart {
         Self { plan, make_lane }
     }
 
+    /// It will not be tried.
+    pub(crate) fn refuse(mut self) {
+        let error = ConnectError::GivenUp(self.plan.target.to_string());
+        tracing::debug!(%error, "not connecting: the server is stopping");
+        // Whatever the answer is, and though it panics: nobody asks again.
+        let _ = self.plan.ask(&error, Attempt { number: 1 });
+    }
+
     /// Its two parts, with the lane made.
     pub(crate) fn open(self, board: Arc<Switchboard>) -> (Plan, Box<dyn AnyLane>) {
         (self.plan, (self.make_lane)(board))
@@ -94,6 +102,8 @@ pub(crate) enum Then {
     Wait { most: Duration, jitter: bool },
     /// Never.
     GiveUp,
+    /// Never: whom we asked panicked.
+    Panicked,
 }
 
 impl Dial {
@@ -118,9 +128,10 @@ impl Dial {
         }
         self.failures = self.failures.saturating_add(1);
         let attempt = Attempt { number: self.failures };
-        match self.plan.on_failure.as_mut().map(|ask| ask(error, attempt)) {
-            Some(Retry::GiveUp) => Then::GiveUp,
-            Some(Retry::After(most)) => Then::Wait { most, jitter: false },
+        match self.plan.ask(error, attempt) {
+            Some(Ok(Retry::GiveUp)) => Then::GiveUp,
+            Some(Ok(Retry::After(most))) => Then::Wait { most, jitter: false },
+            Some(Err(Panicked)) => Then::Panicked,
             None => self.back_off(),
         }
     }

@@ -11,14 +11,20 @@ use longshore_port::{Addr, ConnectTo, Port, PortError, Work, WorkDone};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// An attempt that fails at once and is tried again at once would keep the worker for itself.
+const RETRY_AFTER_MIN: Duration = Duration::from_millis(1);
+
+/// Most addresses of a name that are tried in one round: whoever answers for the name says how many
+/// there are.
+const ADDRS_MAX: usize = 32;
+
 impl<P: Port> Worker<P> {
     /// Begins an outgoing connection.
     pub(super) fn dial(&mut self, start: DialStart) {
-        let (plan, lane) = start.open(Arc::clone(&self.core.board));
         if self.drain != Drain::No {
-            tracing::debug!(to = %plan.target, "not connecting: the server is stopping");
-            return;
+            return start.refuse();
         }
+        let (plan, lane) = start.open(Arc::clone(&self.core.board));
         let lane = self.lanes.insert(lane);
         let dial = self.dials.insert(Dial::new(plan, lane));
         self.attempt(dial);
@@ -41,6 +47,7 @@ impl<P: Port> Worker<P> {
         }
         match done {
             WorkDone::Resolved(Ok(mut addrs)) => {
+                addrs.truncate(ADDRS_MAX);
                 addrs.reverse();
                 let first = addrs.pop();
                 dial.addrs = addrs;
@@ -173,10 +180,16 @@ impl<P: Port> Worker<P> {
         match then {
             Then::NextAddr(addr) => self.attempt_addr(token, addr),
             Then::GiveUp => self.forget_dial(token),
+            Then::Panicked => {
+                self.core.counters().panics.add(1);
+                tracing::error!("on_failure panicked; its connection is given up");
+                self.forget_dial(token);
+            }
             Then::Wait { most, jitter } => {
                 let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
                 let after = if jitter { self.core.random_below(nanos) } else { nanos };
-                let at = self.core.now + Duration::from_nanos(after);
+                let after = Duration::from_nanos(after).max(RETRY_AFTER_MIN);
+                let at = self.core.now + after;
                 self.core.set_alarm(at, Alarm::Dial(token));
             }
         }

@@ -51,7 +51,6 @@ impl Cmd {
                 | Self::Refused { .. }
                 | Self::End { .. }
                 | Self::Pause { .. }
-                | Self::Left { .. }
         )
     }
 }
@@ -60,16 +59,33 @@ impl Cmd {
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     cmds: Mutex<Vec<Cmd>>,
+    /// The owner is gone. Changed under the lock only, so that no command is left behind.
+    closed: AtomicBool,
     some: AtomicBool,
     sleeping: AtomicBool,
 }
 
 impl Mailbox {
     /// Says whether the owner must be woken: only the first push after it went to sleep does.
-    pub(crate) fn push(&self, cmd: Cmd) -> bool {
-        self.cmds.lock().unwrap_or_else(PoisonError::into_inner).push(cmd);
+    ///
+    /// # Errors
+    /// With the command, when the owner is gone.
+    pub(crate) fn push(&self, cmd: Cmd) -> Result<bool, Cmd> {
+        let mut cmds = self.cmds.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(cmd);
+        }
+        cmds.push(cmd);
+        drop(cmds);
         self.some.store(true, Ordering::SeqCst);
-        self.sleeping.swap(false, Ordering::SeqCst)
+        Ok(self.sleeping.swap(false, Ordering::SeqCst))
+    }
+
+    /// The owner goes. What it has not taken comes back, what comes later does so at once.
+    pub(crate) fn close(&self) -> Vec<Cmd> {
+        let mut cmds = self.cmds.lock().unwrap_or_else(PoisonError::into_inner);
+        self.closed.store(true, Ordering::Relaxed);
+        std::mem::take(&mut *cmds)
     }
 
     /// Whether there is something. One load.
@@ -113,13 +129,22 @@ mod tests {
     fn only_the_first_push_to_a_sleeper_wakes_it() {
         let mailbox = Mailbox::default();
         let cmd = || Cmd::Shutdown { within: Duration::ZERO };
-        assert!(!mailbox.push(cmd()), "awake");
+        assert!(!mailbox.push(cmd()).unwrap(), "awake");
         assert!(!mailbox.prepare_sleep(), "there is something");
         let mut cmds = Vec::new();
         mailbox.swap(&mut cmds);
         assert_eq!(cmds.len(), 1);
         assert!(mailbox.prepare_sleep());
-        assert!(mailbox.push(cmd()));
-        assert!(!mailbox.push(cmd()));
+        assert!(mailbox.push(cmd()).unwrap());
+        assert!(!mailbox.push(cmd()).unwrap());
+    }
+
+    #[test]
+    fn nothing_is_left_in_a_closed_mailbox() {
+        let mailbox = Mailbox::default();
+        let cmd = || Cmd::Shutdown { within: Duration::ZERO };
+        mailbox.push(cmd()).unwrap();
+        assert_eq!(mailbox.close().len(), 1);
+        assert!(mailbox.push(cmd()).is_err() && mailbox.close().is_empty());
     }
 }

@@ -607,6 +607,14 @@ impl<P: Port> Worker<P> {
     }
 }
 
+impl<P: Port> Drop for Worker<P> {
+    /// Whatever comes too late, a socket above all, must not lie in a mailbox that nobody empties.
+    fn drop(&mut self) {
+        let later = std::mem::take(&mut self.core.later);
+        self.core.board.leave_desk(self.core.me, later);
+    }
+}
+
 impl<P: Port> std::fmt::Debug for Worker<P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Worker").field("me", &self.core.me).finish_non_exhaustive()

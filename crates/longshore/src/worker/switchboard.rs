@@ -75,8 +75,28 @@ impl Switchboard {
     /// Gives `cmd` to a worker, and wakes it if it sleeps.
     pub(crate) fn push(&self, worker: u16, cmd: Cmd) {
         let desk = &self.desks[usize::from(worker)];
-        if desk.mailbox.push(cmd) {
-            desk.wake.get().inspect(|wake| wake());
+        match desk.mailbox.push(cmd) {
+            Ok(true) => drop(desk.wake.get().inspect(|wake| wake())),
+            Ok(false) => {}
+            Err(cmd) => self.too_late(worker, cmd),
+        }
+    }
+
+    /// A worker ends: what it was asked for and has not done is given up.
+    pub(crate) fn leave_desk(&self, worker: u16, later: impl IntoIterator<Item = Cmd>) {
+        let cmds = self.desks[usize::from(worker)].mailbox.close();
+        later.into_iter().chain(cmds).for_each(|cmd| self.too_late(worker, cmd));
+    }
+
+    /// A command for a worker that is gone.
+    fn too_late(&self, worker: u16, cmd: Cmd) {
+        match cmd {
+            Cmd::Adopt { .. } => {
+                self.release(); // dropping the socket closes it
+                self.desks[usize::from(worker)].load.fetch_sub(1, Ordering::Relaxed);
+            }
+            Cmd::Dial(start) => start.refuse(),
+            _ => {} // of connections that are gone as well
         }
     }
 
