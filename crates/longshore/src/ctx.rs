@@ -133,12 +133,12 @@ impl<H: Handler> Ctx<'_, H> {
     }
 
     /// Calls `on_timer` after `after`: never early, at most one tick (1 ms) and the turn at hand
-    /// late. Setting a timer again moves it.
+    /// late. Setting a timer again moves it. One of zero comes with the next tick.
     ///
     /// # Errors
     /// With 64 other timers set.
     pub fn set_timer(&mut self, timer: Timer, after: Duration) -> Result<(), TooManyTimers> {
-        let at = self.core.now + after;
+        let at = self.core.now + after.max(Duration::from_nanos(1)); // not again in this turn
         if let Some(conn) = self.core.conns.get_mut(self.conn).filter(|conn| conn.is_open()) {
             conn.deadlines.set_timer(timer.0, at)?;
             self.core.rearm(self.conn);
