@@ -19,8 +19,6 @@ pub(crate) enum Alarm {
     Accept(u32),
     /// An outgoing connection is tried again.
     Dial(Token),
-    /// An attempt took too long: the dial, and which attempt it was.
-    DialTimeout(Token, u32),
     /// A tick of the server.
     Tick(u32),
     /// The time of a shutdown is up.
@@ -84,8 +82,6 @@ pub(crate) struct Dial {
     pub(crate) addrs: Vec<Addr>,
     /// Failed rounds since the last success.
     pub(crate) failures: u32,
-    /// Attempts so far, to tell their time-outs apart.
-    pub(crate) attempts: u32,
     /// Why the attempt at hand failed, until its socket is closed.
     pub(crate) failed: Option<ConnectError>,
     pub(crate) timed_out: bool,
@@ -114,7 +110,6 @@ impl Dial {
             conn: None,
             addrs: Vec::new(),
             failures: 0,
-            attempts: 0,
             failed: None,
             timed_out: false,
             given_up: false,

@@ -78,9 +78,8 @@ impl<P: Port> Worker<P> {
             return self.failed(token, &ConnectError::TooMany(target));
         }
         let dial = self.dials.get_mut(token).expect("looked up above");
-        dial.attempts = dial.attempts.wrapping_add(1);
         dial.timed_out = false;
-        let (timeout, attempt, lane) = (dial.plan.timeout, dial.attempts, dial.lane);
+        let (timeout, lane) = (dial.plan.timeout, dial.lane);
         let (from, options) = (dial.plan.from, dial.plan.options);
         let limits = Arc::clone(self.lanes.get(lane).expect("it lives as long").limits());
         let shared = self.core.share(addr, addr, &limits);
@@ -89,6 +88,7 @@ impl<P: Port> Worker<P> {
         conn.dial = Some(token);
         conn.facts.connecting = true;
         conn.deadlines.handle_closing(); // they begin when it stands
+        conn.deadlines.handle_sending(now, timeout); // the answer to our first packet
         let conn = self.core.conns.insert(conn);
         self.core.desk().add_load();
         let to = ConnectTo { addr: socket_addr, from, options };
@@ -96,9 +96,7 @@ impl<P: Port> Worker<P> {
             Ok(socket) => {
                 self.core.conns.get_mut(conn).expect("just made").socket = Some(socket);
                 self.dials.get_mut(token).expect("looked up above").conn = Some(conn);
-                if !timeout.is_zero() {
-                    self.core.set_alarm(now + timeout, Alarm::DialTimeout(token, attempt));
-                }
+                self.core.rearm(conn);
             }
             Err(error) => {
                 self.forget(conn, None);
@@ -108,14 +106,16 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    /// An attempt is out of time, if it is still that attempt.
-    pub(super) fn attempt_timed_out(&mut self, token: Token, attempt: u32) {
-        let Some(dial) = self.dials.get_mut(token) else { return };
-        let Some(conn) = dial.conn.filter(|_| dial.attempts == attempt) else { return };
-        if self.core.conns.get(conn).is_some_and(|conn| conn.facts.connecting) {
+    /// The peer took no byte in time: says whether that ended an attempt to connect.
+    pub(super) fn attempt_timed_out(&mut self, token: Token) -> bool {
+        let Some(conn) = self.core.conns.get(token).filter(|conn| conn.facts.connecting) else {
+            return false;
+        };
+        if let Some(dial) = conn.dial.and_then(|dial| self.dials.get_mut(dial)) {
             dial.timed_out = true;
-            self.core.drop_dead(conn, DisconnectReason::Local);
         }
+        self.core.drop_dead(token, DisconnectReason::Local);
+        true
     }
 
     /// The connection stands.
@@ -163,8 +163,12 @@ impl<P: Port> Worker<P> {
             let then = dial.after_end(reason);
             return self.then(token, then);
         }
-        let refused = || ConnectError::GivenUp(dial.plan.target.to_string());
-        let error = dial.failed.take().unwrap_or_else(refused);
+        let (failed, to) = (dial.failed.take(), dial.plan.target.to_string());
+        let error = match failed {
+            Some(error) => error,
+            None if dial.timed_out => ConnectError::TimedOut(to), // it stood just then
+            None => ConnectError::GivenUp(to),
+        };
         self.failed(token, &error);
     }
 

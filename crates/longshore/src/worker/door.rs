@@ -15,6 +15,10 @@ use std::time::Duration;
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
+/// Errors in a row, each of one connection, after which accepting waits: a rule of a firewall that
+/// refuses them all must not keep the worker busy.
+const PASSED_MAX: u32 = 64;
+
 /// Where a connection comes from, as rules per source see it: an IPv4 address or the /64 of an IPv6
 /// one, at one listener.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -45,6 +49,8 @@ struct Listener {
     backoff: Duration,
     /// Accepting has failed, and that was said.
     in_trouble: bool,
+    /// Errors in a row that each lost one connection only.
+    passed: u32,
 }
 
 /// All listeners, and who is connected through them.
@@ -78,14 +84,14 @@ impl Door {
     ) {
         core.ops.push((socket, Op::Accept { credit: u32::MAX }));
         let backoff = BACKOFF_MIN;
-        self.listeners.push(Listener { socket, plan, lane, backoff, in_trouble: false });
+        self.listeners.push(Listener { socket, plan, lane, backoff, in_trouble: false, passed: 0 });
         self.open += 1;
     }
 
     /// A connection came.
     pub(crate) fn accepted(&mut self, core: &mut Core, number: u32, socket: Unattached) -> Verdict {
         let listener = &mut self.listeners[number as usize];
-        listener.backoff = BACKOFF_MIN;
+        (listener.backoff, listener.passed) = (BACKOFF_MIN, 0);
         if std::mem::take(&mut listener.in_trouble) {
             tracing::info!(listener = %listener.plan.addr, "accepting again");
         }
@@ -146,15 +152,19 @@ impl Door {
 
     /// The accept ended: go on now, or when the trouble may be over.
     pub(crate) fn accept_ended(&mut self, core: &mut Core, number: u32, end: End) {
-        let End::Failed(error) = end else { return };
         if self.shut {
             return;
         }
+        let End::Failed(error) = end else { return self.accept(core, number) };
+        let listener = &mut self.listeners[number as usize];
         if is_passing(error) {
             core.counters().accept_passing_errors.add(1);
-            return self.accept(core, number);
+            listener.passed += 1;
+            if listener.passed <= PASSED_MAX {
+                return self.accept(core, number);
+            }
         }
-        let listener = &mut self.listeners[number as usize];
+        listener.passed = 0;
         core.counters().accept_backoffs.add(1);
         if !std::mem::replace(&mut listener.in_trouble, true) {
             tracing::error!(

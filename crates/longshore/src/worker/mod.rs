@@ -78,6 +78,7 @@ pub(crate) struct Worker<P: Port> {
     turn: u32,
     /// A shutdown was asked for, and when it has to be over.
     drain: Drain,
+    drained: Time,
 }
 
 /// How far a shutdown is.
@@ -123,6 +124,7 @@ impl<P: Port> Worker<P> {
             full_turns: 0,
             turn: 0,
             drain: Drain::No,
+            drained: Time::NEVER,
         };
         worker.core.set_alarm(worker.core.now + TRIM_EVERY, Alarm::Trim);
         worker
@@ -416,7 +418,6 @@ impl<P: Port> Worker<P> {
         match alarm {
             Alarm::Accept(number) => self.door.accept(&mut self.core, number),
             Alarm::Dial(dial) => self.attempt(dial),
-            Alarm::DialTimeout(dial, attempt) => self.attempt_timed_out(dial, attempt),
             Alarm::Tick(number) => self.tick(number),
             Alarm::Drained => self.abort_all(),
             Alarm::Trim => {
@@ -459,7 +460,10 @@ impl<P: Port> Worker<P> {
             self.drain = Drain::Asked { turn: self.turn };
             self.door.shut(&mut self.core);
         }
-        self.core.set_alarm(until, Alarm::Drained); // a later, shorter one counts too
+        if until < self.drained {
+            self.drained = until; // a later, shorter one counts too
+            self.core.set_alarm(until, Alarm::Drained);
+        }
     }
 
     /// Tells the handlers, once all input that came before is handled.
@@ -478,6 +482,7 @@ impl<P: Port> Worker<P> {
     /// The time of a shutdown is up.
     fn abort_all(&mut self) {
         self.drain = Drain::Told;
+        self.give_up_dials();
         for token in self.core.conns.tokens() {
             self.core.counters().shutdown_aborted.add(1);
             self.core.abort_at_last(token, DisconnectReason::Shutdown);
@@ -594,6 +599,7 @@ impl<P: Port> Worker<P> {
         {
             match due {
                 Due::FirstByte => self.core.close(token, DisconnectReason::FirstByteTimeout),
+                Due::Write if self.attempt_timed_out(token) => {}
                 Due::Write => self.core.abort(token, DisconnectReason::WriteStalled),
                 Due::Idle => self.call(token, Callback::Idle),
                 Due::Timer(key) => self.call(token, Callback::Timer(key)),
