@@ -8,7 +8,7 @@
 //! What waits is a queue: a later lease, and the end of the stream, go behind it.
 
 use super::connection::{Chunk, InputEnd};
-use super::lane::LaneEnd;
+use super::lane::{LaneEnd, caught};
 use super::{TURN_FRAMES_MAX, Worker, end_reason};
 use crate::DisconnectReason;
 use crate::config::HalfClose;
@@ -40,7 +40,11 @@ impl<P: Port> Worker<P> {
         let (mut plain, mut reply) = std::mem::take(&mut self.plain);
         let Some(conn) = self.core.conns.get_mut(token) else { return };
         let Some(filter) = &mut conn.filter else { return };
-        let result = filter.handle_input(bytes, &mut plain, &mut reply);
+        let result = caught(|| filter.handle_input(bytes, &mut plain, &mut reply));
+        let result = match result {
+            Ok(result) => result,
+            Err(text) => return self.filter_panicked(token, text),
+        };
         if !reply.is_empty() {
             conn.send.handle_filter_reply(reply.split_off(0).into());
             self.core.mark(token);
@@ -52,6 +56,12 @@ impl<P: Port> Worker<P> {
         if let Err(error) = result {
             self.core.close(token, DisconnectReason::from_frame(error));
         }
+    }
+
+    /// Nothing can pass a filter any more that panicked, not even what is queued.
+    pub(super) fn filter_panicked(&mut self, token: Token, text: String) {
+        self.core.counters().panics.add(1);
+        self.core.abort(token, DisconnectReason::HandlerPanic(text));
     }
 
     /// Plain bytes for the codec: now, or behind what waits.
@@ -184,9 +194,14 @@ impl<P: Port> Worker<P> {
             return self.core.drop_dead(token, end_reason(end));
         }
         conn.closing.handle_peer_ended();
-        let filter_end = conn.filter.as_mut().map_or(Ok(()), |filter| filter.handle_end());
-        if let Err(error) = filter_end {
-            return self.core.close(token, DisconnectReason::from_frame(error));
+        if let Some(filter) = &mut conn.filter {
+            match caught(|| filter.handle_end()) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    return self.core.close(token, DisconnectReason::from_frame(error));
+                }
+                Err(text) => return self.filter_panicked(token, text),
+            }
         }
         let (Some(seat), Some(lane)) = (conn.seat, self.lanes.get_mut(conn.lane)) else { return };
         let core = &mut self.core;

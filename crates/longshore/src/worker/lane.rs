@@ -105,7 +105,8 @@ pub(crate) trait AnyLane {
     /// Asks the factory. The seat it got, or why the connection is refused.
     fn admit(&mut self, peer: &Peer<'_>) -> Result<Token, Refusal>;
 
-    fn filter(&self) -> Option<Box<dyn Filter>>;
+    /// The filter of a new connection, if there is one; an error is what making it panicked with.
+    fn filter(&self) -> Result<Option<Box<dyn Filter>>, Refusal>;
 
     /// Bytes came; `lease` if they lie in one.
     fn received(
@@ -150,6 +151,11 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(no text)".into())
 }
 
+/// Runs the user's code; what it panicked with is an error.
+pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| panic_text(&*panic))
+}
+
 /// How a callback that was caught makes its connection end.
 fn outcome(result: std::thread::Result<Result<()>>) -> Option<DisconnectReason> {
     match result {
@@ -173,8 +179,9 @@ impl<H: Handler> AnyLane for Lane<H> {
         }
     }
 
-    fn filter(&self) -> Option<Box<dyn Filter>> {
-        self.filter.as_ref().map(|make| make())
+    fn filter(&self) -> Result<Option<Box<dyn Filter>>, Refusal> {
+        let Some(make) = &self.filter else { return Ok(None) };
+        caught(|| make()).map(Some).map_err(Refusal::Panicked)
     }
 
     fn received(
@@ -252,8 +259,12 @@ impl<H: Handler> AnyLane for Lane<H> {
     }
 
     fn disconnected(&mut self, seat: Token, closed: &Closed<'_>) -> bool {
-        let Some(Seat { handler, .. }) = self.seats.remove(seat) else { return true };
-        catch_unwind(AssertUnwindSafe(|| handler.on_disconnect(closed))).is_ok()
+        let Some(Seat { handler, recv }) = self.seats.remove(seat) else { return true };
+        caught(move || {
+            handler.on_disconnect(closed);
+            drop(recv); // its decoder is the user's too
+        })
+        .is_ok()
     }
 
     fn trim(&mut self) {

@@ -309,12 +309,13 @@ impl<P: Port> Worker<P> {
         let conn = self.core.conns.get_mut(token).expect("it stands");
         conn.shared.slot.store(token.to_bits(), Ordering::Relaxed);
         let lane = self.lanes.get_mut(conn.lane).expect("lanes outlive their connections");
-        conn.filter = lane.filter();
         let shared = Arc::clone(&conn.shared);
         let (remote, local) = (shared.peer_addr, shared.local_addr);
-        match lane.admit(&Peer { remote, local, server: &self.core.server }) {
-            Ok(seat) => {
-                conn.seat = Some(seat);
+        let peer = Peer { remote, local, server: &self.core.server };
+        let admitted = lane.filter().and_then(|filter| Ok((filter, lane.admit(&peer)?)));
+        match admitted {
+            Ok((filter, seat)) => {
+                (conn.filter, conn.seat) = (filter, Some(seat));
                 self.core.board.enter(&shared);
                 self.call(token, Callback::Connect);
             }
@@ -365,6 +366,9 @@ impl<P: Port> Worker<P> {
         self.core.wheel.clear(token.index());
         conn.shared.closed.store(true, Ordering::Release);
         conn.send.clear(&mut self.core.pool);
+        if lane::caught(|| drop(conn.filter.take())).is_err() {
+            self.core.counters().panics.add(1);
+        }
         let reason = conn.reason.take().map_or(DisconnectReason::Local, |reason| *reason);
         if let Some(seat) = conn.seat {
             self.core.board.leave(conn.shared.id);
@@ -511,8 +515,18 @@ impl<P: Port> Worker<P> {
         else {
             return;
         };
-        let filter = conn.filter.as_deref_mut();
-        if let Some(transmit) = conn.send.poll_transmit(&mut self.core.pool, filter) {
+        let (send, filter) = (&mut conn.send, conn.filter.as_deref_mut());
+        let transmit = match filter {
+            None => send.poll_transmit(&mut self.core.pool, None),
+            Some(filter) => {
+                let pool = &mut self.core.pool;
+                match lane::caught(|| send.poll_transmit(pool, Some(filter))) {
+                    Ok(transmit) => transmit,
+                    Err(text) => return self.filter_panicked(token, text),
+                }
+            }
+        };
+        if let Some(transmit) = transmit {
             let watched = !conn.is_open() || conn.shared.refused.load(Ordering::Relaxed);
             let prompt = transmit.prompt || watched || transmit.whole;
             if transmit.whole {
