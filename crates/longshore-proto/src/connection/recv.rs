@@ -97,13 +97,13 @@ const STEP_BYTES_MIN: usize = 512;
 struct Work<'a> {
     input: &'a [u8],
     /// Bytes of the input that are done with.
-    at: usize,
+    at: &'a mut usize,
     budget: &'a mut u32,
 }
 
 impl Work<'_> {
     fn left(&self) -> usize {
-        self.input.len() - self.at
+        self.input.len() - *self.at
     }
 }
 
@@ -152,12 +152,29 @@ impl<C: Codec> RecvHalf<C> {
         input: &[u8],
         budget: &mut u32,
         blocks: &mut BlockPool,
-        mut sink: impl FnMut(Event<C::Frame<'_>>, Place) -> Result<Next, E>,
+        sink: impl FnMut(Event<C::Frame<'_>>, Place) -> Result<Next, E>,
     ) -> Cut<E> {
+        let mut used = 0;
+        let end = self.handle_input_at(codec, input, &mut used, budget, blocks, sink);
+        Cut { used, end }
+    }
+
+    /// As [`handle_input`](Self::handle_input) for `input[*at..]`. `at` moves along, past each
+    /// frame before the sink is told of it: so it holds for a sink that panics too.
+    pub fn handle_input_at<E>(
+        &mut self,
+        codec: &C,
+        input: &[u8],
+        at: &mut usize,
+        budget: &mut u32,
+        blocks: &mut BlockPool,
+        mut sink: impl FnMut(Event<C::Frame<'_>>, Place) -> Result<Next, E>,
+    ) -> CutEnd<E> {
         if self.failed {
-            return Cut { used: input.len(), end: CutEnd::Empty };
+            *at = input.len();
+            return CutEnd::Empty;
         }
-        let mut work = Work { input, at: 0, budget };
+        let mut work = Work { input, at, budget };
         let mut end = ControlFlow::Continue(());
         if self.is_torn() {
             end = self.cut_torn(codec, &mut work, &mut sink);
@@ -166,11 +183,10 @@ impl<C: Codec> RecvHalf<C> {
                 blocks.give_bytes(mem::take(&mut self.torn));
             }
         }
-        let end = match end {
+        match end {
             ControlFlow::Break(end) => end,
             ControlFlow::Continue(()) => self.cut_input(codec, &mut work, blocks, &mut sink),
-        };
-        Cut { used: work.at, end }
+        }
     }
 
     /// The stream has ended. Gives the last frame if the torn bytes make one by that, such as a
@@ -214,20 +230,23 @@ impl<C: Codec> RecvHalf<C> {
             if self.torn.len() < self.need {
                 return ControlFlow::Break(CutEnd::Empty);
             }
-            let (told, used) = match look(codec, &mut self.decoder, &self.torn) {
+            let have = self.torn.len();
+            let (told, used, back) = match look(codec, &mut self.decoder, &self.torn) {
                 Err(error) => return ControlFlow::Break(CutEnd::Frame(error)),
                 Ok(Found::More { total }) => {
                     self.need = total;
                     self.asked = self.asked.saturating_add(1);
                     continue;
                 }
-                Ok(Found::Done { event, used }) => (tell(event, Place::Torn, sink), used),
+                Ok(Found::Done { event, used }) => {
+                    // What was copied and does not belong to the frame is still in the input.
+                    let back = copied.min(have - used);
+                    *work.at -= back;
+                    (tell(event, Place::Torn, sink), used, back)
+                }
             };
             *work.budget -= 1;
-            // What was copied and does not belong to the frame is still in the input.
-            let back = copied.min(self.torn.len() - used);
-            work.at -= back;
-            self.torn.truncate(self.torn.len() - back);
+            self.torn.truncate(have - back);
             self.torn.drain(..used);
             (self.need, self.asked, copied) = (1, 0, 0);
             told?;
@@ -244,8 +263,8 @@ impl<C: Codec> RecvHalf<C> {
             want = want.max((have + step).min(codec.frame_bytes_max()));
         }
         let count = want.saturating_sub(have).min(work.left());
-        self.torn.extend_from_slice(&work.input[work.at..][..count]);
-        work.at += count;
+        self.torn.extend_from_slice(&work.input[*work.at..][..count]);
+        *work.at += count;
         count
     }
 
@@ -265,11 +284,11 @@ impl<C: Codec> RecvHalf<C> {
             if *work.budget == 0 {
                 return CutEnd::Budget;
             }
-            let told = match look(codec, &mut self.decoder, &work.input[work.at..]) {
+            let told = match look(codec, &mut self.decoder, &work.input[*work.at..]) {
                 Err(error) => ControlFlow::Break(CutEnd::Frame(error)),
                 Ok(Found::More { total }) => break total,
                 Ok(Found::Done { event, used }) => {
-                    work.at += used;
+                    *work.at += used;
                     *work.budget -= 1;
                     tell(event, Place::Input, sink)
                 }
@@ -279,8 +298,8 @@ impl<C: Codec> RecvHalf<C> {
                 return end;
             }
         };
-        self.keep_torn(&work.input[work.at..], total, blocks);
-        work.at = work.input.len();
+        self.keep_torn(&work.input[*work.at..], total, blocks);
+        *work.at = work.input.len();
         CutEnd::Empty
     }
 

@@ -165,6 +165,9 @@ impl<P: Port> Worker<P> {
             (conn.turn, conn.budget) = (turn, TURN_FRAMES_MAX);
         }
         while let Some(conn) = self.core.conns.get_mut(token).filter(|conn| conn.is_open()) {
+            if conn.facts.paused {
+                return; // by the last frame of a chunk; `resume` goes on with the next
+            }
             let Some(backlog) = &mut conn.backlog else { break };
             let from = std::mem::take(&mut backlog.used);
             let Some(chunk) = backlog.chunks.pop_front() else {

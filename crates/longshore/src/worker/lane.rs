@@ -197,26 +197,15 @@ impl<H: Handler> AnyLane for Lane<H> {
         let Some(Seat { handler, recv }) = seats.get_mut(seat) else {
             return Cut { used: input.len(), messages: 0, end: LaneEnd::Empty };
         };
-        let mut messages = 0;
-        let cut = catch_unwind(AssertUnwindSafe(|| {
+        let (mut used, mut messages) = (0, 0);
+        let end = catch_unwind(AssertUnwindSafe(|| {
             let mut cx = Ctx { core, conn, lane: shared, lease };
-            recv.handle_input(&shared.codec, input, budget, torn, |event, place| {
-                tell(
-                    &mut cx,
-                    handler,
-                    event,
-                    lease.filter(|_| place == Place::Input),
-                    &mut messages,
-                )
+            recv.handle_input_at(&shared.codec, input, &mut used, budget, torn, |event, place| {
+                let lease = lease.filter(|_| place == Place::Input);
+                tell(&mut cx, handler, event, lease, &mut messages)
             })
         }));
-        let (used, end) = match cut {
-            Ok(cut) => (cut.used, lane_end(cut.end)),
-            Err(panic) => {
-                let reason = DisconnectReason::HandlerPanic(panic_text(&*panic));
-                (input.len(), LaneEnd::Failed(reason))
-            }
-        };
+        let end = end.map_or_else(|panic| panicked(&*panic), lane_end);
         Cut { used, messages, end }
     }
 
@@ -232,10 +221,7 @@ impl<H: Handler> AnyLane for Lane<H> {
                 tell(&mut cx, handler, event, None, &mut messages)
             })
         }));
-        let end = match end {
-            Ok(end) => lane_end(end),
-            Err(panic) => LaneEnd::Failed(DisconnectReason::HandlerPanic(panic_text(&*panic))),
-        };
+        let end = end.map_or_else(|panic| panicked(&*panic), lane_end);
         Cut { used: 0, messages, end }
     }
 
@@ -290,6 +276,10 @@ fn tell<'a, H: Handler>(
         Event::Reply(bytes) => cx.send_encoded(bytes)?,
     }
     Ok(if cx.core.interrupted { Next::Stop } else { Next::Go })
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> LaneEnd {
+    LaneEnd::Failed(DisconnectReason::HandlerPanic(panic_text(panic)))
 }
 
 fn lane_end(end: CutEnd<Error>) -> LaneEnd {

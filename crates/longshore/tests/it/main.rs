@@ -1,4 +1,6 @@
 //! Integration tests, in one binary.
 #![expect(clippy::cast_possible_truncation, reason = "patterns of test bytes")]
 
+mod callbacks;
+mod net;
 mod smoke;
