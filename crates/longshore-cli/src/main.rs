@@ -1,1 +1,41 @@
-fn main() {}
+//! The program `longshore`: an echo server, a client, and a doctor.
+//!
+//! | where | what |
+//! | --- | --- |
+//! | `args.rs` | the command line |
+//! | `cmd/` | one file a command |
+//! | `echo.rs` | the handler of `serve` |
+//! | `system.rs` | what the system tells about itself |
+//! | `out.rs`, `exit.rs` | what people and programs get to see: lines, log, exit codes |
+#![forbid(unsafe_code)]
+
+mod args;
+mod cmd;
+mod echo;
+mod exit;
+mod out;
+mod system;
+
+use args::{Args, Command};
+use clap::Parser;
+use exit::{Exit, Failure};
+use out::Output;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let out = Output::new(&args.common);
+    match run(&args, &out) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            out.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(args: &Args, out: &Output) -> Result<Exit, Failure> {
+    match &args.command {
+        Command::Serve(args) => cmd::serve::run(args, out),
+    }
+}

@@ -83,6 +83,17 @@ impl Server {
         self.shutdown(self.0.drain);
     }
 
+    /// Drains at the first SIGINT, SIGTERM or Ctrl-C from now on; a second signal ends the process
+    /// at once, with code 128 + its number. What [`Builder::run`] does, for those who want the
+    /// server in hand meanwhile.
+    ///
+    /// # Errors
+    /// When the system refuses to tell of signals.
+    pub fn drain_on_signals(&self) -> Result {
+        crate::signals::Signals::new()?.drain_on_first(self);
+        Ok(())
+    }
+
     /// Waits until the server has stopped. Not from a callback, which it would wait for.
     ///
     /// # Errors

@@ -1,0 +1,182 @@
+//! The command line.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use longshore::DriverChoice;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  longshore serve
+  longshore serve --listen 127.0.0.1:0 --protocol lines
+  longshore serve --driver readiness --workers 1 --idle 30s
+
+ADDR is HOST:PORT, :PORT or [v6]:PORT. Times are 500ms, 10s, 5m; sizes 64KiB, 4MiB.";
+
+/// Servers and clients for TCP protocols of your own.
+#[derive(Parser, Debug)]
+#[command(name = "longshore", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What every command takes.
+#[derive(ClapArgs, Clone, Copy, Debug)]
+pub(crate) struct Common {
+    /// One JSON object a line instead of words
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Echo server: sends back what it gets
+    Serve(ServeArgs),
+}
+
+/// How the bytes of a connection are cut into messages.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Protocol {
+    Longshore,
+    Raw,
+    Lines,
+    Length,
+}
+
+impl Protocol {
+    /// Its name, and what its messages are.
+    pub(crate) fn in_words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Longshore => ("longshore", "texts and binaries"),
+            Self::Raw => ("raw", "bytes as they come"),
+            Self::Lines => ("lines", "lines of UTF-8"),
+            Self::Length => ("length", "frames behind a 4-byte big-endian length"),
+        }
+    }
+}
+
+/// Which completion port.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Driver {
+    Auto,
+    Uring,
+    Readiness,
+}
+
+impl From<Driver> for DriverChoice {
+    fn from(driver: Driver) -> Self {
+        match driver {
+            Driver::Auto => Self::Auto,
+            Driver::Uring => Self::Uring,
+            Driver::Readiness => Self::Readiness,
+        }
+    }
+}
+
+#[derive(ClapArgs, Clone, Debug)]
+pub(crate) struct ServeArgs {
+    /// Where to listen, once or more [default: 127.0.0.1:7411, or the next free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<String>,
+    /// How bytes are cut into messages
+    #[arg(long, value_enum, default_value = "longshore")]
+    pub(crate) protocol: Protocol,
+    /// Which completion port to take
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) driver: Driver,
+    /// Threads that handle connections [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+    /// Most connections at a time [default: 10000, or what the limit of open files permits]
+    #[arg(long, value_name = "N")]
+    pub(crate) connections: Option<usize>,
+    /// Most connections of one source, loopback not counted [default: 256]
+    #[arg(long, value_name = "N")]
+    pub(crate) connections_per_source: Option<u32>,
+    /// Cut who sends nothing within this time after connecting; 0 for never [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) first_byte: Option<Duration>,
+    /// Close who is silent for this time; 0 for never [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) idle: Option<Duration>,
+    /// Cut who takes no byte of what is sent within this time; 0 for never [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) write: Option<Duration>,
+    /// Most bytes that wait to be sent to one peer [default: 4MiB, for length 32MiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) send_queue: Option<u64>,
+    /// How long the server drains when it is told to stop
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s")]
+    pub(crate) drain: Duration,
+}
+
+/// `500ms`, `10s`, `5m`, `2h`, or `0`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "a time is a whole number with ms, s, m or h behind it".to_owned();
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(wrong)
+}
+
+/// `4096`, `64KiB`, `4MiB`, `1GiB`.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || "a size is a whole number, with KiB, MiB or GiB behind it or nothing".to_owned();
+    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
+    let bytes: u64 = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(bytes).ok_or_else(wrong)
+}
+
+fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    Some((number.parse().ok()?, unit.trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_a_unit_and_sizes_may() {
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("4MiB"), Ok(4 << 20));
+        for wrong in ["", "s", "10", "-1s", "1.5s", "10 days", "99999999999999999999s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "KiB", "4MB", "-1", "99999999999999999999"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

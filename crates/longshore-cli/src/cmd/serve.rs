@@ -1,0 +1,267 @@
+//! `longshore serve`: an echo server.
+
+use crate::args::{Protocol, ServeArgs};
+use crate::echo::{Echo, EchoCodec};
+use crate::exit::{Exit, Failure};
+use crate::out::{Output, counted, grouped};
+use crate::system;
+use longshore::{
+    Addr, Builder, DisconnectReason, Error, ErrorKind, LengthDelimited, Limits, Lines, Listener,
+    Longshore, Raw, Ready, Server, SlowReader, Snapshot, StartError,
+};
+use serde_json::{Map, Value, json};
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+/// The port when none is given.
+const PORT_DEFAULT: u16 = 7411;
+
+/// How many ports are tried when none is given.
+const PORTS_TRIED: u16 = 20;
+
+/// Payload bytes of a frame of protocol `length`.
+const LENGTH_PAYLOAD_MAX: usize = 16 << 20;
+
+/// Bytes that may wait for a peer of protocol `length`: room for two of the longest frames.
+const LENGTH_SEND_QUEUE: u64 = 32 << 20;
+
+/// Bytes that may wait for a peer of another protocol.
+const SEND_QUEUE: u64 = 4 << 20;
+
+/// Longest message of the other protocols.
+const MESSAGE_MAX: usize = 1 << 20;
+
+pub(crate) fn run(args: &ServeArgs, out: &Output) -> Result<Exit, Failure> {
+    let Bound { ready, busy } = bind(args)?;
+    let server = ready.start()?;
+    server.drain_on_signals()?;
+    let started = Instant::now();
+    if out.is_json() {
+        out.object(started_object(&server, args));
+    } else if !out.is_quiet() {
+        banner(&server, args, busy, out);
+    }
+    let ended = server.wait();
+    if out.is_json() {
+        out.object(stopped_object(&server.snapshot(), started.elapsed()));
+    } else if !out.is_quiet() {
+        summary(&server.snapshot(), started.elapsed(), out);
+    }
+    ended?;
+    Ok(Exit::Done)
+}
+
+// ---- setting up
+
+/// A server that has its addresses.
+struct Bound {
+    ready: Ready,
+    /// The default port, if it was in use.
+    busy: Option<u16>,
+}
+
+/// Binds where the command line says, or on the first free port from the default one on.
+fn bind(args: &ServeArgs) -> Result<Bound, Failure> {
+    if !args.listen.is_empty() {
+        let ready = builder(args, &args.listen).build().map_err(explain)?;
+        return Ok(Bound { ready, busy: None });
+    }
+    let mut port = PORT_DEFAULT;
+    loop {
+        match builder(args, &[format!("127.0.0.1:{port}")]).build() {
+            Ok(ready) => {
+                let busy = (port != PORT_DEFAULT).then_some(PORT_DEFAULT);
+                return Ok(Bound { ready, busy });
+            }
+            Err(error) if busy_port(&error).is_some() && port < PORT_DEFAULT + PORTS_TRIED => {
+                port += 1;
+            }
+            Err(error) => return Err(explain(error)),
+        }
+    }
+}
+
+fn builder(args: &ServeArgs, listen: &[String]) -> Builder {
+    let mut builder = Server::builder().driver(args.driver.into()).drain_within(args.drain);
+    if let Some(count) = args.workers {
+        builder = builder.workers(count);
+    }
+    if let Some(count) = args.connections {
+        builder = builder.connections(count);
+    }
+    match args.protocol {
+        Protocol::Longshore => echo_on(builder, args, listen, Longshore::max(MESSAGE_MAX)),
+        Protocol::Raw => echo_on(builder, args, listen, Raw::max(MESSAGE_MAX)),
+        Protocol::Lines => echo_on(builder, args, listen, Lines::max(MESSAGE_MAX)),
+        Protocol::Length => {
+            echo_on(builder, args, listen, LengthDelimited::u32_be(LENGTH_PAYLOAD_MAX))
+        }
+    }
+}
+
+fn echo_on<C: EchoCodec>(
+    mut builder: Builder,
+    args: &ServeArgs,
+    listen: &[String],
+    codec: C,
+) -> Builder {
+    let limits = limits(args, codec.frame_bytes_max() as u64);
+    for addr in listen {
+        let listener = Listener::tcp(addr, codec).limits(limits.clone());
+        builder = builder.listen(listener, move |_| Ok(Echo::new(codec)));
+    }
+    builder
+}
+
+fn limits(args: &ServeArgs, frame_bytes_max: u64) -> Limits {
+    let default = if args.protocol == Protocol::Length { LENGTH_SEND_QUEUE } else { SEND_QUEUE };
+    let queue = args.send_queue.unwrap_or(default);
+    // At the low mark the one message that waits must fit, or it would wait once more.
+    let low = (queue / 4).min(queue.saturating_sub(frame_bytes_max));
+    let mut limits = Limits::new()
+        .slow_reader(SlowReader::Refuse)
+        .send_queue_bytes(queue)
+        .send_queue_low_bytes(low);
+    if let Some(count) = args.connections_per_source {
+        limits = limits.connections_per_source(count);
+    }
+    if let Some(within) = args.first_byte {
+        limits = limits.first_byte(within);
+    }
+    if let Some(after) = args.idle {
+        limits = limits.idle(after);
+    }
+    if let Some(within) = args.write {
+        limits = limits.write(within);
+    }
+    limits
+}
+
+/// The port of an error that says that it is in use.
+fn busy_port(error: &Error) -> Option<u16> {
+    match error.downcast_ref() {
+        Some(StartError::Listen { addr, source }) if source.kind == ErrorKind::AddrInUse => {
+            Some(addr.port())
+        }
+        _ => None,
+    }
+}
+
+/// Adds to a failed start what this program knows better than the framework.
+fn explain(error: Error) -> Failure {
+    let (Some(port), Some(StartError::Listen { addr, .. })) =
+        (busy_port(&error), error.downcast_ref())
+    else {
+        return error.into();
+    };
+    let by = system::owner_of(port)
+        .map_or_else(String::new, |owner| format!(" by {} (pid {})", owner.name, owner.pid));
+    let other = port.checked_add(10).unwrap_or(PORT_DEFAULT);
+    let text = format!(
+        "cannot listen on {addr}: address in use{by}; stop it, or choose another: --listen :{other}"
+    );
+    Failure::new(Exit::Unreachable, text)
+}
+
+// ---- what it says
+
+fn banner(server: &Server, args: &ServeArgs, busy: Option<u16>, out: &Output) {
+    let abilities = server.abilities();
+    let kernel = system::kernel().map_or_else(String::new, |it| format!(" (kernel {it})"));
+    out.line(format_args!(
+        "{}   driver {}{kernel}   {}",
+        out.bold(concat!("longshore ", env!("CARGO_PKG_VERSION"))),
+        abilities.driver,
+        counted(server.workers() as u64, "worker")
+    ));
+    if !abilities.passed_over.is_empty() {
+        out.labelled("driver", format_args!("not io_uring: {}", abilities.passed_over));
+    }
+    let (protocol, what) = args.protocol.in_words();
+    for addr in server.local_addrs() {
+        let moved =
+            busy.map_or_else(String::new, |port| format!("   port {port} is in use, see --listen"));
+        out.labelled("listening", format_args!("{addr}   protocol {protocol} ({what}){moved}"));
+    }
+    if let Some(addr) = server.local_addrs().first() {
+        out.labelled("try", try_line(*addr, args.protocol));
+    }
+    let seconds = args.drain.as_secs_f64();
+    out.labelled("stop", format_args!("Ctrl-C drains for up to {seconds} s, twice stops at once"));
+}
+
+/// A command that talks to the server at `addr`.
+fn try_line(addr: Addr, protocol: Protocol) -> String {
+    let near = addr.ip().is_none_or(|ip| ip.is_unspecified() || ip == Ipv4Addr::LOCALHOST);
+    let to = match addr.port() {
+        Some(port) if near => format!(":{port}"),
+        _ => addr.to_string(),
+    };
+    match protocol {
+        Protocol::Longshore => format!("longshore connect {to}"),
+        other => format!("longshore connect {to} --protocol {}", other.in_words().0),
+    }
+}
+
+fn summary(snapshot: &Snapshot, after: Duration, out: &Output) {
+    let s = snapshot;
+    out.labelled(
+        "stopped",
+        format_args!(
+            "after {:.1} s   {}   {} in, {} out   {} bytes in, {} out",
+            after.as_secs_f64(),
+            counted(s.accepted, "connection"),
+            counted(s.messages_in, "message"),
+            grouped(s.messages_out),
+            grouped(s.bytes_in),
+            grouped(s.bytes_out)
+        ),
+    );
+    let reasons: Vec<_> =
+        reasons(s).map(|(name, count)| format!("{name} {}", grouped(count))).collect();
+    if !reasons.is_empty() {
+        out.labelled("ended", reasons.join(", "));
+    }
+    let refused: Vec<_> =
+        refusals(s).map(|(name, count)| format!("{name} {}", grouped(count))).collect();
+    if !refused.is_empty() {
+        out.labelled("refused", refused.join(", "));
+    }
+}
+
+/// How connections ended, and how many so.
+fn reasons(snapshot: &Snapshot) -> impl Iterator<Item = (&'static str, u64)> {
+    let all = DisconnectReason::NAMES.into_iter().zip(snapshot.disconnects);
+    all.filter(|(_, count)| *count > 0)
+}
+
+/// What was refused, by the counters' names.
+fn refusals(snapshot: &Snapshot) -> impl Iterator<Item = (&'static str, u64)> {
+    snapshot.named().filter(|(name, count)| name.starts_with("refused_") && *count > 0)
+}
+
+fn started_object(server: &Server, args: &ServeArgs) -> Value {
+    let abilities = server.abilities();
+    let listening: Vec<_> = server.local_addrs().iter().map(ToString::to_string).collect();
+    json!({
+        "event": "listening",
+        "listening": listening,
+        "protocol": args.protocol.in_words().0,
+        "driver": abilities.driver,
+        "driver_passed_over": abilities.passed_over,
+        "workers": server.workers(),
+    })
+}
+
+fn stopped_object(snapshot: &Snapshot, after: Duration) -> Value {
+    let counts: Map<String, Value> =
+        snapshot.named().map(|(name, count)| (name.into(), count.into())).collect();
+    let reasons: Map<String, Value> =
+        reasons(snapshot).map(|(name, count)| (name.into(), count.into())).collect();
+    json!({
+        "event": "stopped",
+        "after_ms": u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+        "counts_total": counts,
+        "ended_total": reasons,
+    })
+}

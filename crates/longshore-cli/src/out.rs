@@ -1,0 +1,134 @@
+//! What people and programs get to see.
+
+use crate::args::Common;
+use crate::exit::Failure;
+use serde_json::{Map, Value, json};
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use tracing_subscriber::filter::LevelFilter;
+
+/// Version of the shape of `--json` lines.
+const JSON_VERSION: u32 = 1;
+
+/// Width of the word at the start of a line.
+const LABEL_WIDTH: usize = 9;
+
+/// How to speak: in words or JSON, with colour or without.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    json: bool,
+    quiet: bool,
+    colour: bool,
+}
+
+impl Output {
+    /// As the command line asks; the log goes to stderr.
+    pub(crate) fn new(common: &Common) -> Self {
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let level = match (common.quiet, common.verbose) {
+            (true, _) => LevelFilter::ERROR,
+            (false, 0) => LevelFilter::INFO,
+            (false, 1) => LevelFilter::DEBUG,
+            (false, _) => LevelFilter::TRACE,
+        };
+        tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_target(false)
+            .with_ansi(!no_colour && io::stderr().is_terminal())
+            .with_writer(io::stderr)
+            .init();
+        let colour = !no_colour && io::stdout().is_terminal();
+        Self { json: common.json, quiet: common.quiet, colour }
+    }
+
+    /// Whether the answer is to be JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether only what was asked for is to be said.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// A line of an answer. That nobody reads it is no error of ours.
+    pub(crate) fn line(&self, text: impl Display) {
+        let _ = writeln!(io::stdout().lock(), "{text}");
+    }
+
+    /// A line behind a word that says what it is about.
+    pub(crate) fn labelled(&self, label: &str, text: impl Display) {
+        let padding = LABEL_WIDTH.saturating_sub(label.len());
+        self.line(format_args!("{}{:padding$}  {text}", self.bold(label), ""));
+    }
+
+    /// An object on a line of its own, with the version of its shape first.
+    pub(crate) fn object(&self, fields: Value) {
+        self.line(versioned(fields));
+    }
+
+    /// Why the program ends, on stderr.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if self.json {
+            self.object(json!({ "error": failure.text, "exit_code": failure.exit as u8 }));
+        } else {
+            let _ = writeln!(io::stderr().lock(), "{}", failure.text);
+        }
+    }
+
+    /// Stands out in a terminal.
+    pub(crate) fn bold(&self, text: &str) -> String {
+        self.styled("1", text)
+    }
+
+    /// `text` in a style of ECMA-48, section 8.3.117, where that is wanted.
+    pub(crate) fn styled(&self, style: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{style}m{text}\x1b[0m") } else { text.into() }
+    }
+}
+
+fn versioned(fields: Value) -> Value {
+    let mut object = Map::from_iter([("v".into(), JSON_VERSION.into())]);
+    if let Value::Object(fields) = fields {
+        object.extend(fields);
+    }
+    Value::Object(object)
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 worker`, `2 workers`.
+pub(crate) fn counted(number: u64, word: &str) -> String {
+    format!("{} {word}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_numbers_are_grouped_by_thousands() {
+        let of = [0, 999, 1000, 1_234_567].map(grouped);
+        assert_eq!(of, ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([counted(1, "worker"), counted(2, "worker")], ["1 worker", "2 workers"]);
+    }
+
+    #[test]
+    fn every_object_has_a_version() {
+        assert_eq!(
+            versioned(json!({ "bytes_total": 3 })).to_string(),
+            r#"{"bytes_total":3,"v":1}"#
+        );
+    }
+}
