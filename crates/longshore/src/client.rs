@@ -105,6 +105,11 @@ impl<C: Codec> Client<C> {
         &self.stream
     }
 
+    /// What was received and is no whole frame yet: for a look at it after an error.
+    pub fn unread(&self) -> &[u8] {
+        &self.input[self.start..]
+    }
+
     /// Sends one item; returns when the system has taken all of it.
     ///
     /// # Errors

@@ -261,6 +261,7 @@ impl Core {
                     conn.facts.dirty = true;
                     self.dirty.push(token);
                 }
+                self.counters().messages_out.add(1);
                 Ok(())
             }
             Err(Refused::Encode(error)) => Err(SendError::Encode(error)),
@@ -286,6 +287,7 @@ impl Core {
         if let Some(conn) = self.conns.get_mut(token).filter(|conn| conn.is_open()) {
             conn.messages_out += 1;
             conn.send.handle_bytes(bytes, &mut self.pool);
+            self.counters().messages_out.add(1);
             self.mark(token);
         }
     }

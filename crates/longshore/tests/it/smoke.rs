@@ -41,7 +41,8 @@ fn echo_on_real_sockets() {
         server.shutdown(Duration::from_secs(5));
         server.wait().unwrap();
         let snapshot = server.snapshot();
-        assert_eq!((snapshot.accepted, snapshot.closed, snapshot.messages_in), (20, 20, 1000));
+        assert_eq!((snapshot.accepted, snapshot.closed), (20, 20));
+        assert_eq!((snapshot.messages_in, snapshot.messages_out), (1000, 1000));
     }
 }
 
