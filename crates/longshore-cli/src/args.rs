@@ -7,10 +7,22 @@ use std::time::Duration;
 const EXAMPLES: &str = "\
 Examples:
   longshore serve
-  longshore serve --listen 127.0.0.1:0 --protocol lines
-  longshore serve --driver readiness --workers 1 --idle 30s
+  printf 'hello\\nworld\\n' | longshore connect :7411
+  longshore doctor --json
 
 ADDR is HOST:PORT, :PORT or [v6]:PORT. Times are 500ms, 10s, 5m; sizes 64KiB, 4MiB.";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  longshore serve
+  longshore serve --listen 127.0.0.1:0 --protocol lines
+  longshore serve --driver readiness --workers 1 --idle 30s";
+
+const CONNECT_EXAMPLES: &str = "\
+Examples:
+  longshore connect :7411
+  printf 'hello\\nworld\\n' | longshore connect :7411
+  longshore connect 127.0.0.1:7411 --protocol lines --wait 500ms < messages.txt";
 
 /// Servers and clients for TCP protocols of your own.
 #[derive(Parser, Debug)]
@@ -26,20 +38,26 @@ pub(crate) struct Args {
 #[derive(ClapArgs, Clone, Copy, Debug)]
 pub(crate) struct Common {
     /// One JSON object a line instead of words
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 100)]
     pub(crate) json: bool,
     /// Say nothing but errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 100)]
     pub(crate) quiet: bool,
     /// Say more; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = 100, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Echo server: sends back what it gets
+    /// Run an echo server: sends back what it gets
     Serve(ServeArgs),
+    /// Talk to a server: a line is a message
+    Connect(ConnectArgs),
+    /// Say what this system permits, and what should be mended
+    Doctor,
+    /// Print a script that completes this program's command line
+    Completions(CompletionsArgs),
 }
 
 /// How the bytes of a connection are cut into messages.
@@ -82,6 +100,7 @@ impl From<Driver> for DriverChoice {
 }
 
 #[derive(ClapArgs, Clone, Debug)]
+#[command(after_help = SERVE_EXAMPLES)]
 pub(crate) struct ServeArgs {
     /// Where to listen, once or more [default: 127.0.0.1:7411, or the next free port]
     #[arg(long, value_name = "ADDR")]
@@ -116,6 +135,37 @@ pub(crate) struct ServeArgs {
     /// How long the server drains when it is told to stop
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s")]
     pub(crate) drain: Duration,
+}
+
+#[derive(ClapArgs, Clone, Debug)]
+#[command(after_help = CONNECT_EXAMPLES)]
+pub(crate) struct ConnectArgs {
+    /// Where to: HOST:PORT, :PORT on this machine, [v6]:PORT
+    #[arg(value_name = "ADDR", value_parser = addr)]
+    pub(crate) addr: String,
+    /// How bytes are cut into messages
+    #[arg(long, value_enum, default_value = "longshore")]
+    pub(crate) protocol: Protocol,
+    /// Silence after the end of a piped input that means that all answers are in
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2s")]
+    pub(crate) wait: Duration,
+}
+
+#[derive(ClapArgs, Clone, Copy, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// An address that has a port; whether there is such a host is found out by connecting.
+fn addr(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(1..)) => Ok(text.into()),
+        Some(_) => Err("the port is a number from 1 to 65535".into()),
+        None => Err("it has no port; write HOST:PORT, :PORT or [v6]:PORT".into()),
+    }
 }
 
 /// `500ms`, `10s`, `5m`, `2h`, or `0`.

@@ -35,23 +35,25 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(exit: Exit, text: impl ToString) -> Self {
-        Self { exit, text: text.to_string() }
+    pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Self {
+        Self { exit, text: text.into() }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let exit = if error.downcast_ref::<ConfigError>().is_some() {
-            Exit::Usage
-        } else {
-            match error.downcast_ref() {
-                Some(
-                    StartError::Listen { .. } | StartError::Open { .. } | StartError::Thread { .. },
-                ) => Exit::Unreachable,
-                _ => Exit::No,
+        if error.downcast_ref::<ConfigError>().is_some() {
+            return Self::new(Exit::Usage, error.to_string());
+        }
+        match error.downcast_ref() {
+            // Its own words say already what the system said.
+            Some(listen @ StartError::Listen { .. }) => {
+                Self::new(Exit::Unreachable, listen.to_string())
             }
-        };
-        Self::new(exit, error)
+            Some(StartError::Open { .. } | StartError::Thread { .. }) => {
+                Self::new(Exit::Unreachable, error.to_string())
+            }
+            _ => Self::new(Exit::No, error.to_string()),
+        }
     }
 }

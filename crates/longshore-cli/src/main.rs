@@ -3,7 +3,7 @@
 //! | where | what |
 //! | --- | --- |
 //! | `args.rs` | the command line |
-//! | `cmd/` | one file a command |
+//! | `cmd/` | the commands, a file each |
 //! | `echo.rs` | the handler of `serve` |
 //! | `system.rs` | what the system tells about itself |
 //! | `out.rs`, `exit.rs` | what people and programs get to see: lines, log, exit codes |
@@ -24,8 +24,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let out = Output::new(&args.common);
-    match run(&args, &out) {
+    let out = Output::new(args.common);
+    match run(&args, out) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             out.failure(&failure);
@@ -34,8 +34,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args, out: &Output) -> Result<Exit, Failure> {
+fn run(args: &Args, out: Output) -> Result<Exit, Failure> {
     match &args.command {
         Command::Serve(args) => cmd::serve::run(args, out),
+        Command::Connect(args) => cmd::connect::run(args, out),
+        Command::Doctor => Ok(cmd::doctor::run(out)),
+        Command::Completions(args) => cmd::completions::run(*args),
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// As the command line asks; the log goes to stderr.
-    pub(crate) fn new(common: &Common) -> Self {
+    pub(crate) fn new(common: Common) -> Self {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let level = match (common.quiet, common.verbose) {
             (true, _) => LevelFilter::ERROR,
@@ -42,49 +42,55 @@ impl Output {
     }
 
     /// Whether the answer is to be JSON.
-    pub(crate) fn is_json(&self) -> bool {
+    pub(crate) fn is_json(self) -> bool {
         self.json
     }
 
     /// Whether only what was asked for is to be said.
-    pub(crate) fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(self) -> bool {
         self.quiet
     }
 
-    /// A line of an answer. That nobody reads it is no error of ours.
-    pub(crate) fn line(&self, text: impl Display) {
-        let _ = writeln!(io::stdout().lock(), "{text}");
-    }
-
     /// A line behind a word that says what it is about.
-    pub(crate) fn labelled(&self, label: &str, text: impl Display) {
+    pub(crate) fn labelled(self, label: &str, text: impl Display) {
         let padding = LABEL_WIDTH.saturating_sub(label.len());
-        self.line(format_args!("{}{:padding$}  {text}", self.bold(label), ""));
-    }
-
-    /// An object on a line of its own, with the version of its shape first.
-    pub(crate) fn object(&self, fields: Value) {
-        self.line(versioned(fields));
+        line(format_args!("{}{:padding$}  {text}", self.bold(label), ""));
     }
 
     /// Why the program ends, on stderr.
-    pub(crate) fn failure(&self, failure: &Failure) {
+    pub(crate) fn failure(self, failure: &Failure) {
         if self.json {
-            self.object(json!({ "error": failure.text, "exit_code": failure.exit as u8 }));
+            object(json!({ "error": failure.text, "exit_code": failure.exit as u8 }));
         } else {
             let _ = writeln!(io::stderr().lock(), "{}", failure.text);
         }
     }
 
     /// Stands out in a terminal.
-    pub(crate) fn bold(&self, text: &str) -> String {
+    pub(crate) fn bold(self, text: &str) -> String {
         self.styled("1", text)
     }
 
     /// `text` in a style of ECMA-48, section 8.3.117, where that is wanted.
-    pub(crate) fn styled(&self, style: &str, text: &str) -> String {
+    pub(crate) fn styled(self, style: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{style}m{text}\x1b[0m") } else { text.into() }
     }
+}
+
+/// A line of an answer. That nobody reads it is no error of ours.
+pub(crate) fn line(text: impl Display) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// Bytes as they are.
+pub(crate) fn raw(bytes: &[u8]) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+}
+
+/// An object on a line of its own, with the version of its shape first.
+pub(crate) fn object(fields: Value) {
+    line(versioned(fields));
 }
 
 fn versioned(fields: Value) -> Value {

@@ -1,12 +1,133 @@
 //! What the system tells about itself, through files. Where it has no such files, it tells nothing.
 
-use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
+use std::{fmt, fs};
+
+/// What `doctor` judges by. What the system does not tell is `None`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) kernel: Option<String>,
+    /// Cores that the process may use.
+    pub(crate) cores: u64,
+    /// What a container allows of them.
+    pub(crate) cpus: Option<Cpus>,
+    /// Open files, at most.
+    pub(crate) files: Option<u64>,
+    /// Connections that may wait to be accepted, at most.
+    pub(crate) somaxconn: Option<u64>,
+    /// Where the kernel takes the time from.
+    pub(crate) clock: Option<String>,
+    /// Locked memory, at most.
+    pub(crate) locked_bytes: Option<u64>,
+    pub(crate) ipv6: bool,
+    pub(crate) shared_memory: Option<bool>,
+}
+
+impl Facts {
+    /// Asks the system.
+    pub(crate) fn read() -> Self {
+        let limits = fs::read_to_string("/proc/self/limits").ok();
+        let limit = |name| soft_limit(limits.as_deref()?, name);
+        Self {
+            kernel: kernel(),
+            cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
+            cpus: cpus(),
+            files: limit("Max open files"),
+            somaxconn: word("/proc/sys/net/core/somaxconn").and_then(|word| word.parse().ok()),
+            clock: word("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+            locked_bytes: limit("Max locked memory"),
+            ipv6: TcpListener::bind("[::1]:0").is_ok(),
+            shared_memory: Path::new("/dev").is_dir().then(|| Path::new("/dev/shm").is_dir()),
+        }
+    }
+}
+
+/// What a file says, without white space around it.
+fn word(path: impl AsRef<Path>) -> Option<String> {
+    Some(fs::read_to_string(path).ok()?.trim().to_owned())
+}
+
+/// The limit that holds, of the table in `/proc/self/limits`. Source: `proc_pid_limits(5)`.
+fn soft_limit(table: &str, name: &str) -> Option<u64> {
+    let rest = table.lines().find_map(|line| line.strip_prefix(name))?;
+    match rest.split_ascii_whitespace().next()? {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
+    }
+}
+
+/// A share of processor time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Cpus {
+    pub(crate) thousandths: u64,
+}
+
+impl Cpus {
+    fn new(quota: u64, period: u64) -> Option<Self> {
+        Some(Self { thousandths: quota.checked_mul(1000)?.checked_div(period)? })
+    }
+}
+
+impl fmt::Display for Cpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{}.{:03}", self.thousandths / 1000, self.thousandths % 1000);
+        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+/// What the control groups of this process allow it, the narrowest of them.
+/// Source: `cgroups(7)`; kernel documentation, `cgroup-v2.rst` (`cpu.max`) and `sched-bwc.rst`.
+fn cpus() -> Option<Cpus> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let limits = cpu_groups(&groups).into_iter().flat_map(|(root, group)| {
+        // Inside a container a group may be named as it is outside, and be seen at the root.
+        let folders = Path::new(group.trim_start_matches('/')).ancestors();
+        folders.map(|folder| cpu_limit(&Path::new(root).join(folder))).collect::<Vec<_>>()
+    });
+    limits.flatten().min()
+}
+
+/// The folders of the version 2 and the version 1 hierarchy, and the group in each.
+fn cpu_groups(groups: &str) -> Vec<(&'static str, &str)> {
+    let entries = groups.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        let (_, controllers, group) = (parts.next()?, parts.next()?, parts.next()?);
+        if controllers.is_empty() {
+            return Some(("/sys/fs/cgroup", group));
+        }
+        let is_cpu = controllers.split(',').any(|controller| controller == "cpu");
+        is_cpu.then_some(("/sys/fs/cgroup/cpu", group))
+    });
+    entries.collect()
+}
+
+/// The limit of one group, in either version's files.
+fn cpu_limit(folder: &Path) -> Option<Cpus> {
+    if let Some(max) = word(folder.join("cpu.max")) {
+        let (quota, period) = max.split_once(' ')?;
+        return Cpus::new(quota.parse().ok()?, period.parse().ok()?);
+    }
+    let quota = word(folder.join("cpu.cfs_quota_us"))?; // -1 where there is none
+    let period = word(folder.join("cpu.cfs_period_us"))?;
+    Cpus::new(quota.parse().ok()?, period.parse().ok()?)
+}
+
+/// What to do where `io_uring` is refused for `why`, if we know.
+pub(crate) fn remedy_of(why: &str) -> Option<&'static str> {
+    if why.contains("io_uring_disabled = 1") || why.contains("io_uring_disabled = 2") {
+        Some("sysctl kernel.io_uring_disabled=0")
+    } else if why.contains("sandbox") {
+        Some("a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register")
+    } else {
+        None
+    }
+}
 
 /// The kernel's version as people say it: `6.18`.
 pub(crate) fn kernel() -> Option<String> {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
-    let mut parts = release.trim().split(['.', '-']);
+    let release = word("/proc/sys/kernel/osrelease")?;
+    let mut parts = release.split(['.', '-']);
     Some(format!("{}.{}", parts.next()?, parts.next()?))
 }
 
@@ -30,7 +151,7 @@ pub(crate) fn owner_of(port: u16) -> Option<Owner> {
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let mut pids = processes.filter_map(|entry| is_pid(entry.file_name().to_str()?));
     let pid = pids.find(|pid| has_open(&Path::new("/proc").join(pid.to_string()), &link))?;
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned();
+    let name = word(format!("/proc/{pid}/comm"))?;
     Some(Owner { name, pid })
 }
 
@@ -55,6 +176,33 @@ fn has_open(folder: &Path, link: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_are_read_from_the_table() {
+        let table = "\
+Limit                     Soft Limit           Hard Limit           Units
+Max open files            1024                 20000                files
+Max locked memory         unlimited            unlimited            bytes";
+        assert_eq!(soft_limit(table, "Max open files"), Some(1024));
+        assert_eq!(soft_limit(table, "Max locked memory"), Some(u64::MAX));
+        assert_eq!(soft_limit(table, "Max nothing"), None);
+    }
+
+    #[test]
+    fn both_versions_of_control_groups_are_looked_at() {
+        let groups = "9:name=systemd:/\n4:memory:/a\n1:cpu,cpuacct:/b\n0::/c/d\n";
+        let wanted = [("/sys/fs/cgroup/cpu", "/b"), ("/sys/fs/cgroup", "/c/d")];
+        assert_eq!(cpu_groups(groups), wanted);
+    }
+
+    #[test]
+    fn a_share_of_processors_is_short_to_read() {
+        let of = |quota, period| Cpus::new(quota, period).map(|cpus| cpus.to_string());
+        assert_eq!(of(150_000, 100_000).as_deref(), Some("1.5"));
+        assert_eq!(of(2_000_000, 100_000).as_deref(), Some("20"));
+        assert_eq!(of(5_000, 100_000).as_deref(), Some("0.05"));
+        assert_eq!(of(1, 0), None);
+    }
 
     #[test]
     fn the_listening_socket_is_found_in_the_table_and_no_other() {

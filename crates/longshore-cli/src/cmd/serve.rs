@@ -3,11 +3,11 @@
 use crate::args::{Protocol, ServeArgs};
 use crate::echo::{Echo, EchoCodec};
 use crate::exit::{Exit, Failure};
-use crate::out::{Output, counted, grouped};
+use crate::out::{self, Output, counted, grouped};
 use crate::system;
 use longshore::{
-    Addr, Builder, DisconnectReason, Error, ErrorKind, LengthDelimited, Limits, Lines, Listener,
-    Longshore, Raw, Ready, Server, SlowReader, Snapshot, StartError,
+    Addr, Builder, ConfigError, DisconnectReason, Error, ErrorKind, LengthDelimited, Limits, Lines,
+    Listener, Longshore, Raw, Ready, Server, SlowReader, Snapshot, StartError,
 };
 use serde_json::{Map, Value, json};
 use std::net::Ipv4Addr;
@@ -31,19 +31,19 @@ const SEND_QUEUE: u64 = 4 << 20;
 /// Longest message of the other protocols.
 const MESSAGE_MAX: usize = 1 << 20;
 
-pub(crate) fn run(args: &ServeArgs, out: &Output) -> Result<Exit, Failure> {
+pub(crate) fn run(args: &ServeArgs, out: Output) -> Result<Exit, Failure> {
     let Bound { ready, busy } = bind(args)?;
     let server = ready.start()?;
     server.drain_on_signals()?;
     let started = Instant::now();
     if out.is_json() {
-        out.object(started_object(&server, args));
+        out::object(started_object(&server, args));
     } else if !out.is_quiet() {
         banner(&server, args, busy, out);
     }
     let ended = server.wait();
     if out.is_json() {
-        out.object(stopped_object(&server.snapshot(), started.elapsed()));
+        out::object(stopped_object(&server.snapshot(), started.elapsed()));
     } else if !out.is_quiet() {
         summary(&server.snapshot(), started.elapsed(), out);
     }
@@ -116,12 +116,10 @@ fn echo_on<C: EchoCodec>(
 fn limits(args: &ServeArgs, frame_bytes_max: u64) -> Limits {
     let default = if args.protocol == Protocol::Length { LENGTH_SEND_QUEUE } else { SEND_QUEUE };
     let queue = args.send_queue.unwrap_or(default);
-    // At the low mark the one message that waits must fit, or it would wait once more.
-    let low = (queue / 4).min(queue.saturating_sub(frame_bytes_max));
     let mut limits = Limits::new()
         .slow_reader(SlowReader::Refuse)
         .send_queue_bytes(queue)
-        .send_queue_low_bytes(low);
+        .send_queue_low_bytes(low_mark(queue, frame_bytes_max));
     if let Some(count) = args.connections_per_source {
         limits = limits.connections_per_source(count);
     }
@@ -137,6 +135,11 @@ fn limits(args: &ServeArgs, frame_bytes_max: u64) -> Limits {
     limits
 }
 
+/// Where sending goes on: the one message that waits must fit there, or it would wait once more.
+fn low_mark(queue_bytes: u64, frame_bytes_max: u64) -> u64 {
+    (queue_bytes / 4).min(queue_bytes.saturating_sub(frame_bytes_max))
+}
+
 /// The port of an error that says that it is in use.
 fn busy_port(error: &Error) -> Option<u16> {
     match error.downcast_ref() {
@@ -149,6 +152,11 @@ fn busy_port(error: &Error) -> Option<u16> {
 
 /// Adds to a failed start what this program knows better than the framework.
 fn explain(error: Error) -> Failure {
+    if let Some(ConfigError::Driver(refused)) = error.downcast_ref() {
+        let or =
+            system::remedy_of(&refused.why).map_or_else(String::new, |it| format!(", or {it}"));
+        return Failure::new(Exit::Usage, format!("{refused}; use --driver auto{or}"));
+    }
     let (Some(port), Some(StartError::Listen { addr, .. })) =
         (busy_port(&error), error.downcast_ref())
     else {
@@ -165,10 +173,10 @@ fn explain(error: Error) -> Failure {
 
 // ---- what it says
 
-fn banner(server: &Server, args: &ServeArgs, busy: Option<u16>, out: &Output) {
+fn banner(server: &Server, args: &ServeArgs, busy: Option<u16>, out: Output) {
     let abilities = server.abilities();
     let kernel = system::kernel().map_or_else(String::new, |it| format!(" (kernel {it})"));
-    out.line(format_args!(
+    out::line(format_args!(
         "{}   driver {}{kernel}   {}",
         out.bold(concat!("longshore ", env!("CARGO_PKG_VERSION"))),
         abilities.driver,
@@ -203,7 +211,7 @@ fn try_line(addr: Addr, protocol: Protocol) -> String {
     }
 }
 
-fn summary(snapshot: &Snapshot, after: Duration, out: &Output) {
+fn summary(snapshot: &Snapshot, after: Duration, out: Output) {
     let s = snapshot;
     out.labelled(
         "stopped",
@@ -264,4 +272,40 @@ fn stopped_object(snapshot: &Snapshot, after: Duration) -> Value {
         "counts_total": counts,
         "ended_total": reasons,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use longshore::DriverRefused;
+
+    #[test]
+    fn a_driver_that_is_not_to_be_had_says_what_to_do() {
+        let why = "io_uring_setup: not permitted (kernel.io_uring_disabled = 2, set by the \
+                   administrator)";
+        let refused = DriverRefused { driver: "io_uring", why: why.into() };
+        let failure = explain(ConfigError::Driver(refused).into());
+        let text = "driver io_uring was required and is not to be had: io_uring_setup: not \
+                    permitted (kernel.io_uring_disabled = 2, set by the administrator); use \
+                    --driver auto, or sysctl kernel.io_uring_disabled=0";
+        assert_eq!(failure, Failure::new(Exit::Usage, text));
+    }
+
+    #[test]
+    fn a_message_that_waits_fits_the_queue_at_its_low_mark() {
+        for (queue, frame) in [(1024, 1024), (4 << 20, 1 << 20), (32 << 20, (16 << 20) + 4)] {
+            let low = low_mark(queue, frame);
+            assert!(low + frame <= queue, "{queue} {frame}");
+        }
+    }
+
+    #[test]
+    fn the_line_to_try_has_the_shortest_address_that_works() {
+        let of = |addr: &str, protocol| {
+            try_line(addr.parse::<std::net::SocketAddr>().unwrap().into(), protocol)
+        };
+        assert_eq!(of("127.0.0.1:7411", Protocol::Longshore), "longshore connect :7411");
+        assert_eq!(of("[::]:80", Protocol::Raw), "longshore connect :80 --protocol raw");
+        assert_eq!(of("10.0.0.1:80", Protocol::Longshore), "longshore connect 10.0.0.1:80");
+    }
 }

@@ -1,0 +1,425 @@
+//! `longshore connect`: a client for people and pipes.
+//!
+//! One thread reads lines and sends them, the main thread receives; so a server that stops reading
+//! until it is read from is no trouble.
+
+use crate::args::{ConnectArgs, Protocol};
+use crate::exit::{Exit, Failure};
+use crate::out::{self, Output};
+use longshore::{
+    Client, ClientError, Codec, FrameError, LengthDelimited, Lines, Longshore, Message, Raw,
+};
+use serde_json::{Value, json};
+use std::fmt::{Display, Write};
+use std::io::{self, BufRead, IsTerminal, Read};
+use std::net::Shutdown;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longest message, sent or received.
+const MESSAGE_MAX: usize = 16 << 20;
+
+/// How long to wait for the rest of the first line of a peer that is not ours.
+const FOREIGN_WAIT: Duration = Duration::from_secs(1);
+
+/// Least time to wait for an answer.
+const WAIT_MIN: Duration = Duration::from_millis(10);
+
+/// Bytes shown of what such a peer said.
+const FOREIGN_SHOWN_MAX: usize = 80;
+
+const HELP: &str = "a line is a message; /quit or Ctrl-D ends; //text sends /text";
+
+pub(crate) fn run(args: &ConnectArgs, out: Output) -> Result<Exit, Failure> {
+    match args.protocol {
+        Protocol::Longshore => talk(args, out, Longshore::max(MESSAGE_MAX)),
+        Protocol::Raw => talk(args, out, Raw::max(MESSAGE_MAX)),
+        Protocol::Lines => talk(args, out, Lines::max(MESSAGE_MAX)),
+        Protocol::Length => talk(args, out, LengthDelimited::u32_be(MESSAGE_MAX)),
+    }
+}
+
+/// A codec that lines can be sent with.
+trait Talk: Codec + Copy {
+    /// A line, with its end, as a message.
+    fn message(line: &[u8]) -> Result<Self::Item<'_>, String>;
+
+    /// What to show of an answer.
+    fn reply(frame: Self::Frame<'_>) -> Reply<'_>;
+}
+
+/// An answer, as it is to be shown.
+enum Reply<'a> {
+    /// Bytes that may be a piece of anything: without a line end of ours.
+    Piece(&'a [u8]),
+    Whole(&'a [u8]),
+    Numbered(u16, &'a [u8]),
+}
+
+impl Talk for Raw {
+    fn message(line: &[u8]) -> Result<Self::Item<'_>, String> {
+        Ok(line)
+    }
+
+    fn reply(frame: Self::Frame<'_>) -> Reply<'_> {
+        Reply::Piece(frame)
+    }
+}
+
+impl Talk for LengthDelimited {
+    fn message(line: &[u8]) -> Result<Self::Item<'_>, String> {
+        Ok(without_end(line))
+    }
+
+    fn reply(frame: Self::Frame<'_>) -> Reply<'_> {
+        Reply::Whole(frame)
+    }
+}
+
+impl Talk for Lines {
+    fn message(line: &[u8]) -> Result<Self::Item<'_>, String> {
+        utf8(without_end(line))
+    }
+
+    fn reply(frame: Self::Frame<'_>) -> Reply<'_> {
+        Reply::Whole(frame.as_bytes())
+    }
+}
+
+impl Talk for Longshore {
+    fn message(line: &[u8]) -> Result<Self::Item<'_>, String> {
+        utf8(without_end(line)).map(Message::Text)
+    }
+
+    fn reply(frame: Self::Frame<'_>) -> Reply<'_> {
+        match frame {
+            Message::Text(text) => Reply::Whole(text.as_bytes()),
+            Message::Binary(number, bytes) => Reply::Numbered(number, bytes),
+        }
+    }
+}
+
+fn without_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+fn utf8(line: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(line).map_err(|error| format!("a line is not UTF-8: {error}"))
+}
+
+// ---- sending
+
+/// How the input ended.
+enum InputEnd {
+    /// So many messages were sent, and there are no more.
+    All(u64),
+    /// One could not be sent.
+    Unsendable(Failure),
+}
+
+/// Sends what comes on standard input, on a thread of its own.
+fn send_lines<C: Talk>(mut client: Client<C>, screen: Screen) -> Receiver<InputEnd> {
+    let (teller, told) = channel();
+    thread::spawn(move || {
+        let end = match send_each(&mut client, screen) {
+            Ok(sent) => InputEnd::All(sent),
+            // The receiver finds out as well, and knows better why.
+            Err(SendEnd::Broken) => return,
+            Err(SendEnd::Unsendable(failure)) => InputEnd::Unsendable(failure),
+        };
+        let how = if let InputEnd::All(_) = end { Shutdown::Write } else { Shutdown::Both };
+        // Told first: whoever sees the consequence finds the cause.
+        let _ = teller.send(end);
+        let _ = client.stream().shutdown(how);
+    });
+    told
+}
+
+/// Why sending ended early.
+enum SendEnd {
+    Broken,
+    Unsendable(Failure),
+}
+
+fn send_each<C: Talk>(client: &mut Client<C>, screen: Screen) -> Result<u64, SendEnd> {
+    let (mut input, mut line, mut sent) = (io::stdin().lock(), Vec::new(), 0);
+    loop {
+        line.clear();
+        // No longer than the longest message and its end, or it cannot be sent anyway.
+        let mut limited = input.by_ref().take(MESSAGE_MAX as u64 + 2);
+        let unsendable = |what: &dyn Display| {
+            let text = format!("message {} cannot be sent: {what}", sent + 1);
+            SendEnd::Unsendable(Failure::new(Exit::Usage, text))
+        };
+        if limited.read_until(b'\n', &mut line).map_err(|error| unsendable(&error))? == 0 {
+            return Ok(sent);
+        }
+        let text = match typed(&line, screen) {
+            Typed::Message(text) => text,
+            Typed::Answer(answer) => {
+                screen.answer(&answer);
+                continue;
+            }
+            Typed::Quit => return Ok(sent),
+        };
+        let message = C::message(text).map_err(|what| unsendable(&what))?;
+        match client.send(message) {
+            Ok(()) => sent += 1,
+            Err(ClientError::Broken(_)) => return Err(SendEnd::Broken),
+            Err(error) => return Err(unsendable(&error)),
+        }
+        screen.prompt();
+    }
+}
+
+/// What a line means.
+enum Typed<'a> {
+    Message(&'a [u8]),
+    Answer(String),
+    Quit,
+}
+
+/// Lines of a pipe are messages, whatever they say; a person may also want something of us.
+fn typed(line: &[u8], screen: Screen) -> Typed<'_> {
+    if !screen.prompts {
+        return Typed::Message(line);
+    }
+    match without_end(line) {
+        b"/quit" => Typed::Quit,
+        b"/help" => Typed::Answer(HELP.into()),
+        [b'/', b'/', ..] => Typed::Message(&line[1..]),
+        [b'/', ..] => Typed::Answer(format!("no such command; {HELP}")),
+        _ => Typed::Message(line),
+    }
+}
+
+// ---- receiving
+
+fn talk<C: Talk>(args: &ConnectArgs, out: Output, codec: C) -> Result<Exit, Failure> {
+    let client = Client::connect(&args.addr, codec).map_err(|error| not_connected(&error))?;
+    let broken = |error| Failure::new(Exit::Broken, format!("connection broke: {error}"));
+    let peer = client.stream().peer_addr().map_err(broken)?.to_string();
+    let to = Client::over(client.stream().try_clone().map_err(broken)?, codec);
+    let screen = Screen { out, prompts: io::stdin().is_terminal() && !out.is_json() };
+    if screen.prompts {
+        out::line(format_args!("connected to {peer}   {HELP}"));
+        screen.prompt();
+    }
+    let input_end = send_lines(to, screen);
+    let wait = args.wait.max(WAIT_MIN);
+    Receiving { client, peer, screen, input_end, sent: None, replies: 0, wait }.run()
+}
+
+/// The receiving side of a talk.
+struct Receiving<C: Codec> {
+    client: Client<C>,
+    peer: String,
+    screen: Screen,
+    input_end: Receiver<InputEnd>,
+    /// Messages sent, when the input has ended.
+    sent: Option<u64>,
+    replies: u64,
+    wait: Duration,
+}
+
+impl<C: Talk> Receiving<C> {
+    fn run(mut self) -> Result<Exit, Failure> {
+        self.client.set_timeout(Some(self.wait));
+        loop {
+            self.look_for_end()?;
+            let (screen, sent) = (self.screen, self.sent);
+            match self.client.recv_with(|frame| screen.reply(&C::reply(frame))) {
+                Ok(()) => self.replies += 1,
+                Err(ClientError::TimedOut(_)) => {
+                    if let Some(sent) = sent {
+                        return self.silent(sent);
+                    }
+                }
+                Err(error) => {
+                    self.look_for_end()?;
+                    return self.over(error);
+                }
+            }
+        }
+    }
+
+    /// Whether the input has ended.
+    fn look_for_end(&mut self) -> Result<(), Failure> {
+        match self.input_end.try_recv() {
+            Ok(InputEnd::All(sent)) => self.sent = Some(sent),
+            Ok(InputEnd::Unsendable(failure)) => return Err(failure),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Nothing came for a while after the last message.
+    fn silent(&self, sent: u64) -> Result<Exit, Failure> {
+        if sent == 0 || self.replies > 0 {
+            return Ok(Exit::Done);
+        }
+        let text = format!("{} did not answer within {:?} (--wait)", self.peer, self.wait);
+        Err(Failure::new(Exit::TimedOut, text))
+    }
+
+    /// The connection is over.
+    fn over(&mut self, error: ClientError) -> Result<Exit, Failure> {
+        let peer = &self.peer;
+        let answered = self.replies > 0 || self.sent == Some(0);
+        let text = match error {
+            ClientError::Closed if self.sent.is_some() && answered => return Ok(Exit::Done),
+            ClientError::Closed if answered => format!("{peer} closed the connection"),
+            ClientError::Closed => format!(
+                "{peer} closed the connection without an answer; are port and --protocol right?"
+            ),
+            ClientError::Frame(error) if self.replies == 0 => {
+                return Err(Failure::new(Exit::Unreachable, self.foreign(&error)));
+            }
+            error => format!("{peer}: {error}"),
+        };
+        Err(Failure::new(Exit::Broken, text))
+    }
+
+    /// What somebody says who speaks another protocol.
+    fn foreign(&self, error: &FrameError) -> String {
+        let said = self.first_line();
+        let peer = &self.peer;
+        if said.starts_with(b"HTTP/") {
+            return format!(
+                "{peer} answered \"{}\": that is a web server, not a longshore one; is the port right?",
+                said.escape_ascii()
+            );
+        }
+        format!("{peer}: {error}; are port and --protocol right?")
+    }
+
+    /// The first line that came, or what came of it in time, without its end.
+    fn first_line(&self) -> Vec<u8> {
+        let mut said = self.client.unread().to_vec();
+        let mut stream = self.client.stream();
+        let until = Instant::now() + FOREIGN_WAIT;
+        let mut piece = [0; FOREIGN_SHOWN_MAX];
+        while said.len() < FOREIGN_SHOWN_MAX && !said.contains(&b'\n') {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+                break;
+            }
+            match stream.read(&mut piece) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => said.extend_from_slice(&piece[..count]),
+            }
+        }
+        let end = said.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        said.truncate(end.unwrap_or(said.len()).min(FOREIGN_SHOWN_MAX));
+        said
+    }
+}
+
+fn not_connected(error: &ClientError) -> Failure {
+    let exit = match error {
+        ClientError::Connect { source, .. } if source.kind() == io::ErrorKind::TimedOut => {
+            Exit::TimedOut
+        }
+        _ => Exit::Unreachable,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+// ---- showing
+
+/// What is seen of the talk.
+#[derive(Clone, Copy)]
+struct Screen {
+    out: Output,
+    /// Whether a person types.
+    prompts: bool,
+}
+
+impl Screen {
+    fn prompt(self) {
+        if self.prompts {
+            out::raw(b"> ");
+        }
+    }
+
+    /// An answer to a person, of ourselves.
+    fn answer(self, text: &str) {
+        out::line(text);
+        self.prompt();
+    }
+
+    fn reply(self, reply: &Reply<'_>) {
+        let (Reply::Piece(bytes) | Reply::Whole(bytes) | Reply::Numbered(_, bytes)) = *reply;
+        if self.out.is_json() {
+            return out::object(reply_object(reply));
+        }
+        if self.prompts {
+            let text = String::from_utf8_lossy(bytes);
+            let text: String = text.trim_end_matches('\n').chars().map(harmless).collect();
+            let number = match reply {
+                Reply::Numbered(number, _) => format!("{number}: "),
+                _ => String::new(),
+            };
+            // Over the prompt that stands there already.
+            out::line(format_args!("\r< {number}{text}"));
+            return self.prompt();
+        }
+        match reply {
+            Reply::Piece(bytes) => out::raw(bytes),
+            Reply::Whole(bytes) => out::raw(&[bytes, &b"\n"[..]].concat()),
+            Reply::Numbered(number, bytes) => {
+                out::line(format_args!("{number}: {}", bytes.escape_ascii()));
+            }
+        }
+    }
+}
+
+/// A peer must not steer a person's terminal.
+fn harmless(char: char) -> char {
+    if char.is_control() && char != '\t' { char::REPLACEMENT_CHARACTER } else { char }
+}
+
+fn reply_object(reply: &Reply<'_>) -> Value {
+    let (Reply::Piece(bytes) | Reply::Whole(bytes) | Reply::Numbered(_, bytes)) = *reply;
+    let mut object = json!({ "event": "reply", "bytes_total": bytes.len() });
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        object["text"] = text.into();
+    } else {
+        let mut hex = String::new();
+        for byte in bytes {
+            let _ = write!(hex, "{byte:02x}"); // a String takes everything
+        }
+        object["hex"] = hex.into();
+    }
+    if let Reply::Numbered(number, _) = reply {
+        object["number"] = (*number).into();
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_loses_its_end_and_nothing_else() {
+        let of = [&b"a\r\n"[..], b"a\n", b"a", b"a \n", b"\n", b"a\n\n"].map(without_end);
+        assert_eq!(of, [&b"a"[..], b"a", b"a", b"a ", b"", b"a\n"]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_as_hex() {
+        let of = |reply| reply_object(&reply).to_string();
+        let text = r#"{"bytes_total":2,"event":"reply","text":"hi"}"#;
+        assert_eq!(of(Reply::Whole(b"hi")), text);
+        let hex = r#"{"bytes_total":2,"event":"reply","hex":"ff00","number":7}"#;
+        assert_eq!(of(Reply::Numbered(7, b"\xff\0")), hex);
+    }
+
+    #[test]
+    fn a_peer_cannot_steer_the_terminal() {
+        assert_eq!("a\x1b[2Jb\t".chars().map(harmless).collect::<String>(), "a\u{fffd}[2Jb\t");
+    }
+}

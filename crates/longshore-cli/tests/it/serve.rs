@@ -1,0 +1,181 @@
+//! Start and stop of the server, and what it says about both.
+
+use crate::rig::{Serving, drivers, longshore, run};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+
+#[test]
+fn the_banner_names_driver_address_and_what_to_try() {
+    for driver in drivers() {
+        let server = Serving::start(&["--driver", &driver, "--workers", "3"]);
+        let port = server.port;
+        let banner = server.banner.clone();
+        let (first, rest) = banner.split_once('\n').unwrap();
+        let name = if driver == "uring" { "io_uring" } else { "epoll" };
+        let start = concat!("longshore ", env!("CARGO_PKG_VERSION"), "   driver ");
+        assert!(first.starts_with(&format!("{start}{name}")), "{first}");
+        assert!(first.ends_with("   3 workers"), "{first}");
+        let wanted = format!(
+            "listening  127.0.0.1:{port}   protocol longshore (texts and binaries)\n\
+             try        longshore connect :{port}\n\
+             stop       Ctrl-C drains for up to 30 s, twice stops at once\n"
+        );
+        assert_eq!(rest, wanted);
+    }
+}
+
+#[test]
+fn sigterm_answers_what_came_and_exits_with_0() {
+    for driver in drivers() {
+        let mut server = Serving::start(&["--protocol", "lines", "--driver", &driver]);
+        let mut peer = TcpStream::connect(server.addr()).unwrap();
+        peer.write_all(b"before\n").unwrap();
+        let mut answer = [0; 7];
+        peer.read_exact(&mut answer).unwrap();
+        server.signal("TERM");
+        server.wait_for_log("draining; a second signal stops at once");
+        let mut rest = Vec::new();
+        peer.read_to_end(&mut rest).unwrap();
+        assert_eq!((&answer, &rest[..]), (b"before\n", &b""[..]));
+        drop(peer);
+        let (code, summary, log) = server.wait();
+        assert_eq!(code, Some(0), "{summary}{log}");
+        assert!(summary.starts_with("stopped    after "), "{summary}");
+        let counts = "1 connection   1 message in, 1 out   7 bytes in, 7 out\n";
+        assert!(summary.contains(counts), "{summary}");
+        assert!(summary.ends_with("ended      shutdown 1\n"), "{summary}");
+    }
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    for (signal, wanted) in [("INT", 130), ("TERM", 143)] {
+        let mut server = Serving::start(&[]);
+        // It does not close, so the drain has to wait for it.
+        let _peer = TcpStream::connect(server.addr()).unwrap();
+        server.signal("INT");
+        server.wait_for_log("draining");
+        server.signal(signal);
+        assert_eq!(server.wait().0, Some(wanted));
+    }
+}
+
+#[test]
+fn a_given_port_that_is_busy_is_an_error_that_says_who_has_it() {
+    let server = Serving::start(&[]);
+    let (code, _, error) = run(&["serve", "--listen", &server.addr()]);
+    let other = server.port + 10;
+    let wanted = format!(
+        "cannot listen on 127.0.0.1:{}: address in use by longshore (pid {}); stop it, or choose \
+         another: --listen :{other}\n",
+        server.port,
+        server.pid()
+    );
+    assert_eq!((code, error), (Some(3), wanted));
+}
+
+#[test]
+fn a_default_port_that_is_busy_is_left_alone() {
+    // Somebody else may have it already: then it is busy all the same.
+    let _busy = TcpListener::bind("127.0.0.1:7411");
+    let server = Serving::start_as(longshore(&["serve"]));
+    assert_ne!(server.port, 7411);
+    assert!(server.banner.contains("port 7411 is in use, see --listen"), "{}", server.banner);
+}
+
+#[test]
+fn several_addresses_are_listened_on() {
+    let server = Serving::start(&["--listen", "127.0.0.1:0"]);
+    let ports = server.banner.lines().filter_map(|line| {
+        let addr = line.strip_prefix("listening  ")?.split(' ').next()?;
+        Some(TcpStream::connect(addr).is_ok())
+    });
+    assert_eq!(ports.collect::<Vec<_>>(), [true, true]);
+}
+
+#[test]
+fn settings_that_cannot_work_are_named_with_value_and_range() {
+    let cores = std::thread::available_parallelism().unwrap();
+    let workers = format!("workers = 0: must be 1 to 1024 (default: one per core, {cores} here)\n");
+    let cases: [(&[&str], &str); 4] = [
+        (&["--workers", "0"], &workers),
+        (
+            &["--listen", "nonsense"],
+            "`nonsense` is no address: it has no port; write HOST:PORT, :PORT or [v6]:PORT\n",
+        ),
+        (
+            &["--protocol", "raw", "--send-queue", "4KiB"],
+            "frame_bytes_max = 1048576: must be 1 to 4096 (default: the codec's; at most \
+             limits.send_queue_bytes, or no such frame could be sent)\n",
+        ),
+        (
+            &["--connections-per-source", "0"],
+            "limits.connections_per_source = 0: must be 1 to 4294967295 (default: 256)\n",
+        ),
+    ];
+    for (args, wanted) in cases {
+        let (code, _, error) = run(&[&["serve"], args].concat());
+        assert_eq!((code, &error[..]), (Some(2), wanted));
+    }
+}
+
+#[test]
+fn an_address_of_another_machine_cannot_be_listened_on() {
+    let (code, _, error) = run(&["serve", "--listen", "192.0.2.1:0"]);
+    let wanted = "cannot listen on 192.0.2.1:0: 192.0.2.1 is not an address of this machine\n";
+    assert_eq!((code, &error[..]), (Some(3), wanted));
+}
+
+#[test]
+fn who_says_nothing_is_cut_with_a_line_that_names_the_rule() {
+    for driver in drivers() {
+        let mut server = Serving::start(&["--first-byte", "20ms", "--driver", &driver]);
+        let mut peer = TcpStream::connect(server.addr()).unwrap();
+        let name = peer.local_addr().unwrap();
+        let _ = peer.read(&mut [0]); // until it is cut
+        drop(peer);
+        let line = server.wait_for_log("limits.first_byte");
+        assert!(line.contains(&format!("WARN closed {name}: sent nothing")), "{line}");
+        assert!(!line.contains('\x1b'), "no colour in a pipe: {line}");
+        server.signal("TERM");
+        let (code, summary, _) = server.wait();
+        assert_eq!(code, Some(0));
+        assert!(summary.ends_with("ended      first_byte_timeout 1\n"), "{summary}");
+    }
+}
+
+#[test]
+fn who_is_too_many_is_refused_and_counted() {
+    let mut server = Serving::start(&["--protocol", "raw", "--connections", "1"]);
+    let mut first = TcpStream::connect(server.addr()).unwrap();
+    first.write_all(b"x").unwrap();
+    first.read_exact(&mut [0]).unwrap();
+    let mut second = TcpStream::connect(server.addr()).unwrap();
+    assert!(!matches!(second.read(&mut [0]), Ok(1..)));
+    let line = server.wait_for_log("refused");
+    assert!(line.contains("1 connections already (limits.connections)"), "{line}");
+    drop(first);
+    server.signal("INT");
+    let (code, summary, _) = server.wait();
+    assert_eq!(code, Some(0));
+    assert!(summary.ends_with("refused    refused_connections 1\n"), "{summary}");
+}
+
+#[test]
+fn start_and_stop_are_objects_in_json() {
+    let mut child = longshore(&["serve", "--listen", "127.0.0.1:0", "--json"]);
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    stdout.read_line(&mut first).unwrap();
+    let first: serde_json::Value = serde_json::from_str(&first).unwrap();
+    assert_eq!((&first["v"], &first["event"]), (&1.into(), &"listening".into()));
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    let mut last = String::new();
+    stdout.read_to_string(&mut last).unwrap();
+    let last: serde_json::Value = serde_json::from_str(&last).unwrap();
+    assert_eq!((&last["event"], &last["counts_total"]["accepted"]), (&"stopped".into(), &0.into()));
+    assert!(child.wait().unwrap().success());
+}
