@@ -51,13 +51,16 @@ fn sigterm_answers_what_came_and_exits_with_0() {
 #[test]
 fn a_second_signal_stops_at_once() {
     for (signal, wanted) in [("INT", 130), ("TERM", 143)] {
-        let mut server = Serving::start(&[]);
-        // It does not close, so the drain has to wait for it.
-        let _peer = TcpStream::connect(server.addr()).unwrap();
+        let mut server = Serving::start(&["--protocol", "raw"]);
+        // It is served and does not close, so the drain has to wait for it.
+        let mut peer = TcpStream::connect(server.addr()).unwrap();
+        peer.write_all(b"x").unwrap();
+        peer.read_exact(&mut [0]).unwrap();
         server.signal("INT");
         server.wait_for_log("draining");
         server.signal(signal);
         assert_eq!(server.wait().0, Some(wanted));
+        drop(peer);
     }
 }
 
