@@ -2,6 +2,7 @@
 
 use crate::ConfigError;
 use longshore_port::SocketOptions;
+use longshore_proto::Codec;
 use longshore_proto::connection::Linger;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -107,6 +108,9 @@ impl Limits {
     }
 
     /// How long a peer may take no byte of what is sent to it. Default 10 s; zero is for ever.
+    ///
+    /// Progress shows in sends of at most 256 KiB each: who takes less than that in this time may
+    /// be cut as well, so give peers on slow lines more time or a shorter queue.
     pub fn write(mut self, within: Duration) -> Self {
         self.write = within;
         self
@@ -162,7 +166,7 @@ impl Limits {
         ] {
             check_duration(option, value, default)?;
         }
-        if self.linger.total < self.linger.wait {
+        if !self.linger.total.is_zero() && self.linger.total < self.linger.wait {
             return Err(ConfigError::Contradiction(format!(
                 "limits.linger.total = {:?} is less than limits.linger.wait = {:?}; \
                  raise the one or lower the other",
@@ -225,6 +229,16 @@ pub(crate) fn in_range<T: PartialOrd + Display + Copy>(
     }
     let range = format!("{} to {} (default: {default})", range.start(), range.end());
     Err(ConfigError::OutOfRange { option, value: value.to_string(), range })
+}
+
+/// Whether the longest frame of `codec` fits the send queue.
+pub(crate) fn check_frame_bytes<C: Codec>(codec: &C, limits: &Limits) -> Result<(), ConfigError> {
+    in_range(
+        "frame_bytes_max",
+        codec.frame_bytes_max() as u64,
+        1..=limits.send_queue_bytes,
+        "the codec's; at most limits.send_queue_bytes, or no such frame could be sent",
+    )
 }
 
 pub(crate) fn check_socket_options(options: &SocketOptions) -> Result<(), ConfigError> {

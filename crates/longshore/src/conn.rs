@@ -154,7 +154,7 @@ impl<H: Handler> Conn<H> {
         self.send_encoded(bytes.into())
     }
 
-    /// Queues bytes as they are: whole frames, encoded elsewhere.
+    /// Queues bytes as they are: whole frames, encoded elsewhere. Of no bytes nothing is heard.
     ///
     /// # Errors
     /// `Full` and `Closed`.

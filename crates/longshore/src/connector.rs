@@ -1,6 +1,6 @@
 //! Where and how to connect, and what to do when that fails.
 
-use crate::config::{check_duration, check_socket_options};
+use crate::config::{check_duration, check_frame_bytes, check_socket_options};
 use crate::{ConfigError, Limits};
 use longshore_port::{ErrorKind, PortError, SocketOptions};
 use longshore_proto::Codec;
@@ -233,6 +233,7 @@ impl<C: Codec> Connector<C> {
     /// Names option, value and range.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.plan.limits.check()?;
+        check_frame_bytes(&self.codec, &self.plan.limits)?;
         check_duration("connector.timeout", self.plan.timeout, "10s")?;
         check_socket_options(&self.plan.options)?;
         if let Reconnect::Backoff { min, max } = self.plan.reconnect {

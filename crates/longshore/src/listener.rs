@@ -1,6 +1,6 @@
 //! Where and how to listen.
 
-use crate::config::{Limits, check_socket_options, in_range};
+use crate::config::{Limits, check_frame_bytes, check_socket_options, in_range};
 use crate::worker::lane::MakeFilter;
 use crate::{ConfigError, Result};
 use longshore_port::SocketOptions;
@@ -92,12 +92,7 @@ impl<C: Codec> Listener<C> {
         self.limits.check()?;
         in_range("listener.backlog", self.backlog, 1..=65_535, "1024")?;
         check_socket_options(&self.options)?;
-        in_range(
-            "frame_bytes_max",
-            self.codec.frame_bytes_max() as u64,
-            1..=self.limits.send_queue_bytes,
-            "the codec's; at most limits.send_queue_bytes, or no such frame could be sent",
-        )?;
+        check_frame_bytes(&self.codec, &self.limits)?;
         self.codec.check().map_err(|error| ConfigError::Contradiction(error.to_string()))
     }
 }

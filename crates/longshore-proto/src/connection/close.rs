@@ -17,7 +17,7 @@ use std::time::Duration;
 pub struct Linger {
     /// Longest silence while waiting for the peer's end; zero does not wait. Default 5 s.
     pub wait: Duration,
-    /// Longest time from the close to the end, flushing included. Default 30 s.
+    /// Longest time from the close to the end, flushing included; zero is no bound. Default 30 s.
     pub total: Duration,
     /// Most bytes that are read and discarded after the half-close. Default 1 MiB.
     pub bytes: u64,
@@ -98,7 +98,8 @@ impl Closing {
             return false;
         }
         self.phase = Phase::Flushing;
-        self.total_end = now + linger.total;
+        let total = if linger.total.is_zero() { Duration::MAX } else { linger.total };
+        self.total_end = now + total;
         self.phase_end = self.total_end;
         true
     }
@@ -213,6 +214,9 @@ mod tests {
         let (mut stuck, linger) = (Closing::default(), Linger::default());
         stuck.begin(at(0), &linger);
         assert_eq!(stuck.handle_timeout(at(30)), CloseAct::Abort);
+        let (mut patient, total) = (Closing::default(), Duration::ZERO);
+        patient.begin(at(0), &Linger { total, ..linger });
+        assert_eq!(patient.handle_timeout(at(1 << 30)), CloseAct::Wait);
         let mut ended = Closing::default();
         assert_eq!(ended.handle_peer_ended(), CloseAct::Wait);
         ended.begin(at(0), &linger);

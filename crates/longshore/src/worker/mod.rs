@@ -282,7 +282,9 @@ impl<P: Port> Worker<P> {
             }
             Err((error, socket)) => {
                 self.core.counters().refused_by_system.add(1);
-                tracing::error!(peer = %socket.peer, %error, "refused");
+                if let Some(held_back) = self.core.refused_log.open(self.core.now) {
+                    tracing::error!(peer = %socket.peer, %error, held_back, "refused");
+                }
                 self.forget(token, source);
             }
         }
@@ -326,17 +328,26 @@ impl<P: Port> Worker<P> {
     }
 
     fn refuse(&mut self, token: Token, refusal: Refusal) {
-        let reason = match refusal {
+        let counters = self.core.counters();
+        let (reason, silent) = match refusal {
             Refusal::Rejected(why) => {
-                self.core.counters().refused_by_factory.add(1);
+                counters.refused_by_factory.add(1);
+                let silent = why.is_none();
                 let why = why.map_or("refused".into(), |why| why.into_string().into());
-                DisconnectReason::Said(why)
+                (DisconnectReason::Said(why), silent)
             }
             Refusal::Panicked(text) => {
-                self.core.counters().panics.add(1);
-                DisconnectReason::HandlerPanic(text)
+                counters.panics.add(1);
+                (DisconnectReason::HandlerPanic(text), false)
             }
         };
+        if let Some(peer) = self.core.conns.get(token).map(|conn| conn.shared.peer_addr) {
+            if silent {
+                tracing::debug!("refused {peer} by its factory");
+            } else if let Some(held_back) = self.core.refused_log.open(self.core.now) {
+                tracing::warn!(held_back, "refused {peer} by its factory: {reason}");
+            }
+        }
         self.core.drop_dead(token, reason);
     }
 

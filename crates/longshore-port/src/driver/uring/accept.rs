@@ -14,6 +14,9 @@ use std::os::fd::FromRawFd;
 /// Most accepts of one listener in the ring at once: a burst is taken in one turn.
 const ACCEPTS_MAX: u32 = 16;
 
+/// The credit that is never used up.
+const ENDLESS: u32 = u32::MAX;
+
 /// One accept in flight: where the kernel writes the peer's address.
 pub(super) struct AcceptOp {
     listener: Token,
@@ -47,7 +50,7 @@ impl UringPort {
         let slots: Vec<_> = (0..count).map(|_| self.accepts.insert(AcceptOp::new(token))).collect();
         let op = Accepting {
             slots: slots.clone(),
-            credit: credit.max(1) - count,
+            credit: if credit == ENDLESS { ENDLESS } else { credit.max(1) - count },
             cancelled: false,
             error: None,
         };
@@ -102,7 +105,9 @@ impl UringPort {
         let over = accepting.cancelled || accepting.error.is_some();
         let interrupted = result == -libc::EINTR;
         if !over && (interrupted || (result >= 0 && accepting.credit > 0)) {
-            accepting.credit -= u32::from(!interrupted);
+            if !interrupted && accepting.credit != ENDLESS {
+                accepting.credit -= 1;
+            }
             self.push_accept(slot);
             return;
         }
