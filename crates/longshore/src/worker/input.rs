@@ -54,7 +54,7 @@ impl<P: Port> Worker<P> {
         }
         self.plain = (plain, reply);
         if let Err(error) = result {
-            self.core.close(token, DisconnectReason::from_frame(error));
+            self.close(token, DisconnectReason::from_frame(error));
         }
     }
 
@@ -201,7 +201,7 @@ impl<P: Port> Worker<P> {
             match caught(|| filter.handle_end()) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    return self.core.close(token, DisconnectReason::from_frame(error));
+                    return self.close(token, DisconnectReason::from_frame(error));
                 }
                 Err(text) => return self.filter_panicked(token, text),
             }
@@ -218,8 +218,8 @@ impl<P: Port> Worker<P> {
         }
         match (cut.end, limits.half_close) {
             (LaneEnd::Failed(reason), _) => self.fail(token, reason),
-            (_, HalfClose::Flush) => core.close(token, end_reason(end)),
-            (_, HalfClose::Close) => core.drop_dead(token, end_reason(end)),
+            (_, HalfClose::Flush) => self.close(token, end_reason(end)),
+            (_, HalfClose::Close) => self.core.drop_dead(token, end_reason(end)),
         }
     }
 }

@@ -368,6 +368,12 @@ impl<P: Port> Worker<P> {
         if matches!(reason, DisconnectReason::HandlerPanic(_)) {
             self.core.counters().panics.add(1);
         }
+        self.close(token, reason);
+    }
+
+    /// Closes gracefully, behind what handles have sent before now.
+    fn close(&mut self, token: Token, reason: DisconnectReason) {
+        self.core.catch_up();
         self.core.close(token, reason);
     }
 
@@ -623,7 +629,7 @@ impl<P: Port> Worker<P> {
             self.core.conns.get_mut(token).and_then(|conn| conn.deadlines.handle_timeout(now))
         {
             match due {
-                Due::FirstByte => self.core.close(token, DisconnectReason::FirstByteTimeout),
+                Due::FirstByte => self.close(token, DisconnectReason::FirstByteTimeout),
                 Due::Write if self.attempt_timed_out(token) => {}
                 Due::Write => self.core.abort(token, DisconnectReason::WriteStalled),
                 Due::Idle => self.call(token, Callback::Idle),
