@@ -178,9 +178,6 @@ impl<P: Port> Worker<P> {
             if used < chunk.bytes().len() {
                 return self.put_back(token, chunk, used);
             }
-            if self.core.conns.get(token).is_some_and(|conn| conn.facts.paused) {
-                return; // by the last frame of that chunk; what is behind it waits for `resume`
-            }
         }
         self.core.mark(token); // the receive that was not asked for again is asked for now
         self.tell_end(token);
