@@ -214,9 +214,12 @@ impl<H: Handler> Conn<H> {
         let disconnects = self.lane.limits.slow_reader.disconnects();
         let owed = disconnects || len <= shared.queue_bytes_max;
         if owed && !shared.refused.swap(true, Ordering::AcqRel) {
-            self.push(|shared| match disconnects {
-                true => Cmd::End { shared, ending: Ending::SlowReader },
-                false => Cmd::Refused { shared },
+            self.push(|shared| {
+                if disconnects {
+                    Cmd::End { shared, ending: Ending::SlowReader }
+                } else {
+                    Cmd::Refused { shared }
+                }
             });
         }
         if disconnects { SendError::Closed } else { SendError::Full }
