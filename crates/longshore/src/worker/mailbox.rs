@@ -47,10 +47,7 @@ impl Cmd {
     pub(crate) fn is_quiet(&self) -> bool {
         matches!(
             self,
-            Self::Send { .. }
-                | Self::Refused { .. }
-                | Self::End { .. }
-                | Self::Pause { .. }
+            Self::Send { .. } | Self::Refused { .. } | Self::End { .. } | Self::Pause { .. }
         )
     }
 }

@@ -1,0 +1,461 @@
+//! Handlers of a storm: an honest echo, one that does anything, and one that goes out.
+
+use crate::peers::FRAME_MAX;
+use crate::rng::Rng;
+use longshore::{
+    Closed, Conn, Connector, Ctx, Error, Filter, FrameError, Handler, LengthDelimited, Reconnect,
+    Result, Retry, Sent, Time, Timer,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What the handlers of one storm share.
+#[derive(Debug)]
+pub(crate) struct Weather {
+    pub(crate) seeds: Mutex<Rng>,
+    pub(crate) calm: AtomicBool,
+    pub(crate) made: AtomicU64,
+    pub(crate) ended: AtomicU64,
+    pub(crate) messages: AtomicU64,
+    pub(crate) dials: AtomicU64,
+    pub(crate) wrongs: Mutex<Vec<String>>,
+    pub(crate) ends: Mutex<Vec<String>>,
+    pub(crate) wild: Mutex<Vec<Conn<Wild>>>,
+    pub(crate) targets: Vec<String>,
+    pub(crate) sink: SocketAddr,
+}
+
+impl Weather {
+    pub(crate) fn is_calm(&self) -> bool {
+        self.calm.load(Relaxed)
+    }
+
+    pub(crate) fn rng(&self) -> Rng {
+        Rng::new(self.seeds.lock().unwrap().next())
+    }
+
+    fn wrong(&self, what: impl Into<String>) {
+        self.wrongs.lock().unwrap().push(what.into());
+    }
+
+    /// A factory made a handler, or panics, or refuses.
+    pub(crate) fn made<H>(&self, handler: H) -> H {
+        self.made.fetch_add(1, Relaxed);
+        handler
+    }
+}
+
+/// What a handler was promised, and holds its framework to.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    weather: Arc<Weather>,
+    closed: bool,
+    paused: bool,
+    timers: BTreeMap<u32, Time>,
+}
+
+impl Watch {
+    pub(crate) fn new(weather: &Arc<Weather>) -> Self {
+        Self { weather: Arc::clone(weather), closed: false, paused: false, timers: BTreeMap::new() }
+    }
+
+    fn callback(&self, name: &str) {
+        if self.closed {
+            self.weather.wrong(format!("{name} after close"));
+        }
+    }
+
+    fn message(&self) {
+        self.weather.messages.fetch_add(1, Relaxed);
+        self.callback("on_message");
+        if self.paused {
+            self.weather.wrong("on_message while paused");
+        }
+    }
+
+    fn timer(&mut self, now: Time, timer: Timer) {
+        self.callback("on_timer");
+        if self.timers.remove(&timer.0).is_none_or(|due| due > now) {
+            self.weather.wrong(format!("timer {} not set, or early", timer.0));
+        }
+    }
+
+    fn set<H: Handler>(&mut self, cx: &mut Ctx<'_, H>, timer: u32, after: Duration) -> Result {
+        cx.set_timer(Timer(timer), after)?;
+        if !self.closed {
+            self.timers.insert(timer, cx.now() + after);
+        }
+        Ok(())
+    }
+
+    fn pause<H: Handler>(&mut self, cx: &mut Ctx<'_, H>, yes: bool) {
+        if yes {
+            cx.pause();
+        } else {
+            cx.resume();
+        }
+        self.paused = yes && !self.closed;
+    }
+
+    fn ended(&mut self, closed: &Closed<'_>) {
+        self.weather.ended.fetch_add(1, Relaxed);
+        let end = format!("{}: {}", closed.peer_addr, closed.reason);
+        self.weather.ends.lock().unwrap().push(end);
+    }
+}
+
+const RESUME: u32 = 0;
+
+/// Sends every frame back, in one of the ways there are; waits where a queue is full.
+#[derive(Debug)]
+pub(crate) struct Echo {
+    pub(crate) watch: Watch,
+    pub(crate) rng: Rng,
+    pub(crate) waiting: VecDeque<Vec<u8>>,
+}
+
+impl Echo {
+    /// By the context, by a handle, by a handle on the same worker: all in order.
+    fn send(&mut self, cx: &mut Ctx<'_, Self>, frame: &[u8]) -> Result<bool> {
+        let sent = match self.rng.below(4) {
+            0 => cx.conn().send(frame),
+            1 => match cx.send_to(&cx.conn(), frame) {
+                Ok(()) => Sent::Queued,
+                Err(error) if Error::from(error.clone()).is_full() => Sent::Full,
+                Err(error) => return Err(error.into()),
+            },
+            _ => match cx.try_send(frame) {
+                Ok(()) => Sent::Queued,
+                Err(error) if Error::from(error.clone()).is_full() => Sent::Full,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        match sent {
+            Sent::Queued => Ok(true),
+            Sent::Full => Ok(false),
+            other => Err(Error::msg(format!("{other:?}"))),
+        }
+    }
+
+    fn flush(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+        while let Some(frame) = self.waiting.pop_front() {
+            if !self.send(cx, &frame)? {
+                self.waiting.push_front(frame);
+                return Ok(());
+            }
+        }
+        self.watch.pause(cx, false);
+        Ok(())
+    }
+}
+
+impl Handler for Echo {
+    type Codec = LengthDelimited;
+
+    fn on_connect(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+        cx.set_idle(Duration::ZERO);
+        Ok(())
+    }
+
+    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, frame: &[u8]) -> Result {
+        self.watch.message();
+        if !self.waiting.is_empty() || !self.send(cx, frame)? {
+            self.waiting.push_back(frame.to_vec());
+            self.watch.pause(cx, true);
+        } else if self.rng.one_in(8) {
+            self.watch.pause(cx, true);
+            if self.rng.one_in(2) {
+                self.watch.pause(cx, false);
+            } else {
+                let after = self.rng.span();
+                self.watch.set(cx, RESUME, after)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_timer(&mut self, cx: &mut Ctx<'_, Self>, timer: Timer) -> Result {
+        self.watch.timer(cx.now(), timer);
+        if self.waiting.is_empty() {
+            self.watch.pause(cx, false);
+        }
+        Ok(())
+    }
+
+    fn on_writable(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+        self.watch.callback("on_writable");
+        self.flush(cx)
+    }
+
+    fn on_disconnect(mut self, closed: &Closed<'_>) {
+        self.watch.ended(closed);
+    }
+}
+
+/// Does anything, until the weather is calm; then it echoes.
+#[derive(Debug)]
+pub(crate) struct Wild {
+    pub(crate) watch: Watch,
+    pub(crate) rng: Rng,
+}
+
+impl Wild {
+    fn act(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+        if self.watch.weather.is_calm() {
+            return Ok(());
+        }
+        match self.rng.below(40) {
+            0 => cx.close(),
+            1 => cx.close_because("storm"),
+            2 => cx.abort(),
+            3 => panic!("storm: a callback"),
+            4 => return Err(Error::msg("storm")),
+            5 | 6 => {
+                self.watch.pause(cx, true);
+                let after = self.rng.span();
+                return self.watch.set(cx, RESUME, after);
+            }
+            7 => {
+                self.watch.pause(cx, true);
+                self.watch.pause(cx, false);
+            }
+            8 | 9 => {
+                let (timer, after) = (1 + self.rng.below(5) as u32, self.rng.span());
+                return self.watch.set(cx, timer, after);
+            }
+            10 => cx.set_idle(self.rng.span()),
+            11 => {
+                for _ in 0..self.rng.below(100) {
+                    cx.send(&[7; FRAME_MAX])?;
+                }
+            }
+            12 | 13 => {
+                let _ = cx.send_tracked(&[8; 20], 3);
+            }
+            14 => {
+                let _ = cx.send_encoded(vec![9; self.rng.below(3_000)].into());
+            }
+            15 | 16 => self.others(cx),
+            17 | 18 => self.go_out(cx),
+            19 => cx.conn().close(),
+            20 => cx.conn().abort(),
+            21 => {
+                let _ = cx.server().close(cx.id());
+            }
+            _ => {
+                let most = self.rng.of(&[4, 60, FRAME_MAX]);
+                let len = self.rng.below(most);
+                let bytes = self.rng.bytes(len);
+                return cx.send(&bytes);
+            }
+        }
+        // What the connection became is seen by what may still be called.
+        self.watch.closed |= cx.conn().is_closed();
+        Ok(())
+    }
+
+    fn others(&mut self, cx: &mut Ctx<'_, Self>) {
+        let wild = self.watch.weather.wild.lock().unwrap().clone();
+        if wild.is_empty() {
+            return;
+        }
+        let other = &wild[self.rng.below(wild.len())];
+        if other.id() == cx.id() {
+            return;
+        }
+        match self.rng.below(8) {
+            0 => other.close(),
+            1 => other.abort(),
+            2 => {
+                let _ = cx.send_to(other, b"from another");
+            }
+            _ => {
+                let _ = other.send(&[6; 100]);
+            }
+        }
+    }
+
+    fn go_out(&mut self, cx: &mut Ctx<'_, Self>) {
+        let weather = &self.watch.weather;
+        if weather.dials.fetch_add(1, Relaxed) >= 6 {
+            return;
+        }
+        let codec = LengthDelimited::u32_be(FRAME_MAX);
+        let connector = match self.rng.below(3) {
+            0 => Connector::addr(weather.sink, codec),
+            _ => Connector::tcp(&weather.targets[self.rng.below(weather.targets.len())], codec),
+        };
+        let connector = match self.rng.below(3) {
+            0 => connector,
+            1 => connector.reconnect(Reconnect::Backoff {
+                min: Duration::from_millis(1),
+                max: Duration::from_secs(1),
+            }),
+            _ => {
+                let mut rng = self.rng.clone();
+                connector.on_failure(move |_, _| match rng.below(8) {
+                    0 => panic!("storm: on_failure"),
+                    1 => Retry::GiveUp,
+                    2 => Retry::After(Duration::ZERO),
+                    _ => Retry::After(rng.span()),
+                })
+            }
+        };
+        let connector = connector.timeout(self.rng.of(&[
+            Duration::from_micros(1),
+            Duration::from_millis(50),
+            Duration::from_secs(10),
+        ]));
+        let weather = Arc::clone(weather);
+        cx.connect(connector, move |_| {
+            let mut rng = weather.rng();
+            match rng.below(10) {
+                0 => panic!("storm: a factory"),
+                1 => Err(longshore::Reject::because("storm")),
+                _ => Ok(weather.made(Out { watch: Watch::new(&weather), rng })),
+            }
+        });
+    }
+}
+
+impl Handler for Wild {
+    type Codec = LengthDelimited;
+
+    fn on_connect(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+        self.watch.weather.wild.lock().unwrap().push(cx.conn());
+        self.act(cx)
+    }
+
+    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, frame: &[u8]) -> Result {
+        self.watch.paused = false; // handles resume it as well
+        self.watch.message();
+        if self.watch.weather.is_calm() || self.rng.one_in(2) {
+            cx.send(frame)?;
+        }
+        self.act(cx)
+    }
+
+    fn on_writable(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+        self.watch.callback("on_writable");
+        self.act(cx)
+    }
+
+    fn on_idle(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+        self.watch.callback("on_idle");
+        self.act(cx)
+    }
+
+    fn on_timer(&mut self, cx: &mut Ctx<'_, Self>, timer: Timer) -> Result {
+        self.watch.timer(cx.now(), timer);
+        if timer.0 == RESUME {
+            self.watch.pause(cx, false);
+        }
+        self.act(cx)
+    }
+
+    fn on_sent(&mut self, cx: &mut Ctx<'_, Self>, _: u64) -> Result {
+        self.watch.callback("on_sent");
+        self.act(cx)
+    }
+
+    fn on_shutdown(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+        self.watch.callback("on_shutdown");
+        match self.rng.below(4) {
+            0 => panic!("storm: on_shutdown"),
+            1 => Ok(()), // until it is aborted
+            _ => {
+                cx.close();
+                Ok(())
+            }
+        }
+    }
+
+    fn on_disconnect(mut self, closed: &Closed<'_>) {
+        self.watch.ended(closed);
+        assert!(!self.rng.one_in(10), "storm: on_disconnect");
+    }
+}
+
+/// The other end of what the storm connects to itself; both ends are of this kind.
+#[derive(Debug)]
+pub(crate) struct Out {
+    pub(crate) watch: Watch,
+    pub(crate) rng: Rng,
+}
+
+impl Handler for Out {
+    type Codec = LengthDelimited;
+
+    fn on_connect(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+        cx.send(b"hello")
+    }
+
+    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, frame: &[u8]) -> Result {
+        self.watch.message();
+        match self.rng.below(12) {
+            0 => cx.close(),
+            1 => cx.abort(),
+            2 => panic!("storm: out"),
+            _ => {
+                let after = self.rng.span().max(Duration::from_millis(5));
+                self.watch.set(cx, RESUME, after)?;
+                cx.send(frame)?;
+            }
+        }
+        self.watch.closed |= cx.conn().is_closed();
+        Ok(())
+    }
+
+    fn on_timer(&mut self, cx: &mut Ctx<'_, Self>, timer: Timer) -> Result {
+        self.watch.timer(cx.now(), timer);
+        if self.rng.one_in(4) { Ok(()) } else { cx.send(b"again") }
+    }
+
+    fn on_disconnect(mut self, closed: &Closed<'_>) {
+        self.watch.ended(closed);
+    }
+}
+
+/// Flips bits; one that is wild answers, errs and panics too.
+#[derive(Debug)]
+pub(crate) struct Mask {
+    pub(crate) wild: Option<(Rng, Arc<Weather>)>,
+}
+
+impl Mask {
+    fn chance(&mut self, times: usize) -> bool {
+        let Some((rng, weather)) = &mut self.wild else { return false };
+        !weather.is_calm() && rng.one_in(times)
+    }
+}
+
+impl Filter for Mask {
+    fn handle_input(
+        &mut self,
+        input: &[u8],
+        plain: &mut Vec<u8>,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), FrameError> {
+        if self.chance(20) {
+            reply.extend([1, 2, 3]);
+        }
+        assert!(!self.chance(40), "storm: a filter's input");
+        let flip = if self.wild.is_some() { 0 } else { 0x5a };
+        plain.extend(input.iter().map(|byte| byte ^ flip));
+        if self.chance(40) { Err(FrameError::invalid("storm")) } else { Ok(()) }
+    }
+
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+        assert!(!self.chance(40), "storm: a filter's output");
+        let flip = if self.wild.is_some() { 0 } else { 0x5a };
+        wire.extend(plain.iter().map(|byte| byte ^ flip));
+    }
+
+    fn handle_end(&mut self) -> Result<(), FrameError> {
+        assert!(!self.chance(10), "storm: a filter's end");
+        Ok(())
+    }
+}

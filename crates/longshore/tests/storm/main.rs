@@ -1,0 +1,49 @@
+//! Storms: random servers, handlers and peers on the simulated network, then calm, then the end.
+//!
+//! Whatever happened, in the end every well-behaved peer has its bytes back in order, every handler
+//! was told of its end once, the server stops, and nothing is left: no socket, no lease, no count.
+//!
+//! `LONGSHORE_SEEDS=5000` runs that many seeds, `LONGSHORE_SEED=17` that one alone.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+#![expect(clippy::cast_possible_truncation, reason = "random numbers, cut to what is wanted")]
+
+mod handlers;
+mod peers;
+mod rng;
+mod storm;
+
+use std::panic::catch_unwind;
+
+/// Seeds of the quick form.
+const SEEDS: u64 = 200;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Panics of handlers are part of the weather: only those of the test itself are worth a line.
+fn hush() {
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let text = info.payload().downcast_ref::<&str>();
+        if text.is_none_or(|text| !text.starts_with("storm:")) {
+            loud(info);
+        }
+    }));
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_is_left() {
+    hush();
+    let only = number("LONGSHORE_SEED");
+    let seeds = only.map_or(0..number("LONGSHORE_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
+    let failed: Vec<_> = seeds.filter(|&seed| catch_unwind(|| storm::run(seed)).is_err()).collect();
+    assert!(
+        failed.is_empty(),
+        "{} seeds failed: {failed:?}; one alone: LONGSHORE_SEED={} cargo test -p longshore \
+         --test storm",
+        failed.len(),
+        failed[0]
+    );
+}

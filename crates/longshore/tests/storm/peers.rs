@@ -1,0 +1,164 @@
+//! Peers: good ones, who want their bytes back, and wild ones, who do anything.
+
+use crate::rng::Rng;
+use longshore::testing::{Net, Peer};
+use longshore::{LengthDelimited, Raw};
+use std::net::SocketAddr;
+
+/// Longest payload of a frame.
+pub(crate) const FRAME_MAX: usize = 700;
+
+pub(crate) fn codec() -> LengthDelimited {
+    LengthDelimited::u32_be(FRAME_MAX)
+}
+
+fn mask(bytes: &mut [u8], masked: bool) {
+    bytes.iter_mut().filter(|_| masked).for_each(|byte| *byte ^= 0x5a);
+}
+
+fn frame(payload: &[u8], masked: bool) -> Vec<u8> {
+    let mut bytes = (payload.len() as u32).to_be_bytes().to_vec();
+    bytes.extend_from_slice(payload);
+    mask(&mut bytes, masked);
+    bytes
+}
+
+/// A peer who sends tagged frames, a few bytes at a time, and waits for each of them.
+#[derive(Debug)]
+pub(crate) struct Good {
+    wire: Peer<Raw>,
+    masked: bool,
+    unsent: Vec<u8>,
+    expected: Vec<u8>,
+    got: Vec<u8>,
+    finished: bool,
+}
+
+impl Good {
+    pub(crate) fn new(
+        net: &mut Net,
+        addr: SocketAddr,
+        tag: u8,
+        masked: bool,
+        rng: &mut Rng,
+    ) -> Self {
+        let wire = net.connect(addr, Raw::new());
+        let mut unsent = Vec::new();
+        for number in 0..=rng.below(60) {
+            let most = rng.of(&[8, 60, FRAME_MAX - 2]);
+            let len = rng.below(most);
+            let mut payload = vec![tag, number as u8];
+            payload.extend(rng.bytes(len));
+            unsent.extend(frame(&payload, masked));
+        }
+        let expected = unsent.clone();
+        Self { wire, masked, unsent, expected, got: Vec::new(), finished: false }
+    }
+
+    pub(crate) fn step(&mut self, rng: &mut Rng) {
+        match rng.below(8) {
+            0 => self.wire.set_reading(false),
+            1..=3 => self.wire.set_reading(true),
+            _ => {
+                let most = rng.of(&[1, 5, 300, 20_000]);
+                self.send(most.min(self.unsent.len()));
+            }
+        }
+        self.look();
+    }
+
+    fn send(&mut self, count: usize) {
+        self.wire.send_bytes(&self.unsent[..count]);
+        self.unsent.drain(..count);
+        if self.unsent.is_empty() && !std::mem::replace(&mut self.finished, true) {
+            self.wire.finish();
+        }
+    }
+
+    fn look(&mut self) {
+        self.got.extend(self.wire.received_bytes());
+        assert!(
+            self.expected.starts_with(&self.got),
+            "foreign bytes behind {} (masked: {})",
+            self.got.iter().zip(&self.expected).take_while(|(a, b)| a == b).count(),
+            self.masked
+        );
+    }
+
+    /// All that is left, at once.
+    pub(crate) fn calm(&mut self) {
+        self.wire.set_reading(true);
+        self.send(self.unsent.len());
+    }
+
+    pub(crate) fn is_done(&mut self) -> bool {
+        self.look();
+        self.got.len() == self.expected.len() && self.wire.is_closed() && !self.wire.is_reset()
+    }
+
+    pub(crate) fn state(&self) -> String {
+        let (got, all) = (self.got.len(), self.expected.len());
+        let (closed, reset) = (self.wire.is_closed(), self.wire.is_reset());
+        format!("{}: {got} of {all}, closed {closed}, reset {reset}", self.wire.local_addr())
+    }
+}
+
+/// A peer who does anything.
+#[derive(Debug)]
+pub(crate) struct Wild {
+    wire: Peer<Raw>,
+}
+
+impl Wild {
+    pub(crate) fn new(net: &mut Net, addr: SocketAddr) -> Self {
+        Self { wire: net.connect(addr, Raw::new()) }
+    }
+
+    pub(crate) fn step(&mut self, rng: &mut Rng) {
+        match rng.below(24) {
+            0 => self.wire.finish(),
+            1 => self.wire.reset(),
+            2 | 3 => self.wire.set_reading(false),
+            4 | 5 => self.wire.set_reading(true),
+            6 => self.wire.send_bytes(&[0xff; 9]),
+            7 => {
+                let most = rng.of(&[3, 30, 3_000]);
+                let len = rng.below(most);
+                let bytes = rng.bytes(len);
+                self.wire.send_bytes(&bytes);
+            }
+            8 | 9 => {
+                let torn = frame(&rng.bytes(50), false);
+                self.wire.send_bytes(&torn[..rng.below(torn.len())]);
+            }
+            10 => {
+                let many: Vec<u8> = (0..500).flat_map(|_| frame(&[], false)).collect();
+                self.wire.send_bytes(&many);
+            }
+            _ => {
+                for _ in 0..rng.below(12) {
+                    let most = rng.of(&[4, 60, FRAME_MAX]);
+                    let len = rng.below(most);
+                    let bytes = frame(&rng.bytes(len), false);
+                    self.wire.send_bytes(&bytes);
+                }
+            }
+        }
+    }
+}
+
+/// Whether somebody new is served there.
+#[derive(Debug)]
+pub(crate) struct Probe(Peer<Raw>);
+
+impl Probe {
+    pub(crate) fn new(net: &mut Net, addr: SocketAddr, masked: bool) -> Self {
+        let mut wire = net.connect(addr, Raw::new());
+        wire.send_bytes(&frame(b"anybody there?", masked));
+        Self(wire)
+    }
+
+    pub(crate) fn answered(&mut self) -> bool {
+        !self.0.received_bytes().is_empty()
+    }
+}

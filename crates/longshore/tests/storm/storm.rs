@@ -1,0 +1,246 @@
+//! One storm, from its seed.
+
+use crate::handlers::{Echo, Mask, Out, Watch, Weather, Wild};
+use crate::peers::{self, Good, Probe, codec};
+use crate::rng::Rng;
+use longshore::testing::Net;
+use longshore::{Limits, Linger, Listener, PortConfig, Reject, Server, SlowReader};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Storm {
+    seed: u64,
+    rng: Rng,
+    net: Net,
+    server: Server,
+    weather: Arc<Weather>,
+    echo_at: SocketAddr,
+    wild_at: SocketAddr,
+    masked: bool,
+    good: Vec<Good>,
+    wild: Vec<peers::Wild>,
+}
+
+pub(crate) fn run(seed: u64) {
+    let mut storm = Storm::begin(seed);
+    let cut_short = storm.rng.one_in(4);
+    storm.rage();
+    if !cut_short {
+        storm.calm();
+    }
+    storm.end();
+}
+
+impl Storm {
+    fn begin(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut net = Net::seed(seed);
+        let (echo_at, wild_at, sink_at) = (net.addr(), net.addr(), net.addr());
+        net.world().name("both.test", &["10.0.0.9".parse().unwrap(), sink_at.ip()]);
+        let port = sink_at.port();
+        let targets = ["both.test", "nobody.test", "10.0.0.9"].map(|host| format!("{host}:{port}"));
+        let weather = Arc::new(Weather {
+            seeds: Mutex::new(Rng::new(seed.wrapping_mul(31))),
+            calm: false.into(),
+            made: 0.into(),
+            ended: 0.into(),
+            messages: 0.into(),
+            dials: 0.into(),
+            wrongs: Mutex::default(),
+            ends: Mutex::default(),
+            wild: Mutex::default(),
+            targets: targets.into(),
+            sink: sink_at,
+        });
+        let masked = rng.one_in(4);
+        let echo = echo_listener(echo_at, masked, &mut rng);
+        let wild = wild_listener(wild_at, &weather, &mut rng);
+        let sink = Listener::addr(sink_at, codec()).limits(limits(&mut rng));
+        let (for_echo, for_wild, for_sink) = (weather.clone(), weather.clone(), weather.clone());
+        let mut ticks = weather.rng();
+        let calm = weather.clone();
+        let builder = Server::builder()
+            .listen(echo, move |_| {
+                let (watch, rng) = (Watch::new(&for_echo), for_echo.rng());
+                Ok(for_echo.made(Echo { watch, rng, waiting: VecDeque::new() }))
+            })
+            .listen(wild, move |_| {
+                let mut rng = for_wild.rng();
+                match rng.below(12) {
+                    0 if !for_wild.is_calm() => panic!("storm: a factory"),
+                    1 if !for_wild.is_calm() => Err(Reject::silent()),
+                    _ => Ok(for_wild.made(Wild { watch: Watch::new(&for_wild), rng })),
+                }
+            })
+            .listen(sink, move |_| {
+                let (watch, rng) = (Watch::new(&for_sink), for_sink.rng());
+                Ok(for_sink.made(Out { watch, rng }))
+            })
+            .workers(1 + rng.below(3))
+            .connections(rng.of(&[14, 100]))
+            .every(Duration::from_millis(20), move |_, _| {
+                assert!(calm.is_calm() || !ticks.one_in(4), "storm: a tick");
+            })
+            .port(PortConfig {
+                completions_max: rng.of(&[1, 3, 1024]),
+                recv_blocks: rng.of(&[1, 2, 8]),
+                recv_block_bytes: rng.of(&[64, 128, 4096]),
+                ..PortConfig::default()
+            });
+        let server = net.start(builder).expect("settings that work");
+        let (good, wild) = (Vec::new(), Vec::new());
+        Self { seed, rng, net, server, weather, echo_at, wild_at, masked, good, wild }
+    }
+
+    fn rage(&mut self) {
+        for tag in 0..=self.rng.below(4) {
+            let good =
+                Good::new(&mut self.net, self.echo_at, tag as u8, self.masked, &mut self.rng);
+            self.good.push(good);
+        }
+        self.net.run_for(SECOND); // the good ones are in before it gets crowded
+        for _ in 0..20 + self.rng.below(100) {
+            if self.wild.len() < 10 && self.rng.one_in(4) {
+                self.wild.push(peers::Wild::new(&mut self.net, self.wild_at));
+            }
+            if !self.wild.is_empty() && self.rng.one_in(20) {
+                let gone = self.rng.below(self.wild.len());
+                self.wild.swap_remove(gone);
+            }
+            for good in &mut self.good {
+                good.step(&mut self.rng);
+            }
+            for wild in &mut self.wild {
+                wild.step(&mut self.rng);
+            }
+            self.meddle();
+            let span = self.rng.span() / 10;
+            self.net.run_for(span);
+        }
+    }
+
+    /// What other threads do with handles.
+    fn meddle(&mut self) {
+        let wild = self.weather.wild.lock().unwrap().clone();
+        if wild.is_empty() {
+            return;
+        }
+        let conn = &wild[self.rng.below(wild.len())];
+        match self.rng.below(12) {
+            0 => conn.close(),
+            1 => conn.abort(),
+            2 => {
+                conn.pause();
+                conn.resume();
+            }
+            3 => {
+                for _ in 0..50 {
+                    let _ = conn.send(&[5; 300]);
+                }
+            }
+            4 => drop(self.server.abort(conn.id())),
+            5 => drop(conn.send_encoded(vec![4; 2_000].into())),
+            _ => drop(conn.send(b"from outside")),
+        }
+    }
+
+    /// Everybody is good from now on: all is delivered, and new peers are served.
+    fn calm(&mut self) {
+        self.weather.calm.store(true, Relaxed);
+        self.wild.clear();
+        self.good.iter_mut().for_each(Good::calm);
+        let Self { net, good, .. } = self;
+        let done = net.run_until(2_000 * SECOND, |_| good.iter_mut().all(Good::is_done));
+        let states: Vec<_> = good.iter().map(Good::state).collect();
+        let ends = self.weather.ends.lock().unwrap().clone();
+        assert!(done, "seed {}: good peers wait for ever: {states:#?} {ends:#?}", self.seed);
+        self.net.run_for(100 * SECOND); // the wild ones are gone
+        for (at, masked) in [(self.echo_at, self.masked), (self.wild_at, false)] {
+            let mut probe = Probe::new(&mut self.net, at, masked);
+            let answered = self.net.run_until(100 * SECOND, |_| probe.answered());
+            let left = self.server.connections();
+            assert!(answered, "seed {}: {at} serves nobody any more: {left:#?}", self.seed);
+        }
+    }
+
+    fn end(mut self) {
+        let seed = self.seed;
+        let within = self.rng.of(&[0, 1, 5_000, 40_000]);
+        self.server.shutdown(Duration::from_millis(within));
+        if self.rng.one_in(2) {
+            self.wild.push(peers::Wild::new(&mut self.net, self.wild_at)); // into the shutdown
+        }
+        self.wild.iter_mut().for_each(|wild| wild.step(&mut self.rng));
+        let stopped = self.net.run_until(200 * SECOND, |net| net.running_workers() == 0);
+        assert!(stopped, "seed {seed}: the server does not stop");
+        self.good.clear();
+        self.wild.clear();
+        self.net.run_for(10 * SECOND);
+        let weather = &self.weather;
+        assert_eq!(*weather.wrongs.lock().unwrap(), [""; 0], "seed {seed}: broken promises");
+        let (made, ended) = (weather.made.load(Relaxed), weather.ended.load(Relaxed));
+        assert_eq!(made, ended, "seed {seed}: handlers made and ended");
+        assert_eq!(self.server.connection_count(), 0, "seed {seed}: connections");
+        assert_eq!(self.server.connections().len(), 0, "seed {seed}: the directory");
+        assert_eq!(self.net.world().descriptors(), 0, "seed {seed}: sockets");
+        let snapshot = self.server.snapshot();
+        assert_eq!(snapshot.closed, made, "seed {seed}: closed");
+        assert_eq!(snapshot.messages_in, weather.messages.load(Relaxed), "seed {seed}: messages");
+    }
+}
+
+fn limits(rng: &mut Rng) -> Limits {
+    let bytes = rng.of(&[1024, 4096, 65_536]);
+    Limits::new()
+        .send_queue_bytes(bytes)
+        .send_queue_low_bytes(rng.of(&[0, bytes / 4, bytes]))
+        .slow_reader(rng.of(&[SlowReader::Disconnect, SlowReader::Refuse]))
+        .write(rng.of(&[Duration::from_millis(200), 10 * SECOND]))
+        .linger(Linger {
+            wait: rng.of(&[Duration::ZERO, SECOND]),
+            total: rng.of(&[SECOND, 30 * SECOND]),
+            bytes: rng.of(&[0, 100, 1 << 20]),
+        })
+}
+
+/// Nothing of it ends a peer that keeps to the rules.
+fn echo_listener(
+    at: SocketAddr,
+    masked: bool,
+    rng: &mut Rng,
+) -> Listener<longshore::LengthDelimited> {
+    let limits = limits(rng)
+        .slow_reader(SlowReader::Refuse)
+        .first_byte(Duration::ZERO)
+        .write(Duration::ZERO)
+        .linger(Linger { total: 3_000 * SECOND, ..Linger::default() });
+    let listener = Listener::addr(at, codec()).limits(limits);
+    if masked { listener.filter(|| Box::new(Mask { wild: None })) } else { listener }
+}
+
+fn wild_listener(
+    at: SocketAddr,
+    weather: &Arc<Weather>,
+    rng: &mut Rng,
+) -> Listener<longshore::LengthDelimited> {
+    let limits = limits(rng)
+        .first_byte(rng.of(&[Duration::from_millis(300), 10 * SECOND]))
+        .idle(rng.of(&[Duration::from_millis(50), 20 * SECOND]))
+        .connections_per_source(rng.of(&[3, 100]))
+        .count_loopback(true);
+    let listener = Listener::addr(at, codec()).limits(limits);
+    if !rng.one_in(3) {
+        return listener;
+    }
+    let weather = Arc::clone(weather);
+    listener.filter(move || {
+        let mut rng = weather.rng();
+        assert!(weather.is_calm() || !rng.one_in(10), "storm: a factory of filters");
+        Box::new(Mask { wild: Some((rng, Arc::clone(&weather))) })
+    })
+}
