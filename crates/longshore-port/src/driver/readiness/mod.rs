@@ -194,11 +194,14 @@ impl ReadinessPort {
     fn turn(&mut self, until: Until) -> Result<bool, PortError> {
         self.end_sockets();
         match self.poller.wait(self.timeout(until)) {
-            Ok(()) => {}
-            // A signal: nothing was found, and the caller looks at the clock.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(PortError::from_io(Call::Wait, &error)),
+            // A signal, or the process was stopped and goes on: what is there was not looked at,
+            // and input must not be overtaken by its timeout (R45).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.poller.wait(Some(Duration::ZERO))
+            }
+            waited => waited,
         }
+        .map_err(|error| PortError::from_io(Call::Wait, &error))?;
         self.now = self.now.max(self.clock.now());
         for index in 0..self.poller.len() {
             let event = self.poller.event(index);
