@@ -416,3 +416,20 @@ fn a_dropped_port_gives_its_place_back() {
         assert!(hub.port.ring.is_registered());
     }
 }
+
+#[test]
+fn an_accept_without_end_does_not_count_down() {
+    use super::socket::Role;
+    let Some(mut hub) = open(&PortConfig::default()) else { return };
+    hub.port.submit(hub.listener, Op::Accept { credit: u32::MAX });
+    let _streams: Vec<_> = (0..40).map(|_| TcpStream::connect(hub.addr).unwrap()).collect();
+    let mut accepted = 0;
+    while accepted < 40 {
+        accepted += hub.wait().len();
+    }
+    let socket = hub.port.sockets.get(hub.listener.token()).unwrap();
+    let Role::Listener { accepting: Some(accepting), .. } = &socket.role else {
+        panic!("the accept is over")
+    };
+    assert_eq!(accepting.credit, u32::MAX);
+}
