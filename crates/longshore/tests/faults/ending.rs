@@ -1,0 +1,163 @@
+//! Ends of connections: torn, halved, reset (R26-R28, R31).
+
+use super::support::*;
+use longshore::*;
+use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[test]
+fn r26_an_end_inside_a_frame_is_truncated_at_every_offset() {
+    on_each_driver(|driver| {
+        let frame = framed(b"twelve bytes");
+        let running = Running::echo(driver, |builder| builder.workers(1));
+        for have in 0..=frame.len() {
+            let mut stream = connect(running.addr);
+            stream.write_all(&frame[..have]).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            let counts = running.tally.wait("it is closed", |counts| counts.closed == have + 1);
+            if have == 0 || have == frame.len() {
+                assert_eq!(answer, frame[..have]);
+                assert_eq!(counts.last, "peer closed");
+            } else {
+                let need = if have < 4 { 4 } else { frame.len() };
+                let want = format!("peer closed after {have} of at least {need} bytes of a frame");
+                assert_eq!((answer.len(), counts.last), (0, want));
+            }
+        }
+        running.stop(Duration::ZERO);
+        reached("R26", driver, format_args!("cut at {} offsets", frame.len() + 1));
+    });
+}
+
+/// Answers much to anything, then perhaps closes or aborts.
+struct Answer {
+    frames: usize,
+    then: Then,
+    tally: Arc<Tally>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    Nothing,
+    Close,
+    Abort,
+}
+
+const MIB: usize = 1 << 20;
+
+impl Handler for Answer {
+    type Codec = LengthDelimited;
+
+    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, _: &[u8]) -> Result {
+        for number in 0..self.frames {
+            cx.send(&vec![number as u8; MIB])?;
+        }
+        match self.then {
+            Then::Nothing => {}
+            Then::Close => cx.close(),
+            Then::Abort => cx.abort(),
+        }
+        Ok(())
+    }
+
+    fn on_disconnect(self, closed: &Closed<'_>) {
+        self.tally.closed(closed);
+    }
+}
+
+fn answering(driver: Driver, frames: usize, then: Then) -> Running {
+    let linger = Linger { wait: Duration::from_secs(2), ..Linger::default() };
+    let limits = Limits::new().send_queue_bytes(80 << 20).linger(linger);
+    let make = move |tally| Answer { frames, then, tally };
+    Running::handled(driver, listener().limits(limits), |builder| builder, make)
+}
+
+fn read_answer(stream: &mut std::net::TcpStream, frames: usize) {
+    for number in 0..frames {
+        let frame = recv(stream);
+        assert!(frame == vec![number as u8; MIB], "the answer changed");
+    }
+}
+
+#[test]
+fn r27_the_whole_answer_reaches_a_peer_that_ended_its_side() {
+    on_each_driver(|driver| {
+        let rounds = pick(2, 100);
+        let running = answering(driver, 64, Then::Nothing);
+        for round in 0..rounds {
+            let mut stream = connect(running.addr);
+            send(&mut stream, b"and no more");
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            read_answer(&mut stream, 64);
+            assert_eq!(end_of(&mut stream), Ended::Fin);
+            let counts = running.tally.wait("it is closed", |counts| counts.closed == round + 1);
+            assert_eq!(counts.ended("peer_closed"), round + 1);
+        }
+        running.stop(Duration::ZERO);
+        reached("R27", driver, format_args!("{rounds} of {rounds} answers of 64 MiB whole"));
+    });
+}
+
+#[test]
+fn r28_closing_over_unread_input_does_not_eat_the_answer() {
+    on_each_driver(|driver| {
+        let rounds = pick(8, 500);
+        let running = answering(driver, 3, Then::Close);
+        for _ in 0..rounds {
+            let mut stream = connect(running.addr);
+            let mut upload = stream.try_clone().unwrap();
+            let writer = std::thread::spawn(move || {
+                // Ten times what the server discards. It may get stuck, and is cut off then.
+                let _ = upload.write_all(&framed(&[9; 100]));
+                for _ in 0..10 {
+                    if upload.write_all(&framed(&[9; MIB])).is_err() {
+                        return;
+                    }
+                }
+            });
+            read_answer(&mut stream, 3);
+            assert_eq!(end_of(&mut stream), Ended::Fin);
+            reset(stream.try_clone().unwrap());
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+            writer.join().unwrap();
+        }
+        let counts = running.tally.wait("all are closed", |counts| counts.closed == rounds);
+        assert_eq!(counts.ended("local"), rounds);
+        running.stop(Duration::ZERO);
+        let running = answering(driver, 0, Then::Abort);
+        for _ in 0..rounds {
+            let mut stream = connect(running.addr);
+            send(&mut stream, b"be gone");
+            assert_eq!(end_of(&mut stream), Ended::Reset);
+        }
+        running.stop(Duration::ZERO);
+        reached("R28", driver, format_args!("{rounds} answers whole, {rounds} aborts reset"));
+    });
+}
+
+#[test]
+fn r31_writing_to_a_peer_that_reset_is_told_once() {
+    on_each_driver(|driver| {
+        let resets = pick(200, 10_000);
+        let running = answering(driver, 4, Then::Nothing);
+        let mut random = Random(31);
+        for _ in 0..resets {
+            let mut stream = connect(running.addr);
+            send(&mut stream, b"much");
+            if random.below(2) == 0 {
+                match stream.read(&mut [0; 4096]) {
+                    Ok(_) => {}
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+                }
+            }
+            reset(stream);
+        }
+        let counts = running.tally.wait("all are closed", |counts| counts.closed == resets);
+        assert_eq!(counts.ended("peer_reset"), resets, "{counts:?}");
+        running.stop(Duration::ZERO);
+        reached("R31", driver, format_args!("{resets} resets, each told once"));
+    });
+}

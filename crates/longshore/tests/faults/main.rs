@@ -1,0 +1,23 @@
+//! The fault catalogue on real sockets, each entry on each driver.
+//!
+//! Quick by default; `LONGSHORE_LONG=1` asks for the large numbers (in a release build),
+//! `LONGSHORE_DRIVER=uring|readiness` for one driver. Each entry prints the numbers it reached.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_lossless,
+    clippy::many_single_char_names,
+    reason = "tests: a panic is the message, and numbers are small"
+)]
+
+mod accepting;
+mod child;
+mod clients;
+mod ending;
+mod fairness;
+mod lifetime;
+mod order;
+mod processes;
+mod ring;
+mod support;

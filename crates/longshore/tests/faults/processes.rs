@@ -1,0 +1,120 @@
+//! Processes: what children inherit, signals, restarts (R49, R82, R83).
+
+use super::child::{Child, Plan};
+use super::support::*;
+use longshore::*;
+use rustix::process::Signal;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Numbers of the descriptors that a child has.
+fn inherited() -> String {
+    let listed = Command::new("ls").arg("/proc/self/fd").stdin(Stdio::null()).output().unwrap();
+    String::from_utf8(listed.stdout).unwrap()
+}
+
+#[test]
+fn r49_a_child_inherits_no_descriptor() {
+    on_each_driver(|driver| {
+        let without = inherited(); // what this program itself was started with
+        let running = Running::echo(driver, |builder| builder);
+        let mut streams: Vec<_> = (0..50).map(|_| connect(running.addr)).collect();
+        let connector = Connector::addr(running.addr, codec());
+        let tally = std::sync::Arc::clone(&running.tally);
+        running.server.connect(connector, move |_| Ok(Echo(tally.clone()))).unwrap();
+        running.tally.wait("all are there", |counts| counts.opened == 52);
+        for _ in 0..pick(5, 200) {
+            ping(&mut streams[0], b"alive");
+            assert_eq!(inherited(), without);
+        }
+        drop(streams);
+        running.stop(Duration::ZERO);
+        reached("R49", driver, "a child of a server with 50 connections has 0, 1, 2");
+    });
+}
+
+#[test]
+fn r82_a_signal_loses_no_answer_to_what_was_received() {
+    on_each_driver(|driver| {
+        let (clients, runs) = (pick(100, 1_000), pick(3, 30));
+        let mut answered = 0;
+        for run in 0..runs {
+            let server = Plan::new("run", driver, &[]).start();
+            let addr = server.addr();
+            let mut streams: Vec<_> = (0..clients).map(|_| connect(addr)).collect();
+            for stream in &mut streams {
+                ping(stream, b"connected");
+            }
+            let mut replies = clients;
+            for _ in 0..run % 4 {
+                for stream in &mut streams {
+                    ping(stream, b"before");
+                    replies += 1;
+                }
+            }
+            for stream in &mut streams {
+                send(stream, b"just in time");
+            }
+            server.signal(Signal::TERM);
+            for stream in &mut streams {
+                // It lies in the server's receive buffer since before the signal.
+                assert_eq!(recv(stream), b"just in time", "run {run}");
+                replies += 1;
+            }
+            for mut stream in streams {
+                match try_recv(&mut stream) {
+                    Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+                    other => panic!("{other:?} instead of the end"),
+                }
+            }
+            assert_eq!(server.hear(), replies.to_string(), "requests handled, answers received");
+            let status = server.wait();
+            assert!(status.success(), "{status}");
+            answered += replies;
+        }
+        reached("R82", driver, format_args!("{runs} runs, {answered} answers, 0 lost, exit 0"));
+    });
+}
+
+#[test]
+fn r83_a_server_that_was_killed_comes_back_at_its_address() {
+    on_each_driver(|driver| {
+        let times = pick(5, 100);
+        let mut server = Plan::new("serve", driver, &[]).start();
+        let addr = server.addr();
+        let mut tries = 0;
+        for _ in 0..times {
+            let mut streams: Vec<_> = (0..20).map(|_| connect(addr)).collect();
+            for stream in &mut streams {
+                ping(stream, b"before");
+            }
+            server.signal(Signal::KILL);
+            drop(server);
+            server = restart(driver, addr, &mut tries);
+            for stream in &mut streams {
+                end_of(stream);
+            }
+            ping(&mut connect(addr), b"after");
+        }
+        server.stop();
+        let text = format!("killed and back {times} of {times} times, {tries} tries in all");
+        reached("R83", driver, text);
+    });
+}
+
+/// Starts a server at the address of one that was killed, as a supervisor does: again, if it does
+/// not start. The kernel takes a ring of a dead process apart a little after its end, and the
+/// listener with it.
+fn restart(driver: Driver, addr: SocketAddr, tries: &mut usize) -> Child {
+    for _ in 0..100 {
+        *tries += 1;
+        let server = Plan::new("serve", driver, &[]).with("ADDR", addr).start();
+        if let Some(at) = server.starts() {
+            assert_eq!(at, addr.to_string());
+            return server;
+        }
+    }
+    panic!("the address of a dead server stays in use")
+}
