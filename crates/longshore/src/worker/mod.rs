@@ -584,6 +584,8 @@ impl<P: Port> Worker<P> {
         self.core.counters().bytes_out.add(bytes as u64);
         let Some(conn) = self.core.conns.get_mut(token) else { return };
         conn.send.handle_sent(bytes, data, &mut self.core.pool);
+        // Perhaps nothing is left to settle, and what is out must not count against other threads.
+        conn.shared.local_bytes.store(conn.send.queued(), Ordering::Relaxed);
         if let Some(error) = error {
             if conn.facts.ending {
                 return conn.send.clear(&mut self.core.pool);
