@@ -5,8 +5,8 @@ use super::support::*;
 use longshore::*;
 use rustix::process::Signal;
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 /// Echoes what is small and swallows what is large.
@@ -29,7 +29,7 @@ fn r44_a_firehose_does_not_keep_a_thousand_others_from_their_answers() {
     on_each_driver(|driver| {
         let rounds = pick(3, 200);
         let running = Running::handled(driver, listener(), |builder| builder.workers(1), Swallow);
-        let done = AtomicBool::new(false);
+        let (done, begun) = (AtomicBool::new(false), Barrier::new(2));
         let hose = std::thread::scope(|scope| {
             let firehose = scope.spawn(|| {
                 let mut stream = connect(running.addr);
@@ -38,10 +38,14 @@ fn r44_a_firehose_does_not_keep_a_thousand_others_from_their_answers() {
                 while !done.load(Ordering::Acquire) {
                     stream.write_all(&wire).unwrap();
                     bytes += wire.len();
+                    if bytes == wire.len() {
+                        begun.wait();
+                    }
                 }
                 bytes
             });
             let mut streams: Vec<_> = (0..1_000).map(|_| connect(running.addr)).collect();
+            begun.wait();
             for round in 0..rounds {
                 for stream in &mut streams {
                     send(stream, &[round as u8; 30]);

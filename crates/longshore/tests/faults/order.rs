@@ -6,7 +6,7 @@ use longshore::*;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
 
 /// Tells senders on other threads when there is room again.
@@ -394,7 +394,7 @@ fn r24_a_flood_of_empty_frames_does_not_keep_others_from_their_answers() {
     on_each_driver(|driver| {
         let (empty, pings) = (pick(100_000, 1_000_000), pick(200, 5_000));
         let running = Running::handled(driver, listener(), |builder| builder.workers(1), Patient);
-        let answered = AtomicBool::new(false);
+        let (answered, begun) = (AtomicBool::new(false), Barrier::new(2));
         let flood = vec![0; 4 * 10_000];
         let (before, after) = std::thread::scope(|scope| {
             let flooder = scope.spawn(|| {
@@ -403,6 +403,9 @@ fn r24_a_flood_of_empty_frames_does_not_keep_others_from_their_answers() {
                 while sent < empty || !answered.load(Ordering::Acquire) {
                     stream.write_all(&flood).unwrap();
                     sent += 10_000;
+                    if sent == 10_000 {
+                        begun.wait();
+                    }
                     if !answered.load(Ordering::Acquire) {
                         meanwhile = sent;
                     }
@@ -410,6 +413,7 @@ fn r24_a_flood_of_empty_frames_does_not_keep_others_from_their_answers() {
                 (meanwhile, sent)
             });
             let mut streams: Vec<_> = (0..10).map(|_| connect(running.addr)).collect();
+            begun.wait();
             for _ in 0..pings / 10 {
                 for stream in &mut streams {
                     ping(stream, b"among the flood");
