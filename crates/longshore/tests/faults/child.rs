@@ -35,7 +35,7 @@ impl Plan {
     }
 
     /// A setting that the role looks at.
-    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.command.env(format!("LONGSHORE_FAULTS_{name}"), value.to_string());
         self
     }

@@ -2,7 +2,7 @@
 
 use super::support::*;
 use longshore::*;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ fn r28_closing_over_unread_input_does_not_eat_the_answer() {
                 // Ten times what the server discards. It may get stuck, and is cut off then.
                 let _ = upload.write_all(&framed(&[9; 100]));
                 for _ in 0..10 {
-                    if upload.write_all(&framed(&[9; MIB])).is_err() {
+                    if upload.write_all(&framed(&vec![9; MIB])).is_err() {
                         return;
                     }
                 }
@@ -148,10 +148,7 @@ fn r31_writing_to_a_peer_that_reset_is_told_once() {
             let mut stream = connect(running.addr);
             send(&mut stream, b"much");
             if random.below(2) == 0 {
-                match stream.read(&mut [0; 4096]) {
-                    Ok(_) => {}
-                    Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
-                }
+                assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
             }
             reset(stream);
         }

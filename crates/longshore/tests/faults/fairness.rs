@@ -57,7 +57,7 @@ fn r44_a_firehose_does_not_keep_a_thousand_others_from_their_answers() {
             done.store(true, Ordering::Release);
             firehose.join().unwrap()
         });
-        running.stop(Duration::from_secs(30));
+        running.stop(Duration::ZERO);
         let text = format!("{} pings answered beside {} MiB", rounds * 1_000, hose >> 20);
         reached("R44", driver, text);
     });

@@ -160,7 +160,7 @@ fn churn(addr: std::net::SocketAddr, thread: u32, opens: usize) {
     let mut random = Random(u64::from(thread) + 77);
     let mut open: Vec<(TcpStream, Vec<u8>)> = Vec::new();
     for number in 0..opens {
-        let stream = connect_from((thread + 1) << 16 | (number % 199) as u32 + 1, addr);
+        let stream = connect_from(((thread + 1) << 16) + (number % 199) as u32 + 1, addr);
         let mut tag = pattern(number * 4 + thread as usize, 16);
         tag.resize(16 + random.below(3_000), tag[0]);
         open.push((stream, tag));

@@ -6,6 +6,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     clippy::cast_lossless,
     clippy::many_single_char_names,
     reason = "tests: a panic is the message, and numbers are small"

@@ -172,7 +172,7 @@ fn r41_bytes_that_left_do_not_count_as_queued() {
             assert_eq!(queued, 0, "round {round}");
             // Two of them are just within the bound: nothing else may be queued.
             for _ in 0..2 {
-                assert_eq!(conn.send(&[1; 500_000]), Sent::Queued, "round {round}");
+                assert_eq!(conn.send(&vec![1; 500_000]), Sent::Queued, "round {round}");
             }
             for _ in 0..2 {
                 assert_eq!(recv(&mut stream).len(), 500_000);
