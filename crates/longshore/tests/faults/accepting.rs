@@ -18,7 +18,8 @@ fn r32_a_server_without_descriptors_serves_on_and_accepts_again() {
             ping(&mut streams[0], b"the first are served");
             let (failed, span) = failures_over_a_second(&mut server, streams.last_mut().unwrap());
             let rate = failed as f64 / span.as_secs_f64();
-            assert!((1.0..=200.0).contains(&rate), "{rate} failed accepts a second");
+            assert!(rate <= 200.0, "{rate} failed accepts a second");
+            assert!(server.counter("accept_backoffs") > 0, "there was room for all");
             ping(&mut streams[0], b"and go on to be served");
             // Whoever leaves makes room for the next: all get their turn.
             for mut stream in streams {

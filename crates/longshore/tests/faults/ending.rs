@@ -1,5 +1,6 @@
 //! Ends of connections: torn, halved, reset (R26-R28, R31).
 
+use super::child::{Plan, has_strace};
 use super::support::*;
 use longshore::*;
 use std::io::{Read, Write};
@@ -156,5 +157,35 @@ fn r31_writing_to_a_peer_that_reset_is_told_once() {
         assert_eq!(counts.ended("peer_reset"), resets, "{counts:?}");
         running.stop(Duration::ZERO);
         reached("R31", driver, format_args!("{resets} resets, each told once"));
+    });
+}
+
+/// Rust programs ignore the signal, which hides it. Who traces the process sees it all the same.
+#[test]
+fn r31_no_write_to_a_peer_that_reset_raises_a_signal() {
+    if !has_strace() {
+        return say("R31: SKIPPED, NOT TESTED: no strace on this machine");
+    }
+    on_each_driver(|driver| {
+        let resets = pick(30, 1_000);
+        let file = std::env::temp_dir().join(format!("longshore-signals-{}", std::process::id()));
+        let path = file.to_str().unwrap();
+        let wrapper = ["strace", "-f", "-qq", "-e", "trace=none", "-o", path];
+        let mut server = Plan::new("serve", driver, &wrapper).start();
+        let addr = server.addr();
+        for _ in 0..resets {
+            let mut stream = connect(addr);
+            for _ in 0..4 {
+                send(&mut stream, &vec![1; 100_000]); // its answers meet the reset
+            }
+            reset(stream);
+        }
+        ping(&mut connect(addr), b"alive");
+        assert!(server.counter("closed") > 0);
+        server.stop();
+        let signals = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert!(!signals.contains("SIGPIPE"), "{signals}");
+        reached("R31", driver, format_args!("{resets} resets over answers, no signal"));
     });
 }
