@@ -2,7 +2,7 @@
 
 use super::SimPort;
 use crate::network::{Descriptor, Owner, Progress, VirtualSocket};
-use longshore_base::{Time, Token};
+use longshore_base::{Segment, Time, Token};
 use longshore_port::{
     Addr, Call, Completion, End, ErrorKind, OpKind, PortError, RawSocket, SendData, SendMode,
     Unattached, What, WorkDone,
@@ -261,13 +261,16 @@ impl SimPort {
         false
     }
 
-    /// Ends a send. An answer that is not wanted at once may be kept for a while.
+    /// Ends a send. An answer that is not wanted at once may be kept for a while, but not one that
+    /// holds a lease: a worker that sleeps has none out, and that is checked.
     fn answer(&mut self, id: Token, error: Option<ErrorKind>) {
         let socket = self.sockets.get_mut(id).expect("checked in step");
         let token = socket.token;
         let Send { data, done, prompt, .. } = socket.send.take().expect("a send that is over");
         let error = error.map(|kind| PortError::new(Call::Send, kind));
-        let late = done == data.byte_count() && !prompt;
+        let is_leased = |segment: &Segment<_>| matches!(segment, Segment::Leased(_));
+        let leased = data.segments().iter().any(is_leased);
+        let late = done == data.byte_count() && !prompt && !leased;
         let completion = Completion { token, what: What::Sent { bytes: done, data, error } };
         if late && self.world.network().random.one_in(2) {
             self.kept.push((Some(id), completion));
