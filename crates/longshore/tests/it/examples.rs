@@ -1,0 +1,175 @@
+//! The examples, on a simulated network; and the README's program, which is one of them.
+
+use longshore::testing::{Net, Peer};
+use longshore::{
+    Ctx, Handler, LengthDelimited, Limits, Lines, Listener, Raw, Result, Server, SlowReader,
+};
+use std::time::Duration;
+
+#[expect(dead_code, reason = "main is for people")]
+#[path = "../../examples/chat.rs"]
+mod chat;
+#[expect(dead_code, reason = "main is for people")]
+#[path = "../../examples/client.rs"]
+mod client;
+#[expect(dead_code, reason = "main is for people")]
+#[path = "../../examples/custom_codec.rs"]
+mod custom_codec;
+#[expect(dead_code, reason = "main is for people")]
+#[path = "../../examples/proxy.rs"]
+mod proxy;
+
+const SOON: Duration = Duration::from_secs(2);
+
+#[test]
+fn the_program_of_the_readme_is_the_echo_example() {
+    let example = include_str!("../../examples/echo.rs");
+    let readme = include_str!("../../../../README.md");
+    let (_, program) = example.split_once("\n\n").unwrap();
+    assert!(program.starts_with("use longshore::"), "{program}");
+    assert!(readme.contains(&format!("```rust\n{program}```\n")), "they differ");
+}
+
+#[test]
+fn chat_knows_names_rooms_and_private_words() {
+    for seed in 0..20 {
+        let mut net = Net::seed(seed);
+        let addr = net.addr();
+        net.start(chat::chat(Listener::addr(addr, Lines::max(1024)))).unwrap();
+        let [mut ada, mut bob] = [0, 1].map(|_| net.connect(addr, Lines::max(1024)));
+        let mut say = |peer: &mut Peer<Lines>, line: &str| {
+            peer.send(line);
+            net.run_for(SOON);
+        };
+        say(&mut ada, "hello?");
+        say(&mut ada, "/login ada");
+        say(&mut bob, "/login ada");
+        say(&mut bob, "/login bob");
+        say(&mut bob, "hi");
+        say(&mut bob, "/join den");
+        say(&mut bob, "alone");
+        say(&mut ada, "/msg bob psst");
+        say(&mut ada, "/msg eve psst");
+        say(&mut ada, "/quit");
+        let refused = "! /login NAME, with a name that is free";
+        let heard_by_ada = [
+            refused,
+            "* ada comes to lobby",
+            "* bob comes to lobby",
+            "bob: hi",
+            "* bob goes to den",
+            "! nobody of that name can hear you",
+        ];
+        let heard_by_bob = [
+            refused,
+            "* bob comes to lobby",
+            "bob: hi",
+            "* bob goes to den",
+            "* bob comes to den",
+            "bob: alone",
+            "ada to you: psst",
+        ];
+        assert_eq!(ada.received(), heard_by_ada, "seed {seed}");
+        assert_eq!(bob.received(), heard_by_bob, "seed {seed}");
+        assert!(ada.is_closed(), "seed {seed}");
+    }
+}
+
+/// Echoes one frame and closes.
+struct Once;
+
+impl Handler for Once {
+    type Codec = LengthDelimited;
+    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, frame: &[u8]) -> Result {
+        cx.send(frame)?;
+        cx.close();
+        Ok(())
+    }
+}
+
+#[test]
+fn client_comes_back_after_every_end() {
+    let mut net = Net::seed(1);
+    let codec = LengthDelimited::u32_be(1 << 20);
+    let addr = net.addr();
+    let client = net.start(Server::builder().workers(1)).unwrap();
+    let counting = |_: &longshore::Peer<'_>| Ok(client::Counting::default());
+    client.connect(client::connector(&addr.to_string()), counting).unwrap();
+    net.run_for(SOON);
+    assert!(client.snapshot().connect_failed > 0, "nobody listens yet");
+    let once = Server::builder().listen(Listener::addr(addr, codec), |_| Ok(Once));
+    let server = net.start(once.workers(1)).unwrap();
+    let came_back = net.run_until(SOON * 20, |_| client.snapshot().messages_in >= 3);
+    assert!(came_back && server.snapshot().accepted >= 3, "{:?}", client.snapshot());
+}
+
+#[test]
+fn custom_codec_finds_its_packets_in_noise() {
+    for seed in 0..20 {
+        let mut net = Net::seed(seed);
+        let addr = net.serve(custom_codec::Meters, |_| Ok(custom_codec::Meter::default()));
+        let mut meter = net.connect(addr, custom_codec::Meters);
+        let report = [0xa5, 3, 1, 0, 0x2a, 0x2b];
+        let damaged = [0xa5, 3, 1, 0, 0x2b, 0x2b];
+        let parts = [b"noise", &report[..], &[0xa5, 0], &damaged, &report, &[0xa5]];
+        meter.send_bytes(&parts.concat());
+        net.run_for(SOON);
+        let answers = meter.received_with(|packet| (packet.kind, packet.body.to_vec()));
+        assert_eq!(answers, [(2, vec![1]), (2, vec![2])], "seed {seed}");
+    }
+}
+
+/// Sends back what it gets, as fast as it is taken.
+struct RawEcho;
+
+impl Handler for RawEcho {
+    type Codec = Raw;
+    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, bytes: &[u8]) -> Result {
+        cx.send(bytes)
+    }
+}
+
+#[test]
+fn proxy_hands_on_all_bytes_and_keeps_few() {
+    let mut waited = false;
+    for seed in 0..6 {
+        let mut net = Net::seed(seed);
+        let (behind, front) = (net.addr(), net.addr());
+        let limits = Limits::new().send_queue_bytes(64 << 20).slow_reader(SlowReader::Refuse);
+        let listener = Listener::addr(behind, Raw::new()).limits(limits);
+        net.start(Server::builder().listen(listener, |_| Ok(RawEcho)).workers(1)).unwrap();
+        let listener = Listener::addr(front, proxy::PIECES);
+        let server = net.start(proxy::proxy(listener, &behind.to_string())).unwrap();
+        let mut peer = net.connect(front, Raw::new());
+        let bytes: Vec<u8> = (0..1_500_000_usize).map(|at| (at % 251) as u8).collect();
+        peer.send_bytes(&bytes);
+        peer.set_reading(false);
+        let most =
+            |server: &Server| server.connections().iter().map(|conn| conn.queued_bytes).max();
+        // Less than `limits.write`, or the proxy would rightly give the peer up.
+        waited |= net.run_until(Duration::from_secs(5), |_| {
+            assert!(most(&server).unwrap_or(0) <= proxy::QUEUE_BYTES, "seed {seed}");
+            server.snapshot().messages_refused > 0
+        });
+        peer.set_reading(true);
+        let mut got = Vec::new();
+        let all = net.run_until(Duration::from_secs(300), |_| {
+            got.extend(peer.received_bytes());
+            got.len() >= bytes.len()
+        });
+        assert!(all && got == bytes, "seed {seed}: {} bytes", got.len());
+        peer.finish();
+        assert!(net.run_until(SOON * 10, |_| server.connection_count() == 0), "seed {seed}");
+    }
+    assert!(waited, "no seed was slow enough to tell anything");
+}
+
+#[test]
+fn proxy_without_a_server_behind_it_ends_the_client() {
+    let mut net = Net::seed(3);
+    let (nowhere, front) = (net.addr(), net.addr());
+    let listener = Listener::addr(front, proxy::PIECES);
+    net.start(proxy::proxy(listener, &nowhere.to_string())).unwrap();
+    let peer = net.connect(front, Raw::new());
+    assert!(net.run_until(SOON, |_| peer.is_closed()));
+}
