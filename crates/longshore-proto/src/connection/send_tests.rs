@@ -157,6 +157,19 @@ fn an_idle_half_holds_no_memory() {
     assert_eq!((half.queue.capacity(), half.tail.capacity()), (0, 0));
 }
 
+#[test]
+fn a_send_that_comes_back_after_the_end_leaves_nothing_queued() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+    send(&mut half, &mut pool, b"12345").unwrap();
+    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    half.clear(&mut pool);
+    assert_eq!(half.queued(), 0);
+    half.handle_sent(7, transmit.data, &mut pool);
+    assert_eq!((half.queued(), half.sent()), (0, 7));
+    half.clear(&mut pool);
+    assert!(half.is_idle());
+}
+
 /// Doubles every byte, and keeps the last odd one back.
 struct Doubling;
 
