@@ -1,8 +1,8 @@
-//! Hands bytes on between clients and another server, never more than the slower side takes.
+//! Hands bytes on, never more than the slower side takes. The end of one is the end of both.
 //!
 //!     cargo run --release -- serve --listen :7412 --protocol raw &
 //!     cargo run --release --example proxy
-//!     echo hello | nc -q1 127.0.0.1 7411
+//!     nc 127.0.0.1 7411    # and type
 //!     hello
 
 use longshore::{Builder, Closed, Conn, Connector, Ctx, Handler, Limits, Listener, Raw, Result};
@@ -65,7 +65,7 @@ impl Handler for Side {
 }
 
 fn limits() -> Limits {
-    let limits = Limits::new().first_byte(Duration::ZERO); // each side may wait for the other
+    let limits = Limits::new().first_byte(Duration::ZERO); // either may speak first
     limits.slow_reader(SlowReader::Refuse).send_queue_bytes(QUEUE_BYTES)
 }
 
