@@ -36,8 +36,7 @@ impl Handler for Side {
             Retry::GiveUp
         };
         let connector = Connector::tcp(&target, PIECES).limits(limits()).on_failure(give_up);
-        cx.connect(connector, move |_| Ok(Self(1, link.clone(), target.clone())));
-        Ok(())
+        cx.connect(connector, move |_| Ok(Self(1, link.clone(), target.clone())))
     }
 
     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, bytes: &[u8]) -> Result {

@@ -204,7 +204,7 @@ pub(crate) struct ConnLimits {
 }
 
 /// A year: longer deadlines are typing errors.
-const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
 pub(crate) fn check_duration(
     option: &'static str,
@@ -247,6 +247,17 @@ pub(crate) fn check_socket_options(options: &SocketOptions) -> Result<(), Config
         in_range("keepalive.idle", keepalive.idle.as_secs(), seconds.clone(), "60")?;
         in_range("keepalive.interval", keepalive.interval.as_secs(), seconds, "15")?;
         in_range("keepalive.probes", keepalive.probes, 1..=127, "4")?;
+    }
+    if let Some(time) = options.user_timeout {
+        // What the system keeps in an `int` of milliseconds.
+        let most = Duration::from_millis(i32::MAX as u64);
+        if !(Duration::from_millis(1)..=most).contains(&time) {
+            return Err(ConfigError::OutOfRange {
+                option: "user_timeout",
+                value: format!("{time:?}"),
+                range: "1 ms to 24 days (default: 60s)".into(),
+            });
+        }
     }
     let most = i32::MAX as u32;
     for (option, bytes) in

@@ -173,24 +173,27 @@ impl<H: Handler> Conn<H> {
         if shared.remote_bytes.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_err() {
             return Err(self.refuse(len));
         }
-        self.push(|shared| Cmd::Send { shared, bytes });
-        Ok(())
+        if self.lane.board.push_send(shared, bytes) {
+            return Ok(());
+        }
+        shared.remote_bytes.fetch_sub(len, Ordering::AcqRel);
+        Err(SendError::Closed)
     }
 
     /// Closes it: what was sent before is flushed within the linger time, then half-closed.
     pub fn close(&self) {
-        self.push(|shared| Cmd::End { shared, ending: Ending::Close(None) });
+        self.lane.board.push_end(&self.shared, Ending::Close(None));
     }
 
     /// The same with a reason for the log, the metrics and `on_disconnect`.
     pub fn close_because(&self, why: impl Into<Cow<'static, str>>) {
         let why = Some(why.into());
-        self.push(|shared| Cmd::End { shared, ending: Ending::Close(why) });
+        self.lane.board.push_end(&self.shared, Ending::Close(why));
     }
 
     /// Ends it at once with a reset; what is queued is lost.
     pub fn abort(&self) {
-        self.push(|shared| Cmd::End { shared, ending: Ending::Abort });
+        self.lane.board.push_end(&self.shared, Ending::Abort);
     }
 
     /// Stops reading from the peer. After the callback at hand there is no `on_message` until
@@ -214,15 +217,13 @@ impl<H: Handler> Conn<H> {
         let disconnects = self.lane.limits.slow_reader.disconnects();
         let owed = disconnects || len <= shared.queue_bytes_max;
         if owed && !shared.refused.swap(true, Ordering::AcqRel) {
-            self.push(|shared| {
-                if disconnects {
-                    Cmd::End { shared, ending: Ending::SlowReader }
-                } else {
-                    Cmd::Refused { shared }
-                }
-            });
+            if disconnects {
+                self.lane.board.push_end(shared, Ending::SlowReader);
+            } else {
+                self.push(|shared| Cmd::Refused { shared });
+            }
         }
-        if disconnects { SendError::Closed } else { SendError::Full }
+        SendError::Full
     }
 
     fn push(&self, cmd: impl FnOnce(Arc<Shared>) -> Cmd) {

@@ -24,6 +24,22 @@ pub(crate) enum Target {
     Name(Box<str>),
 }
 
+impl Target {
+    /// Whether it is a name with a port behind it.
+    fn check(&self) -> Result<(), ConfigError> {
+        let Self::Name(name) = self else { return Ok(()) };
+        let why = match name.rsplit_once(':') {
+            None => "it has no port",
+            Some(("", _)) => "it has no name",
+            Some((_, port)) if port.parse::<u16>().is_err() => {
+                "the port is a number from 0 to 65535"
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(ConfigError::Address { given: name.as_ref().into(), why: why.into() })
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -232,6 +248,7 @@ impl<C: Codec> Connector<C> {
     /// # Errors
     /// Names option, value and range.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.plan.target.check()?;
         self.plan.limits.check()?;
         check_frame_bytes(&self.codec, &self.plan.limits)?;
         check_duration("connector.timeout", self.plan.timeout, "10s")?;

@@ -194,12 +194,18 @@ impl<H: Handler> Ctx<'_, H> {
 
     /// Connects to another server, on this worker. `factory` makes the handler of the connection
     /// when it stands, again after each reconnect.
-    pub fn connect<G, F>(&mut self, connector: Connector<G::Codec>, factory: F)
+    ///
+    /// # Errors
+    /// When the connector's settings cannot work. That it cannot connect is told to
+    /// [`Connector::on_failure`].
+    pub fn connect<G, F>(&mut self, connector: Connector<G::Codec>, factory: F) -> Result
     where
         G: Handler,
         F: FnMut(&Peer<'_>) -> Result<G, Reject> + Send + 'static,
     {
+        connector.check()?;
         self.core.dials.push_back(Box::new(DialStart::new(connector, factory)));
+        Ok(())
     }
 
     pub(crate) fn close_idle(&mut self) {

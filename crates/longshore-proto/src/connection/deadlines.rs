@@ -91,9 +91,10 @@ impl Deadlines {
             return;
         }
         let stood_still = now.since(self.paused);
-        self.paused = Time::NEVER;
-        self.heard = self.heard + stood_still;
+        // What came meanwhile ended the silence as well; from then on it stood still.
+        self.heard = self.heard.min(self.paused) + stood_still;
         self.first_byte = self.first_byte + stood_still;
+        self.paused = Time::NEVER;
     }
 
     /// Sets timer `key` to `at`, moving it if it is set.
@@ -221,6 +222,15 @@ mod tests {
         assert_eq!(deadlines.handle_timeout(at(60)), Some(Due::FirstByte));
         assert_eq!(deadlines.handle_timeout(at(70)), Some(Due::Idle));
         assert_eq!(deadlines.handle_timeout(at(104)), Some(Due::Write));
+    }
+
+    #[test]
+    fn silence_begins_at_resume_when_bytes_came_during_the_pause() {
+        let mut deadlines = Deadlines::new(at(0), Duration::ZERO, 20 * SECOND);
+        deadlines.pause(at(4));
+        deadlines.handle_heard(at(50));
+        deadlines.resume(at(54));
+        assert_eq!(deadlines.next(), at(74));
     }
 
     #[test]

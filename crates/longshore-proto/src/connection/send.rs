@@ -321,7 +321,7 @@ impl<L: Lease> SendHalf<L> {
         debug_assert!(self.in_flight, "an answer without a send");
         self.in_flight = false;
         self.sent += bytes as u64;
-        self.end = self.end.max(self.sent); // what was in flight at a `clear` was not counted any more
+        self.end = self.end.max(self.sent); // it was in flight when the rest was cleared
         let mut left = bytes;
         let short = match data {
             SendData::One(segment) => self.take_back(segment, &mut left, 0, pool),

@@ -387,6 +387,10 @@ impl<P: Port> Worker<P> {
             self.core.counters().panics.add(1);
         }
         let reason = conn.reason.take().map_or(DisconnectReason::Local, |reason| *reason);
+        // Its place is free before anybody hears of the end, who may fill it at once.
+        self.core.board.release();
+        self.core.desk().load.fetch_sub(1, Ordering::Relaxed);
+        self.tell_door(conn.source);
         if let Some(seat) = conn.seat {
             self.core.board.leave(conn.shared.id);
             self.count_closed(&conn, &reason);
@@ -396,9 +400,6 @@ impl<P: Port> Worker<P> {
                 self.core.counters().panics.add(1);
             }
         }
-        self.core.board.release();
-        self.core.desk().load.fetch_sub(1, Ordering::Relaxed);
-        self.tell_door(conn.source);
         if let Some(dial) = conn.dial {
             self.dial_ended(dial, conn.seat.is_some(), &reason);
         }
@@ -505,8 +506,10 @@ impl<P: Port> Worker<P> {
         self.drain = Drain::Told;
         self.give_up_dials();
         for token in self.core.conns.tokens() {
-            self.core.counters().shutdown_aborted.add(1);
-            self.core.abort_at_last(token, DisconnectReason::Shutdown);
+            if self.core.conns.get(token).is_some_and(|conn| !conn.facts.ending) {
+                self.core.counters().shutdown_aborted.add(1);
+                self.core.abort_at_last(token, DisconnectReason::Shutdown);
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! What all threads of a server share: the way to each worker, and what is counted across them.
 
-use super::mailbox::{Cmd, Mailbox};
+use super::mailbox::{Cmd, Ending, Mailbox};
 use crate::conn::{ConnId, Shared};
 use crate::metrics::Counters;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -160,6 +161,24 @@ impl Switchboard {
             all.extend(shard.lock().unwrap_or_else(PoisonError::into_inner).values().cloned());
         }
         all
+    }
+
+    /// Sends to a connection, unless it is closing or gone: looked at under the same lock as the
+    /// close, so that what is queued is flushed, and what is not is told.
+    pub(crate) fn push_send(&self, shared: &Arc<Shared>, bytes: Bytes) -> bool {
+        let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared.closed.load(Ordering::Acquire) {
+            return false;
+        }
+        self.push(*route, Cmd::Send { shared: Arc::clone(shared), bytes });
+        true
+    }
+
+    /// Ends a connection. Sends that are asked for after this answer that it is closed.
+    pub(crate) fn push_end(&self, shared: &Arc<Shared>, ending: Ending) {
+        let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.closed.store(true, Ordering::Release);
+        self.push(*route, Cmd::End { shared: Arc::clone(shared), ending });
     }
 
     /// Asks a connection's worker for something, in order with what else is asked of it.

@@ -1,7 +1,20 @@
 //! Integration tests, in one binary.
-#![expect(clippy::cast_possible_truncation, reason = "patterns of test bytes")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::similar_names,
+    clippy::cast_possible_truncation,
+    reason = "what a test cannot do ends it"
+)]
 
 mod callbacks;
+mod connecting;
+mod ending;
 mod examples;
+mod listening;
+mod model;
 mod net;
+mod sending;
+mod settings;
 mod smoke;
+mod timers;

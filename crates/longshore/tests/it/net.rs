@@ -1,4 +1,4 @@
-//! One test body on every port: io_uring, readiness, and the simulated network under several seeds.
+//! One test body on every port: `io_uring`, readiness, and the simulated network under several seeds.
 //!
 //! A body gets a [`Lab`]. It starts servers in it, connects [`Peer`]s, and waits for [`Event`]s of
 //! [`Probe`] handlers. Waiting is a bounded blocking receive on real ports and stepping in
@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 /// Longest wait on real ports, for a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest wait in simulation, in virtual time.
 const VIRTUAL_PATIENCE: Duration = Duration::from_secs(1_000);
@@ -33,7 +33,7 @@ pub(crate) fn wants(driver: &str) -> bool {
     std::env::var("LONGSHORE_DRIVER").map_or(true, |only| only == driver)
 }
 
-/// Runs `test` on io_uring.
+/// Runs `test` on `io_uring`.
 pub(crate) fn on_uring(test: fn(&mut Lab)) {
     if !wants("uring") {
         return;
@@ -271,10 +271,11 @@ impl Lab {
         }
         match (&mut self.world, &mut peer.wire) {
             (World::Real(_), Wire::Real(stream)) => {
-                let mut bytes = [0; 64 * 1024];
+                let mut bytes = vec![0; 64 * 1024];
                 match stream.read(&mut bytes) {
                     Ok(0) => peer.end = Some(End::Fin),
                     Ok(count) => peer.input.extend_from_slice(&bytes[..count]),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == ErrorKind::ConnectionReset => {
                         peer.end = Some(End::Reset);
                     }
@@ -410,13 +411,6 @@ impl Peer {
         }
     }
 
-    /// Reads again.
-    pub(crate) fn go_on_reading(&mut self) {
-        if let Wire::Simulated(wire) = &mut self.wire {
-            wire.set_reading(true);
-        }
-    }
-
     /// How the server sees it.
     pub(crate) fn local_addr(&self) -> SocketAddr {
         match &self.wire {
@@ -522,9 +516,9 @@ impl Probe {
         Self { told, script: Box::new(script) }
     }
 
-    fn play(&mut self, cx: &mut Ctx<'_, Self>, event: Event, again: Event) -> Result {
+    fn play(&mut self, cx: &mut Ctx<'_, Self>, event: Event, again: &Event) -> Result {
         let _ = self.told.send(event); // the test may be over
-        (self.script)(cx, &again)
+        (self.script)(cx, again)
     }
 }
 
@@ -533,31 +527,31 @@ impl Handler for Probe {
 
     fn on_connect(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
         let conn = cx.conn();
-        self.play(cx, Event::Connect(conn.clone()), Event::Connect(conn))
+        self.play(cx, Event::Connect(conn.clone()), &Event::Connect(conn))
     }
 
     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, frame: &[u8]) -> Result {
-        self.play(cx, Event::Message(frame.to_vec()), Event::Message(frame.to_vec()))
+        self.play(cx, Event::Message(frame.to_vec()), &Event::Message(frame.to_vec()))
     }
 
     fn on_writable(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
-        self.play(cx, Event::Writable, Event::Writable)
+        self.play(cx, Event::Writable, &Event::Writable)
     }
 
     fn on_idle(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
-        self.play(cx, Event::Idle, Event::Idle)
+        self.play(cx, Event::Idle, &Event::Idle)
     }
 
     fn on_timer(&mut self, cx: &mut Ctx<'_, Self>, Timer(key): Timer) -> Result {
-        self.play(cx, Event::Timer(key), Event::Timer(key))
+        self.play(cx, Event::Timer(key), &Event::Timer(key))
     }
 
     fn on_sent(&mut self, cx: &mut Ctx<'_, Self>, id: u64) -> Result {
-        self.play(cx, Event::Sent(id), Event::Sent(id))
+        self.play(cx, Event::Sent(id), &Event::Sent(id))
     }
 
     fn on_shutdown(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
-        self.play(cx, Event::Shutdown, Event::Shutdown)
+        self.play(cx, Event::Shutdown, &Event::Shutdown)
     }
 
     fn on_disconnect(self, closed: &Closed<'_>) {

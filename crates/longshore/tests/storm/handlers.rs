@@ -310,7 +310,7 @@ impl Wild {
             Duration::from_secs(10),
         ]));
         let weather = Arc::clone(weather);
-        cx.connect(connector, move |_| {
+        let asked = cx.connect(connector, move |_| {
             let mut rng = weather.rng();
             match rng.below(10) {
                 0 => panic!("storm: a factory"),
@@ -318,6 +318,7 @@ impl Wild {
                 _ => Ok(weather.made(Out { watch: Watch::new(&weather), rng })),
             }
         });
+        asked.expect("settings that work");
     }
 }
 

@@ -1,0 +1,75 @@
+//! In steady state an echoed message allocates nothing, on either driver.
+//!
+//! In a binary and a test of its own: the allocator counts for the whole process, so nothing else
+//! may run. The peer is a plain stream with buffers made before, and counts as zero.
+
+#![expect(clippy::unwrap_used, reason = "what a test cannot do ends it")]
+
+use longshore::*;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use std::alloc::System;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Messages until every pool and table has its size: more than the credit of one receive (256 KiB).
+const WARM_UP: usize = 5_000;
+
+/// Messages that are counted.
+const MESSAGES: usize = 10_000;
+
+struct Echo;
+
+impl Handler for Echo {
+    type Codec = LengthDelimited;
+    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, frame: &[u8]) -> Result {
+        cx.send(frame)
+    }
+}
+
+/// Sends and receives `count` messages of 64 bytes, `depth` at a time.
+fn echo(peer: &mut TcpStream, out: &[u8], back: &mut [u8], count: usize, depth: usize) {
+    for _ in 0..count / depth {
+        peer.write_all(out).unwrap();
+        peer.read_exact(back).unwrap();
+        assert!(out == back);
+    }
+}
+
+fn allocations(driver: DriverChoice, depth: usize) -> usize {
+    let listener = Listener::tcp("127.0.0.1:0", LengthDelimited::u32_be(1024));
+    let builder = Server::builder().listen(listener, |_| Ok(Echo)).workers(1).driver(driver);
+    let server = builder.start().unwrap();
+    let mut peer = TcpStream::connect(server.local_addrs()[0].to_string()).unwrap();
+    peer.set_nodelay(true).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut frame = 64u32.to_be_bytes().to_vec();
+    frame.resize(68, 7);
+    let out = frame.repeat(depth);
+    let mut back = vec![0; out.len()];
+    echo(&mut peer, &out, &mut back, WARM_UP, depth);
+    let region = Region::new(ALLOCATOR);
+    echo(&mut peer, &out, &mut back, MESSAGES, depth);
+    let change = region.change();
+    drop(peer);
+    server.shutdown(Duration::ZERO);
+    server.wait().unwrap();
+    change.allocations + change.reallocations
+}
+
+#[test]
+fn an_echoed_message_allocates_nothing() {
+    for driver in [DriverChoice::Uring, DriverChoice::Readiness] {
+        if let Err(refused) = SystemWorld::new(driver) {
+            println!("SKIPPED, NOT TESTED ON IO_URING: {refused}");
+            continue;
+        }
+        for depth in [1, 10] {
+            let count = allocations(driver, depth);
+            assert_eq!(count, 0, "{driver:?}, {depth} messages at a time, {MESSAGES} in all");
+        }
+    }
+}
