@@ -42,7 +42,7 @@ fn r01_buffers_in_flight_keep_their_bytes_while_others_are_aborted() {
                 match random.below(4) {
                     0 => reset(stream),
                     1 => {
-                        let _ = stream.read(&mut [0; 1000]).unwrap();
+                        stream.read_exact(&mut [0; 1000]).unwrap();
                         reset(stream);
                     }
                     _ => {

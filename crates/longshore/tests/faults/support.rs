@@ -308,8 +308,11 @@ pub(crate) fn end_of(stream: &mut TcpStream) -> Ended {
         match stream.read(&mut waste) {
             Ok(0) => return Ended::Fin,
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ended::Reset,
-            Err(error) => panic!("no end of stream: {error}"),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::ConnectionReset => return Ended::Reset,
+                _ => panic!("no end of stream: {error}"),
+            },
         }
     }
 }
