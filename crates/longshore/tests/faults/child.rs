@@ -2,8 +2,9 @@
 
 use super::support::{Driver, Echo, PATIENCE, Tally, codec, driver_named, resident_kib};
 use longshore::*;
+use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, OnceLock};
@@ -203,7 +204,10 @@ fn serve() {
 /// An echo server as a program has it: `run`, to the signal that ends it.
 fn run() {
     let driver = driver_named(&setting("DRIVER").unwrap());
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    socket.listen(4096).unwrap(); // a short queue costs its clients a second each
+    let socket = TcpListener::from(socket);
     let addr = socket.local_addr().unwrap();
     let running: Arc<OnceLock<Server>> = Arc::default();
     let seen = Arc::clone(&running);
