@@ -155,7 +155,7 @@ impl<P: Port> Worker<P> {
     /// One turn. Says whether there is another one to come: not after a shutdown that is over.
     pub(crate) fn turn(&mut self, may_sleep: bool) -> Result<bool, PortError> {
         // 1. The outside world. Also hands the system what the last turn submitted.
-        let idle = may_sleep && !self.core.has_left();
+        let idle = may_sleep && !self.has_left();
         let sleeps = idle && self.core.desk().mailbox.prepare_sleep();
         let until = if sleeps { self.core.sleep_until() } else { Until::Now };
         let waited = self.port.wait(until, &mut self.completions)?;
@@ -207,7 +207,12 @@ impl<P: Port> Worker<P> {
     /// Whether there is something to do without the outside world: for who steps it.
     #[cfg(feature = "testing")]
     pub(crate) fn has_work(&self) -> bool {
-        self.core.has_left() || self.core.desk().mailbox.has_some()
+        self.has_left() || self.core.desk().mailbox.has_some()
+    }
+
+    /// Whether another turn has to follow at once.
+    fn has_left(&self) -> bool {
+        self.core.has_left() || matches!(self.drain, Drain::Asked { .. })
     }
 
     fn commands(&mut self) {
@@ -491,6 +496,9 @@ impl<P: Port> Worker<P> {
     /// Tells the handlers, once all input that came before is handled.
     fn tell_shutdown(&mut self) {
         let Drain::Asked { turn } = self.drain else { return };
+        if self.turn == turn {
+            return; // input that came before may have come since this turn looked for it (R82)
+        }
         if self.is_runnable() && self.turn.wrapping_sub(turn) < ASKED_TURNS_MAX {
             return;
         }

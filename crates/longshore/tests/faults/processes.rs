@@ -38,7 +38,7 @@ fn r49_a_child_inherits_no_descriptor() {
 #[test]
 fn r82_a_signal_loses_no_answer_to_what_was_received() {
     on_each_driver(|driver| {
-        let (clients, runs) = (pick(100, 1_000), pick(3, 30));
+        let (clients, runs) = (pick(200, 1_000), pick(6, 30));
         let mut answered = 0;
         for run in 0..runs {
             let server = Plan::new("run", driver, &[]).start();
