@@ -275,6 +275,8 @@ fn tell<'a, H: Handler>(
         }
         Event::Reply(bytes) => cx.send_encoded(bytes)?,
     }
+    // A close or pause that it asked for through a handle counts before the next callback.
+    cx.core.catch_up();
     Ok(if cx.core.interrupted { Next::Stop } else { Next::Go })
 }
 

@@ -363,6 +363,7 @@ impl<P: Port> Worker<P> {
         self.core.current = Some(token);
         let failed = lane.call(&mut self.core, token, seat, callback);
         self.core.current = None;
+        self.core.catch_up(); // what it asked for through handles counts before the next callback
         if let Some(reason) = failed {
             self.fail(token, reason);
         }
@@ -404,6 +405,7 @@ impl<P: Port> Worker<P> {
             if !lane.disconnected(seat, &closed) {
                 self.core.counters().panics.add(1);
             }
+            self.core.catch_up();
         }
         if let Some(dial) = conn.dial {
             self.dial_ended(dial, conn.seat.is_some(), &reason);
