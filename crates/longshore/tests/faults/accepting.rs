@@ -80,7 +80,7 @@ fn r33_errors_of_accept_pass_and_the_listener_lives() {
         }
         let told = server.counter("accept_passing_errors") + server.counter("accept_backoffs");
         if error != "EINTR" {
-            assert_eq!(told, times as u64, "{error}");
+            assert!(told >= times as u64, "{error}: {told}");
         }
         server.stop();
         say(format_args!("R33 readiness: {error} x {times}, still accepting"));
