@@ -170,7 +170,7 @@ impl Handler for Pump {
 #[test]
 fn r19_short_sends_go_on_at_the_exact_byte() {
     on_each_driver(|driver| {
-        let chunks = pick(8 << 20, 1_000_000_000) / CHUNK_BYTES;
+        let chunks = pick(8 << 20, 150_000_000) / CHUNK_BYTES;
         let options = SocketOptions { send_buf_bytes: Some(4096), ..SocketOptions::default() };
         let running = Running::handled(
             driver,
