@@ -85,7 +85,11 @@ impl<P: Port> Worker<P> {
     #[inline]
     fn cut(&mut self, token: Token, chunk: &Chunk, from: usize) -> usize {
         let len = chunk.bytes().len();
+        self.core.catch_up(); // a handle may have closed or paused it in the callback of another
         let Some(conn) = self.core.conns.get_mut(token) else { return len };
+        if !conn.is_open() || conn.facts.paused {
+            return from; // put back, or dropped and counted
+        }
         let (Some(seat), Some(lane)) = (conn.seat, self.lanes.get_mut(conn.lane)) else {
             return len;
         };

@@ -358,6 +358,7 @@ impl<P: Port> Worker<P> {
 
     /// Runs a callback of an open connection. Its failure ends the connection.
     fn call(&mut self, token: Token, callback: Callback) {
+        self.core.catch_up(); // a handle may have closed it in the callback of another
         let Some(conn) = self.core.conns.get(token).filter(|conn| conn.is_open()) else { return };
         let (Some(seat), Some(lane)) = (conn.seat, self.lanes.get_mut(conn.lane)) else { return };
         self.core.current = Some(token);

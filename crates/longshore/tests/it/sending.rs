@@ -14,6 +14,7 @@ on_every_port! {
     the_queue_of_a_handle_is_empty_again_once_all_is_sent,
     after_close_every_send_answers_closed,
     handles_of_a_connection_that_is_gone_answer_closed,
+    a_close_or_pause_by_handle_counts_before_the_next_frame,
     an_item_that_makes_no_frame_is_an_answer_and_not_the_end,
     messages_and_bytes_are_counted,
 }
@@ -292,6 +293,35 @@ fn handles_of_a_connection_that_is_gone_answer_closed(lab: &mut Lab) {
         drop(peer);
         assert_eq!(lab.end_of(&events).reason, "peer_closed");
         stale.push(conn);
+    }
+}
+
+fn a_close_or_pause_by_handle_counts_before_the_next_frame(lab: &mut Lab) {
+    for how in ["close", "abort", "pause"] {
+        let script = move || {
+            move |cx: &mut Ctx<'_, Probe>, event: &Event| {
+                if let Event::Message(_) = event {
+                    match how {
+                        "close" => cx.conn().close(),
+                        "abort" => cx.conn().abort(),
+                        _ => {
+                            cx.conn().pause();
+                            cx.set_timer(Timer(1), Duration::from_millis(5))?;
+                        }
+                    }
+                }
+                if let Event::Timer(_) = event {
+                    cx.close();
+                }
+                Ok(())
+            }
+        };
+        let (server, events) = lab.serve(Limits::new(), script);
+        let mut peer = lab.connect(&server);
+        peer.say_all([&b"1"[..], b"2", b"3"]);
+        lab.read_to_end(&mut peer);
+        drop(peer);
+        assert_eq!(lab.end_of(&events).messages_in, 1, "{how}");
     }
 }
 
