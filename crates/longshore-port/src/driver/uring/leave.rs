@@ -1,8 +1,9 @@
 //! Coming and leaving: connects, closes, detaches.
 #![expect(unsafe_code, reason = "entries name descriptors and memory")]
 
-use super::names::{Kind, user_data};
-use super::socket::{Connecting, Leaving, Role, make_fit, unattached};
+use super::names::{self, Kind, user_data};
+use super::send::SendOp;
+use super::socket::{Connecting, Leaving, RecvState, Role, make_fit, unattached};
 use super::{Socket, UringPort};
 use crate::{
     Addr, Call, Completion, ConnectTo, ErrorKind, Listening, PortError, SocketId, Unattached, What,
@@ -144,12 +145,37 @@ impl UringPort {
         self.ready.push(Completion { token: socket.owner, what });
     }
 
+    /// A cancel did not find its op. Either that has returned meanwhile, or the kernel was just
+    /// about to look at it again and had it in none of its tables; then it needs another one.
+    pub(super) fn cancel_missed(&mut self, name: u64, result: i32) {
+        let op = names::cancelled_by(name);
+        if result == -libc::ENOENT && self.is_to_end(op) {
+            self.push_cancel(op);
+        }
+    }
+
+    /// Whether that op is in flight, and was asked to end.
+    fn is_to_end(&self, op: u64) -> bool {
+        match names::parse(op) {
+            (Kind::Recv, token) => self.sockets.get(token).is_some_and(|socket| {
+                socket.recv.state == RecvState::Armed && socket.recv.cancelled
+            }),
+            (Kind::WholeSend, slot) => self.sends.get(slot).is_some_and(SendOp::is_cancelled),
+            (Kind::Accept, slot) => self.accepts.get(slot).is_some(),
+            (Kind::Connect, token) => self.sockets.get(token).is_some_and(|socket| {
+                matches!(&socket.role, Role::Connecting(connecting) if connecting.cancelled)
+            }),
+            (Kind::Wake, _) => self.dropping && self.wake.is_armed(),
+            (Kind::TrySend | Kind::Cancel, _) => false,
+        }
+    }
+
     /// Asks the ring to end an op. By its name: by descriptor the kernel would walk its tables.
     pub(super) fn push_cancel(&mut self, op: u64) {
         let entry = opcode::AsyncCancel::new(op)
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
-            .user_data(user_data(Kind::Cancel, Token::new(0, 0)));
+            .user_data(names::cancel_of(op));
         // SAFETY: the entry points to nothing.
         unsafe { self.ring.push(entry) };
     }

@@ -116,6 +116,10 @@ pub(crate) fn probe() -> Result<(), String> {
     probe::features().map(drop)
 }
 
+/// How often to bind while the address is in use, some 0.4 s in all: the kernel takes the ring of a
+/// process that was killed apart a little later, and its listeners live as long (R83).
+pub(super) const BIND_TRIES: u32 = 20;
+
 /// The longest single sleep: the kernel's sums of times must not overflow.
 const SLEEP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -242,7 +246,8 @@ impl UringPort {
             Kind::Accept => self.accept_done(token, entry.result()),
             Kind::Connect => self.connect_done(token, entry.result()),
             Kind::Wake => self.wake_done(),
-            Kind::TrySend | Kind::Cancel => {} // looked at before; found nothing to cancel
+            Kind::Cancel => self.cancel_missed(entry.user_data(), entry.result()),
+            Kind::TrySend => {} // looked at before
         }
     }
 

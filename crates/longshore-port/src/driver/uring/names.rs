@@ -18,8 +18,23 @@ pub(super) enum Kind {
     Connect,
     /// The read on the notifier's counter; no slot.
     Wake,
-    /// A cancel that found nothing; no slot.
+    /// A cancel that did not work; slot of what it was to cancel.
     Cancel,
+}
+
+/// Marks the name of a cancel; the rest is the name of what it cancels.
+const CANCEL: u64 = 1 << 31;
+
+/// Names the cancel of op `name`.
+#[inline]
+pub(super) const fn cancel_of(name: u64) -> u64 {
+    name | CANCEL
+}
+
+/// Names the op that cancel `name` was to end.
+#[inline]
+pub(super) const fn cancelled_by(name: u64) -> u64 {
+    name & !CANCEL
 }
 
 /// Slots of a table; the kind takes the bits above them.
@@ -28,7 +43,7 @@ const INDEX_BITS: u32 = 28;
 /// Names an op.
 ///
 /// ```text
-/// 63        generation        32 31 kind 28 27       index       0
+/// 63        generation        32 31 cancel, kind 28 27     index     0
 /// ```
 ///
 /// # Panics
@@ -44,6 +59,7 @@ pub(super) const fn user_data(kind: Kind, token: Token) -> u64 {
 pub(super) fn parse(user_data: u64) -> (Kind, Token) {
     const KINDS: u64 = 0xf << INDEX_BITS;
     let kind = match (user_data & KINDS) >> INDEX_BITS {
+        _ if user_data & CANCEL != 0 => Kind::Cancel,
         0 => Kind::Recv,
         1 => Kind::TrySend,
         2 => Kind::WholeSend,
@@ -61,18 +77,15 @@ mod tests {
 
     #[test]
     fn a_name_says_what_was_put_in() {
-        let kinds = [
-            Kind::Recv,
-            Kind::TrySend,
-            Kind::WholeSend,
-            Kind::Accept,
-            Kind::Connect,
-            Kind::Wake,
-            Kind::Cancel,
-        ];
+        let kinds =
+            [Kind::Recv, Kind::TrySend, Kind::WholeSend, Kind::Accept, Kind::Connect, Kind::Wake];
         for kind in kinds {
             for token in [Token::new(0, 0), Token::new((1 << 28) - 1, u32::MAX), Token::new(5, 7)] {
-                assert_eq!(parse(user_data(kind, token)), (kind, token));
+                let name = user_data(kind, token);
+                assert_eq!(parse(name), (kind, token));
+                let cancel = cancel_of(name);
+                assert_eq!(parse(cancel), (Kind::Cancel, token));
+                assert_eq!(cancelled_by(cancel), name);
             }
         }
     }

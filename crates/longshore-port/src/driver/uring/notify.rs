@@ -38,13 +38,14 @@ pub(super) struct Wake {
     notifier: UringNotifier,
     /// Where the kernel writes the count. In a box of its own: it must not move.
     count: Box<u64>,
+    armed: bool,
 }
 
 impl Wake {
     pub(super) fn new() -> io::Result<Self> {
         let counter = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?;
         let shared = Arc::new(Shared { counter, raised: AtomicBool::new(false) });
-        Ok(Self { notifier: UringNotifier { shared }, count: Box::new(0) })
+        Ok(Self { notifier: UringNotifier { shared }, count: Box::new(0), armed: false })
     }
 
     pub(super) fn notifier(&self) -> &UringNotifier {
@@ -61,11 +62,18 @@ impl Wake {
         // SAFETY: the kernel writes 8 bytes to a box that stays until this read is over, and is
         // leaked if that never happens; the counter is open as long as `self`.
         unsafe { ring.push(entry.build().user_data(Self::USER_DATA)) };
+        self.armed = true;
+    }
+
+    /// Whether the read is in flight.
+    pub(super) fn is_armed(&self) -> bool {
+        self.armed
     }
 
     /// The read is over. From here on a notifier raises the counter again; what was posted before
     /// it saw the flag up is visible now, since both sides swap.
-    pub(super) fn seen(&self) {
+    pub(super) fn seen(&mut self) {
+        self.armed = false;
         self.notifier.shared.raised.swap(false, Ordering::AcqRel);
     }
 

@@ -24,6 +24,13 @@ pub(super) struct SendOp {
     gather: Option<Token>,
 }
 
+impl SendOp {
+    /// Whether it was asked to end.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+}
+
 /// Tries that were submitted since the last `enter`.
 #[derive(Default)]
 pub(super) struct Tried {
