@@ -22,7 +22,7 @@ use crate::{
 };
 use longshore_base::{Time, Token};
 use readiness::ReadinessPort;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use uring::UringPort;
 
 /// Which driver to take.
@@ -62,6 +62,9 @@ enum Driver {
     Uring,
     Readiness,
 }
+
+/// Between two tries to bind an address that is in use.
+const BIND_PAUSE: Duration = Duration::from_millis(20);
 
 /// Threads of one world for names and jobs.
 const JOB_THREADS_MAX: usize = 4;
@@ -107,7 +110,19 @@ impl World for SystemWorld {
     type Port = SystemPort;
 
     fn bind(&self, to: &BindTo) -> Result<Listening, PortError> {
-        crate::socket::bind(to)
+        let mut tries = match self.driver {
+            Driver::Uring => uring::BIND_TRIES,
+            Driver::Readiness => 1,
+        };
+        loop {
+            tries -= 1;
+            match crate::socket::bind(to) {
+                Err(error) if error.kind == ErrorKind::AddrInUse && tries > 0 => {
+                    std::thread::sleep(BIND_PAUSE);
+                }
+                bound => return bound,
+            }
+        }
     }
 
     fn listening_from(&self, listener: std::net::TcpListener) -> Result<Listening, PortError> {
@@ -305,7 +320,7 @@ pub(crate) fn allow_rebind(socket: &socket2::Socket) -> std::io::Result<()> {
 /// Source: `tcp(7)`, `TCP_USER_TIMEOUT`.
 pub(crate) fn set_user_timeout(
     socket: &socket2::Socket,
-    timeout: Option<std::time::Duration>,
+    timeout: Option<Duration>,
 ) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     return socket.set_tcp_user_timeout(timeout);

@@ -71,3 +71,6 @@ impl Port for UringPort {
 pub(crate) fn probe() -> Result<(), String> {
     Err("this system is not Linux".into())
 }
+
+/// Without a ring an address that is in use stays so.
+pub(super) const BIND_TRIES: u32 = 1;
