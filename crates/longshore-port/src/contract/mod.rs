@@ -115,11 +115,26 @@ macro_rules! contract_promises {
 /// Makes a `#[test]` of each promise. `$with` is a function that gets the test and runs it on a
 /// [`Bench`](crate::contract::Bench), or on many of them.
 ///
-/// ```ignore
-/// fn on_my_driver(test: fn(&MyBench)) {
-///     test(&MyBench::new());
+/// ```
+/// use longshore_port::contract::Bench;
+/// use longshore_port::{DriverChoice, SystemWorld};
+///
+/// struct MyBench(SystemWorld);
+///
+/// impl Bench for MyBench {
+///     type World = SystemWorld;
+///
+///     fn world(&self) -> SystemWorld {
+///         self.0.clone()
+///     }
 /// }
+///
+/// fn on_my_driver(test: fn(&MyBench)) {
+///     test(&MyBench(SystemWorld::new(DriverChoice::Auto).unwrap()));
+/// }
+///
 /// longshore_port::contract_tests!(on_my_driver);
+/// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! contract_tests {
