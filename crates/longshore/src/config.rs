@@ -109,8 +109,8 @@ impl Limits {
 
     /// How long a peer may take no byte of what is sent to it. Default 10 s; zero is for ever.
     ///
-    /// Progress shows in sends of at most 256 KiB each: who takes less than that in this time may
-    /// be cut as well, so give peers on slow lines more time or a shorter queue.
+    /// Progress shows in sends of at most 64 KiB each: who takes less than that in this time may be
+    /// cut as well, so give peers on very slow lines more time.
     pub fn write(mut self, within: Duration) -> Self {
         self.write = within;
         self

@@ -21,6 +21,10 @@ const TAIL_SEALED_MIN: usize = 32 * 1024;
 /// Shared bytes up to here are copied behind a tail that exists anyway: cheaper than a segment.
 const SHARED_COPIED_MAX: usize = 512;
 
+/// Most bytes of a send that waits for room, 64 KiB: its completion is the only sign of progress,
+/// and a peer on a slow line must be able to give one within the write deadline.
+const WHOLE_BYTES_MAX: usize = 64 * 1024;
+
 /// What all send halves of a worker use in turn.
 #[derive(Debug)]
 pub struct SendPool<L> {
@@ -297,12 +301,12 @@ impl<L: Lease> SendHalf<L> {
         }
         let data = match filter {
             Some(filter) => self.filtered_data(pool, filter)?,
-            None if self.queue.is_empty() && self.tail.len() <= SEND_BYTES_MAX => {
+            None if self.queue.is_empty() && self.tail.len() <= WHOLE_BYTES_MAX => {
                 SendData::One(Segment::Block(Block::new(std::mem::take(&mut self.tail))))
             }
             None => {
                 self.seal(pool);
-                self.gather(pool, SEND_BYTES_MAX)
+                self.gather(pool, if self.congested { WHOLE_BYTES_MAX } else { SEND_BYTES_MAX })
             }
         };
         self.in_flight = true;
@@ -416,7 +420,9 @@ impl<L: Lease> SendHalf<L> {
                     segments.push(Segment::Leased(lease.slice(0..room)));
                     front.advance(room);
                 }
-                Segment::Block(_) => {} // whole, next time
+                // Whole: next time, or now if it is the first.
+                Segment::Block(_) if segments.is_empty() => segments.extend(self.queue.pop_front()),
+                Segment::Block(_) => {}
             }
             break;
         }
