@@ -15,16 +15,16 @@ const READ_BYTES: usize = 64 * 1024;
 #[non_exhaustive]
 pub enum ClientError {
     /// No connection was made.
-    #[error("cannot connect to {to}: {}", connect_hint(.source))]
+    #[error("cannot connect to {to}: {}", connect_hint(.error))]
     Connect {
         /// Where to.
         to: String,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The connection broke.
     #[error("connection broke: {0}")]
-    Broken(#[source] io::Error),
+    Broken(io::Error),
     /// Nothing came within the receive timeout. The connection stands; one may ask again.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
@@ -77,7 +77,7 @@ impl<C: Codec> Client<C> {
     pub fn connect_within(addr: &str, codec: C, within: Duration) -> Result<Self, ClientError> {
         codec.check().map_err(|error| ConfigError::Contradiction(error.to_string()))?;
         let local = addr.strip_prefix(':').map(|port| format!("127.0.0.1:{port}"));
-        let failed = |source| ClientError::Connect { to: addr.into(), source };
+        let failed = |error| ClientError::Connect { to: addr.into(), error };
         let addrs = local.as_deref().unwrap_or(addr).to_socket_addrs().map_err(failed)?;
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for addr in addrs {

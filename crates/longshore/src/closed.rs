@@ -1,5 +1,6 @@
 //! How a connection ended.
 
+use crate::config::ConnLimits;
 use crate::{ConnId, Error, Server};
 use longshore_port::{Addr, ErrorKind, PortError};
 use longshore_proto::FrameError;
@@ -108,6 +109,23 @@ impl DisconnectReason {
             self,
             Self::PeerClosed | Self::PeerReset | Self::Shutdown | Self::Local | Self::Said(_)
         )
+    }
+
+    /// In words, with the value of the limit that was reached and what to do about it.
+    pub(crate) fn with_limit(&self, limits: &ConnLimits) -> String {
+        match self {
+            Self::FirstByteTimeout => format!(
+                "sent nothing (limits.first_byte = {:?}; zero where clients only listen)",
+                limits.first_byte
+            ),
+            Self::IdleTimeout => format!("silent for too long (limits.idle = {:?})", limits.idle),
+            Self::SlowReader => {
+                let bytes = limits.send_queue_bytes;
+                format!("reads too slowly (limits.send_queue_bytes = {bytes})")
+            }
+            Self::WriteStalled => format!("takes no bytes (limits.write = {:?})", limits.write),
+            other => other.to_string(),
+        }
     }
 
     pub(crate) fn from_frame(error: FrameError) -> Self {

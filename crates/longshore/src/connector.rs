@@ -151,12 +151,12 @@ pub enum ConnectError {
     #[error("{0}: given up by this side")]
     GivenUp(String),
     /// The system refused something else.
-    #[error("{to}: {source}")]
+    #[error("{to}: {error}")]
     Io {
         /// Where to.
         to: String,
         /// What the system said.
-        source: PortError,
+        error: PortError,
     },
 }
 
@@ -169,7 +169,7 @@ impl ConnectError {
             ErrorKind::Unreachable => Self::Unreachable(to),
             ErrorKind::NotFound => Self::UnknownName(to),
             ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable => Self::NoLocalPort(to),
-            _ => Self::Io { to, source: error },
+            _ => Self::Io { to, error },
         }
     }
 }

@@ -38,6 +38,7 @@ pub(crate) struct Prepared<W: World> {
     config: PortConfig,
     connections: usize,
     drain: Duration,
+    spin: Duration,
 }
 
 impl<W: World> fmt::Debug for Prepared<W> {
@@ -49,7 +50,7 @@ impl<W: World> fmt::Debug for Prepared<W> {
 impl<W: World> Prepared<W> {
     /// Binds what a checked builder asks for.
     pub(crate) fn new(world: W, builder: Builder) -> Result<Self> {
-        let Builder { mut listeners, ticks, workers, connections, drain, port, .. } = builder;
+        let Builder { mut listeners, ticks, workers, connections, drain, spin, port, .. } = builder;
         let listenings =
             listeners.iter_mut().map(|planned| bind(&world, planned)).collect::<Result<_>>()?;
         Ok(Self {
@@ -61,6 +62,7 @@ impl<W: World> Prepared<W> {
             config: port,
             connections: connections.unwrap_or_else(connections_default),
             drain,
+            spin,
         })
     }
 
@@ -86,6 +88,8 @@ impl<W: World> Prepared<W> {
                 sockets: if me == door { listenings.take() } else { None }.unwrap_or_default(),
                 ticks: ticks.take().unwrap_or_default(),
                 config: self.config.clone(),
+                // Who only accepts may as well sleep.
+                spin: if usize::from(me) < self.workers { self.spin } else { Duration::ZERO },
             })
             .collect();
         (server, self.world, parts)
@@ -122,7 +126,8 @@ impl<W: World> Prepared<W> {
 
     /// The same workers without threads, for a world that is stepped.
     #[cfg(feature = "testing")]
-    pub(crate) fn workers(self) -> Result<(Server, Vec<Worker<W::Port>>)> {
+    pub(crate) fn workers(mut self) -> Result<(Server, Vec<Worker<W::Port>>)> {
+        self.spin = Duration::ZERO; // virtual time does not pass while somebody looks
         let (server, world, parts) = self.parts();
         let workers = parts.into_iter().map(|part| open(&world, part).map_err(Into::into));
         Ok((server, workers.collect::<Result<_>>()?))
@@ -144,11 +149,12 @@ struct Part {
     sockets: Vec<Listening>,
     ticks: Vec<(Duration, TickFn)>,
     config: PortConfig,
+    spin: Duration,
 }
 
 /// Opens the port and makes the worker, on the thread that will drive it.
 fn open<W: World>(world: &W, made_of: Part) -> Result<Worker<W::Port>, StartError> {
-    let Part { me, server, listeners, sockets, ticks, config } = made_of;
+    let Part { me, server, listeners, sockets, ticks, config, spin } = made_of;
     let number = usize::from(me);
     let failed = |source: PortError| StartError::Open { worker: number, source };
     let mut port = world.open(&config).map_err(failed)?;
@@ -158,7 +164,7 @@ fn open<W: World>(world: &W, made_of: Part) -> Result<Worker<W::Port>, StartErro
     debug_assert!(woken.is_ok(), "a worker opens one port");
     let lanes = listeners.iter().map(|planned| (planned.make_lane)(&board)).collect();
     let core = Core::new(me, board, server, port.now(), port.seed());
-    let mut worker = Worker::new(port, core, lanes);
+    let mut worker = Worker::new(port, core, lanes, spin);
     for (lane, (listening, planned)) in sockets.into_iter().zip(listeners.iter()).enumerate() {
         let addr = listening.local;
         let plan = Arc::new(ListenerPlan { addr, limits: planned.limits.clone() });

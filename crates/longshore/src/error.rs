@@ -106,12 +106,12 @@ pub enum ConfigError {
 #[non_exhaustive]
 pub enum StartError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {addr}: {}", bind_hint(*.source, *.addr))]
+    #[error("cannot listen on {addr}: {}", bind_hint(*.error, *.addr))]
     Listen {
         /// Which one.
         addr: SocketAddr,
         /// What the system said.
-        source: PortError,
+        error: PortError,
     },
     /// A worker could not open its port.
     #[error("cannot open the completion port of worker {worker}")]

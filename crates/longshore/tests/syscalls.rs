@@ -41,6 +41,7 @@ fn child() {
     };
     let listener = Listener::tcp("127.0.0.1:0", LengthDelimited::u32_be(1024));
     let builder = Server::builder().listen(listener, |_| Ok(Echo)).workers(1).driver(driver);
+    let builder = builder.spin(Duration::ZERO); // how often it looks is a matter of time
     let server = builder.start().unwrap();
     println!("\n{READY}{}", server.local_addrs()[0]);
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();

@@ -319,7 +319,7 @@ impl<C: Talk> Receiving<C> {
 
 fn not_connected(error: &ClientError) -> Failure {
     let exit = match error {
-        ClientError::Connect { source, .. } if source.kind() == io::ErrorKind::TimedOut => {
+        ClientError::Connect { error, .. } if error.kind() == io::ErrorKind::TimedOut => {
             Exit::TimedOut
         }
         _ => Exit::Unreachable,

@@ -143,7 +143,7 @@ fn low_mark(queue_bytes: u64, frame_bytes_max: u64) -> u64 {
 /// The port of an error that says that it is in use.
 fn busy_port(error: &Error) -> Option<u16> {
     match error.downcast_ref() {
-        Some(StartError::Listen { addr, source }) if source.kind == ErrorKind::AddrInUse => {
+        Some(StartError::Listen { addr, error }) if error.kind == ErrorKind::AddrInUse => {
             Some(addr.port())
         }
         _ => None,

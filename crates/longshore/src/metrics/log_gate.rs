@@ -1,6 +1,7 @@
 //! Bounds the log: a peer must not be able to fill a disk (R25).
 
 use longshore_base::Time;
+use std::fmt;
 use std::time::Duration;
 
 /// Lines of one kind in one second.
@@ -15,8 +16,9 @@ pub(crate) struct LogGate {
 }
 
 impl LogGate {
-    /// Whether a line may be written now; if so, how many were held back since the last one.
-    pub(crate) fn open(&mut self, now: Time) -> Option<u64> {
+    /// Whether a line may be written now; if so, how many were held back since the last one, in
+    /// words for its end.
+    pub(crate) fn open(&mut self, now: Time) -> Option<HeldBack> {
         if now.since(self.second) >= Duration::from_secs(1) {
             self.second = now;
             self.lines = 0;
@@ -26,7 +28,20 @@ impl LogGate {
             return None;
         }
         self.lines += 1;
-        Some(std::mem::take(&mut self.held_back))
+        Some(HeldBack(std::mem::take(&mut self.held_back)))
+    }
+}
+
+/// How many lines were held back. Says nothing if there were none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct HeldBack(u64);
+
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(f, "; {count} more lines like this held back"),
+        }
     }
 }
 
@@ -39,6 +54,8 @@ mod tests {
         let mut gate = LogGate::default();
         let now = Time::ZERO + Duration::from_secs(5);
         assert_eq!((0..25).filter(|_| gate.open(now).is_some()).count(), 10);
-        assert_eq!(gate.open(now + Duration::from_secs(1)), Some(15));
+        let held_back = gate.open(now + Duration::from_secs(1)).unwrap();
+        assert_eq!(held_back.to_string(), "; 15 more lines like this held back");
+        assert_eq!(gate.open(now + Duration::from_secs(1)).unwrap().to_string(), "");
     }
 }

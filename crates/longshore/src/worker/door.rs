@@ -103,8 +103,7 @@ impl Door {
             let max = core.board.connections_max;
             if let Some(held_back) = core.refused_log.open(core.now) {
                 tracing::warn!(
-                    "refused {}: {max} connections already (limits.connections); \
-                     {held_back} lines like this held back",
+                    "refused {}: {max} connections already (limits.connections){held_back}",
                     socket.peer
                 );
             }
@@ -122,7 +121,7 @@ impl Door {
                 if let Some(held_back) = core.refused_log.open(core.now) {
                     tracing::warn!(
                         "refused {}: {count} connections from this address already \
-                         (limits.connections_per_source); {held_back} lines like this held back",
+                         (limits.connections_per_source){held_back}",
                         socket.peer
                     );
                 }

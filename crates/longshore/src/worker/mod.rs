@@ -8,6 +8,7 @@ pub(crate) mod door;
 mod input;
 pub(crate) mod lane;
 pub(crate) mod mailbox;
+pub(crate) mod spin;
 pub(crate) mod switchboard;
 mod timer_wheel;
 
@@ -17,11 +18,12 @@ use self::dial::{Alarm, Dial};
 use self::door::{Door, Source, Verdict};
 use self::lane::{AnyLane, Callback, Refusal};
 use self::mailbox::Cmd;
+use self::spin::Spin;
 use crate::server::{ListenerPlan, TickFn};
 use crate::{DisconnectReason, Peer, Tick};
 use longshore_base::{Slab, Time, Token};
 use longshore_port::{
-    Completion, Listening, Op, Port, PortError, SendData, Unattached, Until, What,
+    Completion, Listening, Op, Port, PortError, SendData, Unattached, Until, Waited, What,
 };
 use std::cmp::Reverse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,6 +77,7 @@ pub(crate) struct Worker<P: Port> {
     due: Vec<u32>,
     /// Waits in a row that left something in the queue.
     full_turns: u32,
+    spin: Spin,
     turn: u32,
     /// A shutdown was asked for, and when it has to be over.
     drain: Drain,
@@ -105,8 +108,9 @@ struct TickState {
 }
 
 impl<P: Port> Worker<P> {
-    /// A worker with one lane for each listener, in their order.
-    pub(crate) fn new(port: P, core: Core, lanes: Vec<Box<dyn AnyLane>>) -> Self {
+    /// A worker with one lane for each listener, in their order, which looks for `spin` before it
+    /// sleeps.
+    pub(crate) fn new(port: P, core: Core, lanes: Vec<Box<dyn AnyLane>>, spin: Duration) -> Self {
         let mut slab = Slab::new();
         for lane in lanes {
             slab.insert(lane);
@@ -122,6 +126,7 @@ impl<P: Port> Worker<P> {
             plain: (Vec::new(), Vec::new()),
             due: Vec::new(),
             full_turns: 0,
+            spin: Spin::new(spin),
             turn: 0,
             drain: Drain::No,
             drained: Time::NEVER,
@@ -155,10 +160,7 @@ impl<P: Port> Worker<P> {
     /// One turn. Says whether there is another one to come: not after a shutdown that is over.
     pub(crate) fn turn(&mut self, may_sleep: bool) -> Result<bool, PortError> {
         // 1. The outside world. Also hands the system what the last turn submitted.
-        let idle = may_sleep && !self.has_left();
-        let sleeps = idle && self.core.desk().mailbox.prepare_sleep();
-        let until = if sleeps { self.core.sleep_until() } else { Until::Now };
-        let waited = self.port.wait(until, &mut self.completions)?;
+        let waited = self.wait(may_sleep && !self.has_left())?;
         self.core.desk().mailbox.woke();
         self.core.now = waited.now;
         self.turn = self.turn.wrapping_add(1);
@@ -187,6 +189,46 @@ impl<P: Port> Worker<P> {
         self.settle();
         self.submit();
         Ok(!self.is_over())
+    }
+
+    /// Waits for something to do: not at all if something is left, else with a look, if that pays,
+    /// before the sleep.
+    fn wait(&mut self, idle: bool) -> Result<Waited, PortError> {
+        if idle && !self.core.desk().mailbox.has_some() {
+            if let Some(waited) = self.look()? {
+                return Ok(waited);
+            }
+            if self.core.desk().mailbox.prepare_sleep() {
+                let before = self.spin.is_on().then(|| self.port.precise_now());
+                let waited = self.port.wait(self.core.sleep_until(), &mut self.completions)?;
+                if let Some(before) = before {
+                    self.spin.slept(waited.now.since(before));
+                }
+                return Ok(waited);
+            }
+        }
+        self.port.wait(Until::Now, &mut self.completions)
+    }
+
+    /// Looks for something for a short while, without sleeping.
+    fn look(&mut self) -> Result<Option<Waited>, PortError> {
+        let Some(most) = self.spin.budget() else { return Ok(None) };
+        let mut end = self.port.precise_now() + most;
+        if let Until::Time(due) = self.core.sleep_until() {
+            end = end.min(due);
+        }
+        loop {
+            let waited = self.port.wait(Until::Now, &mut self.completions)?;
+            if !self.completions.is_empty() || self.core.desk().mailbox.has_some() {
+                self.spin.hit();
+                return Ok(Some(waited));
+            }
+            if waited.now >= end {
+                self.spin.miss();
+                return Ok(None);
+            }
+            std::hint::spin_loop();
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -288,7 +330,7 @@ impl<P: Port> Worker<P> {
             Err((error, socket)) => {
                 self.core.counters().refused_by_system.add(1);
                 if let Some(held_back) = self.core.refused_log.open(self.core.now) {
-                    tracing::error!(peer = %socket.peer, %error, held_back, "refused");
+                    tracing::error!("refused {}: {error}{held_back}", socket.peer);
                 }
                 self.forget(token, source);
             }
@@ -350,7 +392,7 @@ impl<P: Port> Worker<P> {
             if silent {
                 tracing::debug!("refused {peer} by its factory");
             } else if let Some(held_back) = self.core.refused_log.open(self.core.now) {
-                tracing::warn!(held_back, "refused {peer} by its factory: {reason}");
+                tracing::warn!("refused {peer} by its factory: {reason}{held_back}");
             }
         }
         self.core.drop_dead(token, reason);
@@ -422,7 +464,8 @@ impl<P: Port> Worker<P> {
         if !reason.is_fault() {
             tracing::debug!(conn = %conn.shared.id, "closed {peer}: {reason}");
         } else if let Some(held_back) = self.core.closed_log.open(self.core.now) {
-            tracing::warn!(conn = %conn.shared.id, held_back, "closed {peer}: {reason}");
+            let why = reason.with_limit(&conn.limits);
+            tracing::warn!(conn = %conn.shared.id, "closed {peer}: {why}{held_back}");
         }
     }
 

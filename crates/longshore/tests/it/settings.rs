@@ -83,6 +83,13 @@ fn drain_within() {
 }
 
 #[test]
+fn spin() {
+    accepts([Duration::ZERO, MS].map(|most| Server::builder().spin(most)));
+    let builder = Server::builder().spin(Duration::from_micros(1_001));
+    refuses(builder, "spin (in µs) = 1001", "0 to 1000 (default: 50)");
+}
+
+#[test]
 fn every() {
     accepts([MS, YEAR].map(|period| Server::builder().every(period, |_, _| {})));
     for (period, text) in
