@@ -50,6 +50,10 @@ use std::time::Duration;
 /// cache, and small enough that a flooding peer costs the others microseconds.
 const TURN_BYTES: usize = 64 * 1024;
 
+/// Bytes of all sockets together from which on one wait receives no more: what is answered at once
+/// is sent while it still lies in the nearest cache, and in memory that is used again and again.
+const WAIT_BYTES: usize = 128 * 1024;
+
 /// Most connections that one listener accepts in one wait.
 const TURN_ACCEPTS: usize = 64;
 
@@ -91,6 +95,8 @@ pub struct ReadinessPort {
     /// Sockets that are to leave the port.
     endings: VecDeque<Token>,
     completions_max: usize,
+    /// Bytes received in this wait.
+    received: usize,
 }
 
 /// Wakes a [`ReadinessPort`].
@@ -148,6 +154,7 @@ impl ReadinessPort {
             now: clock.now(),
             answers: VecDeque::new(),
             urgent: false,
+            received: 0,
             ready: VecDeque::new(),
             starved: VecDeque::new(),
             endings: VecDeque::new(),

@@ -1,7 +1,7 @@
 //! What takes ops further: the edges of the system, new ops, and their ends.
 
 use super::socket::{Ending, Entry, Received, Role, Sending};
-use super::{Readiness, ReadinessPort, TURN_ACCEPTS, TURN_BYTES};
+use super::{Readiness, ReadinessPort, TURN_ACCEPTS, TURN_BYTES, WAIT_BYTES};
 use crate::{Call, Completion, End, ErrorKind, PortError, RawSocket, SendMode, Unattached, What};
 use longshore_base::Token;
 use std::net::Shutdown;
@@ -43,8 +43,9 @@ impl ReadinessPort {
 
     /// Lets every socket that can go on do so once, those first that starved before.
     pub(super) fn go_on(&mut self) {
+        self.received = 0;
         for _ in 0..self.starved.len() {
-            if self.answers.len() >= self.completions_max || self.pool.room() == 0 {
+            if self.has_enough() || self.pool.room() == 0 {
                 break;
             }
             if let Some(id) = self.starved.pop_front() {
@@ -52,13 +53,19 @@ impl ReadinessPort {
             }
         }
         for _ in 0..self.ready.len() {
-            if self.answers.len() >= self.completions_max {
+            if self.has_enough() {
                 break;
             }
             if let Some(id) = self.ready.pop_front() {
                 self.go_on_with(id);
             }
         }
+    }
+
+    /// Whether this wait has brought as much as one may.
+    #[inline]
+    fn has_enough(&self) -> bool {
+        self.answers.len() >= self.completions_max || self.received >= WAIT_BYTES
     }
 
     #[inline]
@@ -80,6 +87,7 @@ impl ReadinessPort {
             let what = match entry.receive(&self.pool, left.min(entry.credit as usize)) {
                 Received::Bytes(lease) => {
                     left -= lease.len();
+                    self.received += lease.len();
                     entry.credit -= u32::try_from(lease.len()).expect("no more than was asked");
                     What::Received(lease)
                 }
