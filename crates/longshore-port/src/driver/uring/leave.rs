@@ -145,8 +145,9 @@ impl UringPort {
         self.ready.push(Completion { token: socket.owner, what });
     }
 
-    /// A cancel did not find its op. Either that has returned meanwhile, or the kernel was just
-    /// about to look at it again and had it in none of its tables; then it needs another one.
+    /// A cancel did not find its op. Mostly that has returned meanwhile. It may also be that the
+    /// kernel was about to look at it again and had it in none of its tables, which was read out of
+    /// the kernel's ways and never seen; another cancel costs little.
     pub(super) fn cancel_missed(&mut self, name: u64, result: i32) {
         let op = names::cancelled_by(name);
         if result == -libc::ENOENT && self.is_to_end(op) {
