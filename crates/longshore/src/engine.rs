@@ -108,6 +108,7 @@ impl<W: World> Prepared<W> {
             match std::thread::Builder::new().name(name).spawn(run) {
                 Ok(thread) => server.0.threads.add(me, thread),
                 Err(source) => {
+                    server.0.board.leave_desk(me, []);
                     let worker = usize::from(me);
                     return stop(&server, StartError::Thread { worker, source });
                 }
@@ -183,11 +184,13 @@ fn run<W: World>(
     part: Part,
     report: Sender<Result<(), StartError>>,
 ) -> Result<(), StartError> {
-    let number = usize::from(part.me);
+    let me = part.me;
+    let number = usize::from(me);
     let server = part.server.clone();
     let mut worker = match open(world, part) {
         Ok(worker) => worker,
         Err(error) => {
+            server.0.board.leave_desk(me, []); // nobody will look at it
             let _ = report.send(Err(error)); // whoever starts us waits for it
             return Ok(());
         }
@@ -237,5 +240,54 @@ impl Threads {
             result = result.and(ended);
         }
         Ok(result?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::mailbox::Cmd;
+    use longshore_port::{
+        Abilities, BindTo, Call, DriverChoice, ErrorKind, SystemPort, SystemWorld,
+    };
+
+    /// A world whose ports do not open.
+    #[derive(Clone)]
+    struct Portless(SystemWorld);
+
+    impl World for Portless {
+        type Port = SystemPort;
+
+        fn bind(&self, to: &BindTo) -> Result<Listening, PortError> {
+            self.0.bind(to)
+        }
+
+        fn listening_from(&self, socket: std::net::TcpListener) -> Result<Listening, PortError> {
+            self.0.listening_from(socket)
+        }
+
+        fn open(&self, _config: &PortConfig) -> Result<SystemPort, PortError> {
+            Err(PortError::new(Call::Open, ErrorKind::NoMemory))
+        }
+
+        fn now(&self) -> longshore_base::Time {
+            self.0.now()
+        }
+
+        fn abilities(&self) -> Abilities {
+            self.0.abilities()
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_at_the_desk_of_a_worker_that_never_opened() {
+        let world = Portless(SystemWorld::new(DriverChoice::Readiness).unwrap());
+        let builder = Server::builder().workers(1).spin(Duration::ZERO);
+        let (server, world, mut parts) = Prepared::new(world, builder).unwrap().parts();
+        let (report, told) = channel();
+        run(&world, parts.remove(0), report).unwrap();
+        assert!(matches!(told.recv(), Ok(Err(StartError::Open { worker: 0, .. }))));
+        let late = Cmd::Shutdown { within: Duration::ZERO };
+        assert!(server.0.board.desks[0].mailbox.push(late).is_err());
     }
 }

@@ -137,6 +137,12 @@ impl Buffers {
         lease
     }
 
+    /// Makes the port believe that the kernel has so many blocks.
+    #[cfg(test)]
+    pub(super) fn believe(&mut self, blocks: u16) {
+        self.in_kernel = blocks;
+    }
+
     /// Keeps the memory for ever, since the kernel may still write to it.
     pub(super) fn leak(&mut self) {
         std::mem::forget(Rc::clone(&self.pool));

@@ -67,6 +67,7 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 /// A port of `io_uring`.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state machine")]
 pub struct UringPort {
     /// First of all fields, so that it is gone before the memory it points to is.
     ring: Ring,
@@ -82,6 +83,8 @@ pub struct UringPort {
     ticket_last: u64,
     /// A receive was armed again after bytes came; there may be more of them.
     rearmed: bool,
+    /// The kernel had no buffer for a receive, although blocks are in its hands.
+    refused: bool,
     tried: Tried,
     /// Ops of which the ring will say that they have returned.
     in_flight: usize,
@@ -122,6 +125,27 @@ pub(super) const BIND_TRIES: u32 = 20;
 
 /// The longest single sleep: the kernel's sums of times must not overflow.
 const SLEEP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a receive waits that the kernel refused a buffer, although it has some.
+const REFUSED_PAUSE: Duration = Duration::from_millis(5);
+
+/// Looks of one wait that bring nothing until the kernel's word that there is work counts no more.
+///
+/// It queues the work first and raises its flag after that. An `enter` in between runs the work and
+/// leaves a flag behind that only the next work takes down. Who takes it for a proof never sleeps,
+/// and never comes back. More than one look, since the work may have come just after the first.
+const LOOKS_IN_VAIN_MAX: u32 = 4;
+
+/// What became of an [`enter`](UringPort::enter).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Entered {
+    /// The kernel took entries, or there were completions.
+    Well,
+    /// There was nothing to take, and nothing came.
+    InVain,
+    /// The kernel did not take all entries: it has no memory for them now.
+    Stuck,
+}
 
 /// Fewest and most entries of a submission queue. Source: `io_uring_setup(2)`.
 const SUBMISSIONS: std::ops::RangeInclusive<u32> = 8..=32_768;
@@ -165,6 +189,7 @@ impl UringPort {
             parked: BTreeMap::new(),
             ticket_last: 0,
             rearmed: false,
+            refused: false,
             tried: Tried::default(),
             in_flight: 1, // the read of `wake`
             answered: Vec::new(),
@@ -186,55 +211,70 @@ impl UringPort {
         let answers_wanted =
             self.tried.prompt || (!self.tried.slots.is_empty() && self.buffers.is_low());
         let busy = answers_wanted || self.woken || !self.ready.is_empty() || self.can_resume();
+        let longest = if self.refused { REFUSED_PAUSE } else { SLEEP_MAX };
         match until {
             _ if busy => Patience::None,
             Until::Now => Patience::None,
+            Until::Woken if self.refused => Patience::For(longest),
             Until::Woken => Patience::Endless,
             Until::Time(time) => match time.since(self.clock.now()) {
                 Duration::ZERO => Patience::None,
-                left => Patience::For(left.min(SLEEP_MAX)),
+                left => Patience::For(left.min(longest)),
             },
         }
     }
 
     /// Submits everything, takes what has completed, and turns it into completions.
-    fn enter(&mut self, mut patience: Patience) -> Result<(), PortError> {
-        loop {
+    fn enter(&mut self, mut patience: Patience) -> Result<Entered, PortError> {
+        let mut in_vain = self.ring.all_submitted();
+        let taken = loop {
             if !self.ring.unspill() {
                 patience = Patience::None;
             }
-            if patience != Patience::None || !self.ring.all_submitted() || self.ring.has_more() {
+            let due = !self.ring.all_submitted() || self.ring.has_completions();
+            let mut taken = true;
+            if due || patience != Patience::None || self.ring.may_run() {
                 let entered = self.ring.enter(patience);
-                entered.map_err(|error| PortError::from_io(Call::Wait, &error))?;
+                taken = entered.map_err(|error| PortError::from_io(Call::Wait, &error))?;
             }
-            self.collect();
-            // Only now is it certain that a try of which nothing was heard went out whole.
+            in_vain &= !self.collect();
             if self.ring.all_submitted() && !self.ring.overflown() {
-                break;
+                // Only now is it certain that a try of which nothing was heard went out whole.
+                self.answer_tried();
+                break true;
+            }
+            if !taken {
+                break false; // for the next `wait`: what completed may give memory back
             }
             patience = Patience::None;
-        }
+        };
         self.rearmed = false;
-        self.answer_tried();
         let mut answered = std::mem::take(&mut self.answered);
         for entry in answered.drain(..) {
             self.dispatch(&entry);
         }
         self.answered = answered;
-        Ok(())
+        Ok(match taken {
+            false => Entered::Stuck,
+            true if in_vain => Entered::InVain,
+            true => Entered::Well,
+        })
     }
 
-    /// Takes completions out of the ring. Those of tries are looked at here, before the rest of
-    /// the tries is answered.
+    /// Takes completions out of the ring, and says whether there were any. Those of tries are
+    /// looked at here, before the rest of the tries is answered.
     #[inline]
-    fn collect(&mut self) {
+    fn collect(&mut self) -> bool {
+        let mut any = false;
         while let Some(entry) = self.ring.next() {
+            any = true;
             match names::parse(entry.user_data()) {
                 (Kind::TrySend, slot) => self.try_done(slot, entry.result()),
                 _ => self.answered.push(entry),
             }
         }
         self.ring.free_completions();
+        any
     }
 
     #[inline]
@@ -284,10 +324,12 @@ impl UringPort {
         }
     }
 
-    /// Whether nothing is known that could come at once.
+    /// Whether nothing is known that could come at once, after so many looks in vain.
     #[inline]
-    fn is_drained(&mut self) -> bool {
-        self.ready.is_empty() && !self.rearmed && !self.can_resume() && !self.ring.has_more()
+    fn is_drained(&mut self, in_vain: u32) -> bool {
+        let running = in_vain < LOOKS_IN_VAIN_MAX && self.ring.may_run();
+        let more = running || self.ring.has_completions();
+        self.ready.is_empty() && !self.rearmed && !self.can_resume() && !more
     }
 
     /// Cancels everything and waits for it, up to the deadline.
@@ -412,29 +454,36 @@ impl Port for UringPort {
 
     fn wait(&mut self, until: Until, out: &mut Vec<Completion>) -> Result<Waited, PortError> {
         self.buffers.refill();
-        loop {
-            self.resume_parked();
+        let mut in_vain = 0;
+        let stuck = loop {
+            if !self.refused {
+                self.resume_parked();
+            }
             self.take_work();
             let patience = self.patience(until);
-            self.enter(patience)?;
+            self.refused = false;
+            let entered = self.enter(patience)?;
             self.take_work();
-            if !self.ready.is_empty() {
-                break;
+            let stuck = entered == Entered::Stuck;
+            if stuck || !self.ready.is_empty() {
+                break stuck;
             }
+            in_vain = if entered == Entered::InVain { in_vain + 1 } else { 0 };
             let over = match until {
-                _ if !self.is_drained() => false, // something lies ready: it may be for the owner
+                // Something lies ready: it may be for the owner.
+                _ if !self.is_drained(in_vain) => false,
                 _ if self.woken => true,
                 Until::Now => true,
                 Until::Time(time) => self.clock.now() >= time,
                 Until::Woken => false,
             };
             if over {
-                break;
+                break false;
             }
-        }
+        };
         self.woken = false;
         self.hand_out(out);
-        let drained = self.is_drained();
+        let drained = !stuck && self.is_drained(in_vain);
         self.now = self.clock.now();
         Ok(Waited { now: self.now, drained })
     }

@@ -83,7 +83,7 @@ impl UringPort {
     /// Whether another round of [`resume_parked`](Self::resume_parked) would arm somebody.
     #[inline]
     pub(super) fn can_resume(&self) -> bool {
-        !self.parked.is_empty() && self.buffers.in_kernel() > 0
+        !self.parked.is_empty() && self.buffers.in_kernel() > 0 && !self.refused
     }
 
     /// Makes the receive end soon; its completion says how.
@@ -142,7 +142,11 @@ impl UringPort {
             Some(error) if !socket.is_closing() => End::Failed(error),
             _ if socket.recv.cancelled => End::Cancelled,
             _ if socket.recv.credit == 0 => End::Credit,
-            _ if result == -libc::ENOBUFS => return self.park(token),
+            _ if result == -libc::ENOBUFS => {
+                // Not for want of a block of ours: to ask again at once would be a spin.
+                self.refused |= self.buffers.in_kernel() > 0;
+                return self.park(token);
+            }
             _ => {
                 self.rearmed = true;
                 return self.arm_recv(token);

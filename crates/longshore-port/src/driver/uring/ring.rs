@@ -21,6 +21,9 @@ const GETEVENTS: u32 = 1 << 0;
 /// The argument is a timeout. Linux 5.11. Source: `io_uring_enter(2)`, `IORING_ENTER_EXT_ARG`.
 const EXT_ARG: u32 = 1 << 3;
 
+/// How long to wait when the kernel has no memory for an entry.
+const NO_MEMORY_PAUSE: Duration = Duration::from_millis(1);
+
 /// The ops of the ring that this driver uses, in words and numbers.
 pub(super) const OPS: [(&str, u8); 7] = [
     ("accept", opcode::Accept::CODE),
@@ -58,6 +61,12 @@ pub(super) struct Ring {
     spill: VecDeque<squeue::Entry>,
     /// Whether `enter` names the ring by its registered index.
     registered: bool,
+    /// The kernel is to have no memory.
+    #[cfg(test)]
+    pub(super) no_memory: bool,
+    /// Where in the mapped ring the flags are that the kernel raises.
+    #[cfg(test)]
+    flags_at: usize,
 }
 
 struct Parts {
@@ -70,7 +79,10 @@ impl Ring {
     /// A ring of `entries` submissions, as fast as this kernel has it. It works from
     /// [`start`](Self::start) on.
     pub(super) fn open(entries: u32, setup: Setup) -> io::Result<Self> {
-        let ring = Box::into_raw(Box::new(build(entries, setup)?));
+        let ring = build(entries, setup)?;
+        #[cfg(test)]
+        let flags_at = hint::flags_at(ring.params());
+        let ring = Box::into_raw(Box::new(ring));
         let ring = NonNull::new(ring).expect("a box is somewhere");
         // SAFETY: the box was made above and is freed only in `drop`, after all borrows from it.
         let borrowed: &'static mut IoUring = unsafe { &mut *ring.as_ptr() };
@@ -79,7 +91,16 @@ impl Ring {
         // has room for 16 of them; beyond that the plain descriptor does.
         let registered = submitter.register_ring_fd().is_ok();
         let parts = ManuallyDrop::new(Parts { submitter, submissions, completions });
-        Ok(Self { parts, whole: ring, spill: VecDeque::new(), registered })
+        Ok(Self {
+            parts,
+            whole: ring,
+            spill: VecDeque::new(),
+            registered,
+            #[cfg(test)]
+            no_memory: false,
+            #[cfg(test)]
+            flags_at,
+        })
     }
 
     /// Lets the ring work, on nothing but the ops of this driver: should somebody get hold of it,
@@ -135,9 +156,13 @@ impl Ring {
     }
 
     /// Submits what is queued and runs what has completed; sleeps up to `patience` for the first
-    /// completion if there is none. An interrupted or refused attempt is no error: see
-    /// [`all_submitted`](Self::all_submitted).
-    pub(super) fn enter(&mut self, patience: Patience) -> io::Result<()> {
+    /// completion if there is none. An interrupted attempt is no error: see
+    /// [`all_submitted`](Self::all_submitted). Says whether the kernel had memory for it.
+    pub(super) fn enter(&mut self, patience: Patience) -> io::Result<bool> {
+        #[cfg(test)]
+        if self.no_memory {
+            return Ok(false);
+        }
         let Parts { submitter, submissions, completions } = &mut *self.parts;
         submissions.sync();
         completions.sync();
@@ -158,10 +183,10 @@ impl Ring {
         submissions.sync();
         completions.sync();
         match done.map_err(|error| error.raw_os_error()) {
-            Ok(_) | Err(Some(libc::ETIME | libc::EINTR | libc::EBUSY)) => Ok(()),
-            Err(Some(libc::EAGAIN)) => {
-                std::thread::yield_now(); // no memory for an op now: others have to give some back
-                Ok(())
+            Ok(_) | Err(Some(libc::ETIME | libc::EINTR | libc::EBUSY)) => Ok(true),
+            Err(Some(libc::EAGAIN | libc::ENOMEM)) => {
+                std::thread::sleep(NO_MEMORY_PAUSE); // others have to give some back
+                Ok(false)
             }
             Err(code) => {
                 Err(code.map_or(io::ErrorKind::Other.into(), io::Error::from_raw_os_error))
@@ -182,14 +207,20 @@ impl Ring {
         self.parts.submissions.cq_overflow()
     }
 
-    /// Whether an `enter` would have something to do, or there are completions already.
+    /// Whether there are completions.
     #[inline]
-    pub(super) fn has_more(&mut self) -> bool {
+    pub(super) fn has_completions(&mut self) -> bool {
         let Parts { submissions, completions, .. } = &mut *self.parts;
         completions.sync();
-        !CompletionQueue::is_empty(completions)
-            || submissions.taskrun()
-            || submissions.cq_overflow()
+        !CompletionQueue::is_empty(completions) || submissions.cq_overflow()
+    }
+
+    /// Whether an `enter` may have something to run.
+    ///
+    /// A hint, not a proof: the flag may have been left behind.
+    #[inline]
+    pub(super) fn may_run(&self) -> bool {
+        self.parts.submissions.taskrun()
     }
 
     /// The next completion.
@@ -265,6 +296,52 @@ pub(super) fn set_recv_credit(entry: &mut squeue::Entry, credit: u32) {
     // pattern is valid, and borrowed exclusively here.
     let words = unsafe { &mut *std::ptr::from_mut(entry).cast::<[u32; WORDS]>() };
     words[OPTLEN_WORD] = credit;
+}
+
+/// The kernel's hint that there is work, as the kernel raises it.
+#[cfg(test)]
+mod hint {
+    use super::Ring;
+    use io_uring::Parameters;
+    use std::os::fd::AsRawFd;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Source: `io_uring_setup(2)`, `IORING_SQ_TASKRUN`.
+    const TASKRUN: u32 = 1 << 2;
+
+    /// Words of `struct io_uring_params`, and the place of `sq_off.flags` among them.
+    /// Source: `io_uring_setup(2)`.
+    const WORDS: usize = 30;
+    const FLAGS_WORD: usize = 14;
+
+    pub(super) fn flags_at(params: &Parameters) -> usize {
+        const _: () = assert!(size_of::<Parameters>() == 4 * WORDS);
+        // SAFETY: transparent over plain data of the kernel's interface, of exactly this size.
+        let words = unsafe { &*std::ptr::from_ref(params).cast::<[u32; WORDS]>() };
+        words[FLAGS_WORD] as usize
+    }
+
+    impl Ring {
+        /// Raises the hint with nothing behind it.
+        pub(in super::super) fn raise_hint(&self) {
+            // SAFETY: all parts of the ring name its one descriptor.
+            let fd = unsafe { self.whole.as_ref() }.as_raw_fd();
+            let len = self.flags_at + 4;
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            // SAFETY: a new mapping of the ring's own memory (offset 0), at a place of the kernel's
+            // choice.
+            let at =
+                unsafe { libc::mmap(std::ptr::null_mut(), len, access, libc::MAP_SHARED, fd, 0) };
+            assert_ne!(at, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
+            // SAFETY: the flags lie within what was mapped.
+            let flags = unsafe { at.byte_add(self.flags_at) };
+            // SAFETY: an aligned word that everybody accesses atomically.
+            let flags = unsafe { AtomicU32::from_ptr(flags.cast()) };
+            flags.fetch_or(TASKRUN, Ordering::Release);
+            // SAFETY: mapped above, and not looked at any more.
+            unsafe { libc::munmap(at, len) };
+        }
+    }
 }
 
 #[cfg(test)]

@@ -433,3 +433,101 @@ fn an_accept_without_end_does_not_count_down() {
     };
     assert_eq!(accepting.credit, u32::MAX);
 }
+
+/// Runs what may never come back.
+fn in_time(run: impl FnOnce() + Send + 'static) {
+    let (done, ended) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        run();
+        let _ = done.send(());
+    });
+    match ended.recv_timeout(Duration::from_secs(30)) {
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("it does not come back"),
+        _ => thread.join().unwrap(),
+    }
+}
+
+/// The kernel queues work first and says so after that; who takes the work in between is left with
+/// a hint that nothing takes down. A port that believed it never came back.
+#[test]
+fn a_hint_that_the_kernel_left_behind_keeps_no_wait() {
+    in_time(|| {
+        let Some(mut hub) = open(&PortConfig::default()) else { return };
+        hub.port.wait(Until::Now, &mut hub.out).unwrap();
+        hub.port.ring.raise_hint();
+        assert!(hub.port.ring.may_run());
+        assert!(hub.port.wait(Until::Now, &mut hub.out).unwrap().drained);
+        let soon = hub.port.precise_now() + Duration::from_millis(5);
+        let waited = hub.port.wait(Until::Time(soon), &mut hub.out).unwrap();
+        assert!(waited.drained && waited.now >= soon);
+        hub.port.notifier().notify();
+        hub.port.wait(Until::Woken, &mut hub.out).unwrap();
+        assert!(hub.out.is_empty());
+        // What comes is seen, and takes the hint down.
+        let (id, mut stream) = hub.pair();
+        hub.port.submit(id, Op::Recv { credit: 64 });
+        stream.write_all(b"there").unwrap();
+        hub.echo(5);
+    });
+}
+
+/// Without memory for new ops what has completed is handed out, and no answer is made up.
+#[test]
+fn without_memory_for_new_ops_the_finished_ones_come_out() {
+    in_time(|| {
+        let Some(mut hub) = open(&PortConfig::default()) else { return };
+        let (id, mut stream) = hub.pair();
+        hub.port.submit(id, Op::Recv { credit: u32::MAX });
+        hub.port.wait(Until::Now, &mut hub.out).unwrap();
+        stream.write_all(b"finished").unwrap();
+        hub.port.ring.enter(super::Patience::Endless).unwrap();
+        hub.port.ring.no_memory = true;
+        hub.send(id, shared(b"not sent".to_vec()), SendMode::Try, true);
+        let waited = hub.port.wait(Until::Woken, &mut hub.out).unwrap();
+        let out: Vec<_> = hub.out.drain(..).map(|completion| completion.what).collect();
+        assert!(
+            matches!(&out[..], [What::Received(lease)] if lease[..] == *b"finished"),
+            "{out:?}"
+        );
+        assert!(!waited.drained);
+        hub.port.wait(Until::Now, &mut hub.out).unwrap();
+        assert!(hub.out.is_empty(), "{:?}", hub.out);
+        hub.port.ring.no_memory = false;
+        let out = hub.wait();
+        assert!(matches!(out[0].what, What::Sent { bytes: 8, error: None, .. }), "{out:?}");
+    });
+}
+
+/// A kernel that has blocks and gives none away is asked again, and not all the time.
+#[test]
+fn a_receive_without_a_block_is_tried_again_without_a_spin() {
+    in_time(|| {
+        let config = PortConfig { recv_blocks: 1, recv_block_bytes: 64, ..PortConfig::default() };
+        let Some(mut hub) = open(&config) else { return };
+        let ((first, mut talks), (second, mut waits)) = (hub.pair(), hub.pair());
+        hub.port.submit(first, Op::Recv { credit: 64 });
+        talks.write_all(&[1; 64]).unwrap();
+        let mut held = Vec::new();
+        while held.iter().map(|lease: &crate::RecvBuf| lease.len()).sum::<usize>() < 64 {
+            for Completion { what, .. } in hub.wait() {
+                if let What::Received(lease) = what {
+                    held.push(lease);
+                }
+            }
+        }
+        // The only block is lent, and the port believes that the kernel has one more.
+        hub.port.buffers.believe(1);
+        waits.write_all(b"late").unwrap();
+        hub.port.submit(second, Op::Recv { credit: 64 });
+        hub.port.wait(Until::Now, &mut hub.out).unwrap();
+        let soon = hub.port.precise_now() + Duration::from_millis(20);
+        let waited = hub.port.wait(Until::Time(soon), &mut hub.out).unwrap();
+        assert!(waited.now >= soon && hub.out.is_empty(), "{:?}", hub.out);
+        hub.port.notifier().notify();
+        hub.port.wait(Until::Woken, &mut hub.out).unwrap();
+        hub.port.buffers.believe(0);
+        drop(held);
+        let out = hub.wait();
+        assert!(matches!(&out[0].what, What::Received(lease) if lease[..] == *b"late"), "{out:?}");
+    });
+}
