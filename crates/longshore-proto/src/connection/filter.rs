@@ -9,7 +9,7 @@ use crate::FrameError;
 pub trait Filter: Send {
     /// Takes bytes as they came, and appends to `plain` what the codec gets of them. What the
     /// filter answers by itself (a handshake) goes into `reply`, and onto the wire before what is
-    /// queued.
+    /// queued. Replies and what `handle_output` made leave in the order in which they were made.
     ///
     /// # Errors
     /// When the bytes cannot be right. The connection ends then.

@@ -105,7 +105,8 @@ pub struct SendHalf<L> {
     /// (offset, id) of sends that somebody wants to hear of, ascending.
     #[expect(clippy::box_collection, reason = "most connections track nothing")]
     tracked: Option<Box<VecDeque<(u64, u64)>>>,
-    in_flight: bool,
+    /// Bytes of the send that was not answered yet; 0 is none.
+    in_flight: u32,
     /// The last send came back short: no leases until the queue has run empty once.
     congested: bool,
 }
@@ -119,7 +120,7 @@ impl<L> Default for SendHalf<L> {
             sent: 0,
             filtered: 0,
             tracked: None,
-            in_flight: false,
+            in_flight: 0,
             congested: false,
         }
     }
@@ -151,12 +152,12 @@ impl<L: Lease> SendHalf<L> {
 
     /// Whether nothing is queued and nothing in flight.
     pub fn is_idle(&self) -> bool {
-        !self.in_flight && self.end == self.sent
+        self.in_flight == 0 && self.end == self.sent
     }
 
     /// Whether a send has not been answered.
     pub fn is_in_flight(&self) -> bool {
-        self.in_flight
+        self.in_flight > 0
     }
 
     /// Bytes that the kernel took.
@@ -198,7 +199,7 @@ impl<L: Lease> SendHalf<L> {
         if self.tail.capacity() == 0 {
             self.tail = pool.blocks.take();
         }
-        let lease = lease.filter(|_| !self.congested && !self.in_flight);
+        let lease = lease.filter(|_| !self.congested && self.in_flight == 0);
         let received = lease.map_or(&[][..], |lease| lease);
         let len = self.tail.len();
         let (tail, kept) = (&mut self.tail, &mut pool.kept);
@@ -260,14 +261,17 @@ impl<L: Lease> SendHalf<L> {
         }
     }
 
-    /// Queues what a filter answers by itself: before what has not passed the filter yet.
+    /// Queues what a filter answers by itself: behind all that came out of the filter before, in
+    /// front of what has not passed it. So the peer gets what the filter made in the order in which
+    /// it was made, which records with numbers or a running key depend on.
     pub fn handle_filter_reply(&mut self, bytes: Bytes) {
         if bytes.is_empty() {
             return;
         }
-        let in_queue = if self.in_flight { 0 } else { self.filtered.saturating_sub(self.sent) };
-        let at = self.segments_within(in_queue);
-        let (from, len) = (self.filtered.max(self.sent), bytes.len() as u64);
+        let queue_from = self.sent + u64::from(self.in_flight);
+        let from = self.filtered.max(queue_from);
+        let at = self.segments_within(from - queue_from);
+        let len = bytes.len() as u64;
         self.queue.insert(at, Segment::Shared(bytes));
         self.filtered = from + len;
         self.shift(from, len);
@@ -296,7 +300,7 @@ impl<L: Lease> SendHalf<L> {
         pool: &mut SendPool<L>,
         filter: Option<&mut (dyn Filter + 'static)>,
     ) -> Option<Transmit<L>> {
-        if self.in_flight || self.end == self.sent {
+        if self.in_flight > 0 || self.end == self.sent {
             return None;
         }
         let data = match filter {
@@ -309,7 +313,8 @@ impl<L: Lease> SendHalf<L> {
                 self.gather(pool, if self.congested { WHOLE_BYTES_MAX } else { SEND_BYTES_MAX })
             }
         };
-        self.in_flight = true;
+        self.in_flight = u32::try_from(data.byte_count()).unwrap_or(u32::MAX);
+        debug_assert!(self.in_flight > 0, "a send of nothing");
         let more = !self.queue.is_empty() || !self.tail.is_empty();
         if more {
             self.copy_waiting_leases(pool);
@@ -322,8 +327,8 @@ impl<L: Lease> SendHalf<L> {
     /// The send came back; what the kernel did not take goes in front again.
     #[inline]
     pub fn handle_sent(&mut self, bytes: usize, data: SendData<L>, pool: &mut SendPool<L>) {
-        debug_assert!(self.in_flight, "an answer without a send");
-        self.in_flight = false;
+        debug_assert!(self.in_flight > 0, "an answer without a send");
+        self.in_flight = 0;
         self.sent += bytes as u64;
         self.end = self.end.max(self.sent); // it was in flight when the rest was cleared
         let mut left = bytes;

@@ -213,6 +213,84 @@ fn what_passed_the_filter_passes_it_once_and_its_replies_go_first() {
     assert!(half.is_idle());
 }
 
+/// Starts a send, does something `meanwhile`, and lets the kernel take at most `most` bytes of it.
+fn send_one(
+    half: &mut Half,
+    pool: &mut SendPool<PlainLease>,
+    filter: &mut (dyn Filter + 'static),
+    wire: &mut Vec<u8>,
+    most: usize,
+    meanwhile: impl FnOnce(&mut Half, &mut SendPool<PlainLease>),
+) {
+    let transmit = half.poll_transmit(pool, Some(filter)).expect("something to send");
+    let bytes: Vec<u8> = transmit.data.segments().iter().flat_map(|s| s.bytes().to_vec()).collect();
+    meanwhile(half, pool);
+    let count = most.min(bytes.len());
+    wire.extend_from_slice(&bytes[..count]);
+    half.handle_sent(count, transmit.data, pool);
+}
+
+#[test]
+fn replies_of_a_filter_keep_their_order_in_every_state() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+    let (mut wire, filter) = (Vec::new(), &mut Doubling);
+    let reply = |half: &mut Half, text: &'static str| half.handle_filter_reply(text.into());
+    reply(&mut half, "1"); // nothing is queued
+    half.handle_bytes(Bytes::from_static(b"ab"), &mut pool);
+    half.track(1);
+    reply(&mut half, "2"); // what is queued has not passed
+    send_one(&mut half, &mut pool, filter, &mut wire, 1, |half, _| {
+        reply(half, "3"); // all that has passed is in flight
+        reply(half, "4"); // some of it is, some is queued
+    });
+    reply(&mut half, "5"); // some of it came back
+    send_one(&mut half, &mut pool, filter, &mut wire, 9, |half, _| reply(half, "6"));
+    send_one(&mut half, &mut pool, filter, &mut wire, 9, |_, _| {});
+    assert_eq!((wire.as_slice(), half.poll_tracked()), (&b"123456"[..], None));
+    send_one(&mut half, &mut pool, filter, &mut wire, 3, |half, pool| {
+        half.handle_bytes(Bytes::from_static(b"c"), pool);
+        reply(half, "7");
+        reply(half, "8");
+    });
+    assert_eq!((wire.as_slice(), half.poll_tracked()), (&b"123456aab"[..], None));
+    send_one(&mut half, &mut pool, filter, &mut wire, 1, |_, _| {});
+    assert_eq!((wire.as_slice(), half.poll_tracked()), (&b"123456aabb"[..], Some(1)));
+    send_one(&mut half, &mut pool, filter, &mut wire, 9, |_, _| {});
+    send_one(&mut half, &mut pool, filter, &mut wire, 9, |_, _| {});
+    assert_eq!(wire, b"123456aabb78cc");
+    assert!(half.is_idle());
+}
+
+/// Makes three bytes of one, and keeps a record of all that it was given and made.
+#[derive(Default)]
+struct Recorder {
+    plain: Vec<u8>,
+    made: Vec<u8>,
+    /// Up to where that which it made reaches, for each plain byte.
+    made_up_to: Vec<usize>,
+}
+
+impl Filter for Recorder {
+    fn handle_input(
+        &mut self,
+        _: &[u8],
+        _: &mut Vec<u8>,
+        _: &mut Vec<u8>,
+    ) -> Result<(), FrameError> {
+        Ok(())
+    }
+
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+        for byte in plain {
+            let made = [*byte, !*byte, 0];
+            wire.extend(made);
+            self.plain.push(*byte);
+            self.made.extend(made);
+            self.made_up_to.push(self.made.len());
+        }
+    }
+}
+
 proptest! {
     /// R19: whatever the kernel takes of each send, the stream is the items in call order.
     #[test]
@@ -251,5 +329,61 @@ proptest! {
         got.extend(drain(&mut half, &mut pool, |len| len.div_ceil(2)));
         prop_assert_eq!(got, want);
         prop_assert!(half.is_idle());
+    }
+    /// Whatever is sent, answered and taken when: the wire is what the filter made, in the order in
+    /// which it made it, of all that was queued, in call order; and what is tracked is told behind it.
+    #[test]
+    fn the_wire_is_what_the_filter_made_as_it_made_it(
+        steps in prop::collection::vec((0u8..8, 1usize..300), 1..60),
+        most in 200usize..10_000,
+    ) {
+        let (mut half, mut pool) = (Half::default(), SendPool::new(8));
+        let (mut plain, mut wire, mut filter) = (Vec::new(), Vec::new(), Recorder::default());
+        let (mut in_flight, mut tracked) = (None::<Transmit<PlainLease>>, VecDeque::new());
+        let drained = 4 * steps.len() + 200_000 / most;
+        let steps = steps.into_iter().chain((0..drained).map(|_| (7, most)));
+        for (number, (kind, len)) in steps.enumerate() {
+            let payload: Vec<u8> = (0..len).map(|at| (at * 7 + number) as u8).collect();
+            match kind {
+                0 => {
+                    half.handle_bytes(payload.clone().into(), &mut pool);
+                    plain.extend_from_slice(&payload);
+                }
+                1 => {
+                    let lease = PlainLease(Bytes::from(payload));
+                    half.handle_item(&TwoBytes, &lease, Some(&lease), ROOM, &mut pool).unwrap();
+                    plain.extend(framed(&lease));
+                }
+                2 => {
+                    send(&mut half, &mut pool, &payload).unwrap();
+                    plain.extend(framed(&payload));
+                }
+                3 if !plain.is_empty() => {
+                    half.track(number as u64);
+                    tracked.push_back((number as u64, plain.len()));
+                }
+                4 | 5 => {
+                    half.handle_filter_reply(payload[..len.min(20)].to_vec().into());
+                    filter.made.extend_from_slice(&payload[..len.min(20)]);
+                }
+                _ => match in_flight.take() {
+                    None => in_flight = half.poll_transmit(&mut pool, Some(&mut filter)),
+                    Some(transmit) => {
+                        let all: Vec<u8> = transmit.data.segments().iter().flat_map(|s| s.bytes().to_vec()).collect();
+                        let count = len.min(all.len());
+                        wire.extend_from_slice(&all[..count]);
+                        half.handle_sent(count, transmit.data, &mut pool);
+                    }
+                },
+            }
+            while let Some(id) = half.poll_tracked() {
+                let (expected, plain_len) = tracked.pop_front().expect("something is tracked");
+                prop_assert_eq!(id, expected);
+                prop_assert!(filter.made_up_to.get(plain_len - 1).is_some_and(|at| *at <= wire.len()));
+            }
+        }
+        prop_assert!(half.is_idle());
+        prop_assert_eq!(filter.plain, plain);
+        prop_assert_eq!(filter.made, wire);
     }
 }
