@@ -3,8 +3,8 @@
 use crate::peers::FRAME_MAX;
 use crate::rng::Rng;
 use longshore::{
-    Closed, Conn, Connector, Ctx, Error, Filter, FrameError, Handler, LengthDelimited, Reconnect,
-    Result, Retry, Sent, Time, Timer,
+    Closed, Conn, Connector, Ctx, Error, Handler, LengthDelimited, Reconnect, Result, Retry, Sent,
+    Time, Timer,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -417,46 +417,5 @@ impl Handler for Out {
 
     fn on_disconnect(mut self, closed: &Closed<'_>) {
         self.watch.ended(closed);
-    }
-}
-
-/// Flips bits; one that is wild answers, errs and panics too.
-#[derive(Debug)]
-pub(crate) struct Mask {
-    pub(crate) wild: Option<(Rng, Arc<Weather>)>,
-}
-
-impl Mask {
-    fn chance(&mut self, times: usize) -> bool {
-        let Some((rng, weather)) = &mut self.wild else { return false };
-        !weather.is_calm() && rng.one_in(times)
-    }
-}
-
-impl Filter for Mask {
-    fn handle_input(
-        &mut self,
-        input: &[u8],
-        plain: &mut Vec<u8>,
-        reply: &mut Vec<u8>,
-    ) -> Result<(), FrameError> {
-        if self.chance(20) {
-            reply.extend([1, 2, 3]);
-        }
-        assert!(!self.chance(40), "storm: a filter's input");
-        let flip = if self.wild.is_some() { 0 } else { 0x5a };
-        plain.extend(input.iter().map(|byte| byte ^ flip));
-        if self.chance(40) { Err(FrameError::invalid("storm")) } else { Ok(()) }
-    }
-
-    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
-        assert!(!self.chance(40), "storm: a filter's output");
-        let flip = if self.wild.is_some() { 0 } else { 0x5a };
-        wire.extend(plain.iter().map(|byte| byte ^ flip));
-    }
-
-    fn handle_end(&mut self) -> Result<(), FrameError> {
-        assert!(!self.chance(10), "storm: a filter's end");
-        Ok(())
     }
 }

@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 #![expect(clippy::cast_possible_truncation, reason = "random numbers, cut to what is wanted")]
 
+mod filters;
 mod handlers;
 mod peers;
 mod rng;

@@ -1,5 +1,6 @@
 //! Peers: good ones, who want their bytes back, and wild ones, who do anything.
 
+use crate::filters::Unmask;
 use crate::rng::Rng;
 use longshore::testing::{Net, Peer};
 use longshore::{LengthDelimited, Raw};
@@ -12,14 +13,12 @@ pub(crate) fn codec() -> LengthDelimited {
     LengthDelimited::u32_be(FRAME_MAX)
 }
 
-fn mask(bytes: &mut [u8], masked: bool) {
-    bytes.iter_mut().filter(|_| masked).for_each(|byte| *byte ^= 0x5a);
-}
-
 fn frame(payload: &[u8], masked: bool) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_be_bytes().to_vec();
     bytes.extend_from_slice(payload);
-    mask(&mut bytes, masked);
+    if masked {
+        Unmask::mask(&mut bytes);
+    }
     bytes
 }
 
@@ -27,7 +26,7 @@ fn frame(payload: &[u8], masked: bool) -> Vec<u8> {
 #[derive(Debug)]
 pub(crate) struct Good {
     wire: Peer<Raw>,
-    masked: bool,
+    unmask: Option<Unmask>,
     unsent: Vec<u8>,
     expected: Vec<u8>,
     got: Vec<u8>,
@@ -43,16 +42,17 @@ impl Good {
         rng: &mut Rng,
     ) -> Self {
         let wire = net.connect(addr, Raw::new());
-        let mut unsent = Vec::new();
+        let (mut unsent, mut expected) = (Vec::new(), Vec::new());
         for number in 0..=rng.below(60) {
             let most = rng.of(&[8, 60, FRAME_MAX - 2]);
             let len = rng.below(most);
             let mut payload = vec![tag, number as u8];
             payload.extend(rng.bytes(len));
             unsent.extend(frame(&payload, masked));
+            expected.extend(frame(&payload, false));
         }
-        let expected = unsent.clone();
-        Self { wire, masked, unsent, expected, got: Vec::new(), finished: false }
+        let unmask = masked.then(Unmask::default);
+        Self { wire, unmask, unsent, expected, got: Vec::new(), finished: false }
     }
 
     pub(crate) fn step(&mut self, rng: &mut Rng) {
@@ -76,12 +76,16 @@ impl Good {
     }
 
     fn look(&mut self) {
-        self.got.extend(self.wire.received_bytes());
+        let bytes = self.wire.received_bytes();
+        match &mut self.unmask {
+            Some(unmask) => unmask.take(&bytes, &mut self.got),
+            None => self.got.extend(bytes),
+        }
         assert!(
             self.expected.starts_with(&self.got),
             "foreign bytes behind {} (masked: {})",
             self.got.iter().zip(&self.expected).take_while(|(a, b)| a == b).count(),
-            self.masked
+            self.unmask.is_some()
         );
     }
 
@@ -93,13 +97,16 @@ impl Good {
 
     pub(crate) fn is_done(&mut self) -> bool {
         self.look();
-        self.got.len() == self.expected.len() && self.wire.is_closed() && !self.wire.is_reset()
+        let sent = self.expected.len();
+        let whole = self.unmask.as_ref().is_none_or(|unmask| unmask.is_done(sent));
+        whole && self.got.len() == sent && self.wire.is_closed() && !self.wire.is_reset()
     }
 
     pub(crate) fn state(&self) -> String {
         let (got, all) = (self.got.len(), self.expected.len());
         let (closed, reset) = (self.wire.is_closed(), self.wire.is_reset());
-        format!("{}: {got} of {all}, closed {closed}, reset {reset}", self.wire.local_addr())
+        let (at, unmask) = (self.wire.local_addr(), &self.unmask);
+        format!("{at}: {got} of {all}, closed {closed}, reset {reset}, {unmask:?}")
     }
 }
 

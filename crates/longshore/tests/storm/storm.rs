@@ -1,6 +1,8 @@
 //! One storm, from its seed.
 
-use crate::handlers::{Echo, Mask, Out, Watch, Weather, Wild};
+use crate::filters;
+use crate::filters::Mask;
+use crate::handlers::{Echo, Out, Watch, Weather, Wild};
 use crate::peers::{self, Good, Probe, codec};
 use crate::rng::Rng;
 use longshore::testing::Net;
@@ -57,7 +59,7 @@ impl Storm {
             targets: targets.into(),
             sink: sink_at,
         });
-        let masked = rng.one_in(4);
+        let masked = rng.one_in(3);
         let echo = echo_listener(echo_at, masked, &mut rng);
         let wild = wild_listener(wild_at, &weather, &mut rng);
         let sink = Listener::addr(sink_at, codec()).limits(limits(&mut rng));
@@ -220,7 +222,7 @@ fn echo_listener(
         .write(Duration::ZERO)
         .linger(Linger { total: 3_000 * SECOND, ..Linger::default() });
     let listener = Listener::addr(at, codec()).limits(limits);
-    if masked { listener.filter(|| Box::new(Mask { wild: None })) } else { listener }
+    if masked { listener.filter(|| Box::new(Mask::default())) } else { listener }
 }
 
 fn wild_listener(
@@ -241,6 +243,6 @@ fn wild_listener(
     listener.filter(move || {
         let mut rng = weather.rng();
         assert!(weather.is_calm() || !rng.one_in(10), "storm: a factory of filters");
-        Box::new(Mask { wild: Some((rng, Arc::clone(&weather))) })
+        Box::new(filters::Wild { rng, weather: Arc::clone(&weather) })
     })
 }
