@@ -6,13 +6,14 @@
 //! | `cmd/` | the commands, a file each |
 //! | `echo.rs` | the handler of `serve` |
 //! | `system.rs` | what the system tells about itself |
-//! | `out.rs`, `exit.rs` | what people and programs get to see: lines, log, exit codes |
+//! | `out.rs`, `log.rs`, `exit.rs` | what people and programs get to see: answers, log, exit codes |
 #![forbid(unsafe_code)]
 
 mod args;
 mod cmd;
 mod echo;
 mod exit;
+mod log;
 mod out;
 mod system;
 
@@ -25,13 +26,13 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args = Args::parse();
     let out = Output::new(args.common);
-    match run(&args, out) {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            out.failure(&failure);
-            failure.exit.into()
-        }
-    }
+    let ended = run(&args, out).and_then(|exit| out::all_written().map(|()| exit));
+    let exit = ended.unwrap_or_else(|failure| {
+        out.failure(&failure);
+        failure.exit
+    });
+    log::finish();
+    exit.into()
 }
 
 fn run(args: &Args, out: Output) -> Result<Exit, Failure> {

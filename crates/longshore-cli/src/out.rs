@@ -1,10 +1,12 @@
 //! What people and programs get to see.
 
 use crate::args::Common;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
+use crate::log;
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 use tracing_subscriber::filter::LevelFilter;
 
 /// Version of the shape of `--json` lines.
@@ -31,11 +33,13 @@ impl Output {
             (false, 1) => LevelFilter::DEBUG,
             (false, _) => LevelFilter::TRACE,
         };
+        log::start();
         tracing_subscriber::fmt()
             .with_max_level(level)
             .with_target(false)
             .with_ansi(!no_colour && io::stderr().is_terminal())
-            .with_writer(io::stderr)
+            .with_writer(|| log::Line)
+            .log_internal_errors(false)
             .init();
         let colour = !no_colour && io::stdout().is_terminal();
         Self { json: common.json, quiet: common.quiet, colour }
@@ -62,7 +66,7 @@ impl Output {
         if self.json {
             object(json!({ "error": failure.text, "exit_code": failure.exit as u8 }));
         } else {
-            let _ = writeln!(io::stderr().lock(), "{}", failure.text);
+            log::say(&failure.text);
         }
     }
 
@@ -77,15 +81,35 @@ impl Output {
     }
 }
 
-/// A line of an answer. That nobody reads it is no error of ours.
+/// Why an answer could not be written, the first time.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// A line of an answer.
 pub(crate) fn line(text: impl Display) {
-    let _ = writeln!(io::stdout().lock(), "{text}");
+    note(writeln!(io::stdout().lock(), "{text}"));
 }
 
 /// Bytes as they are.
 pub(crate) fn raw(bytes: &[u8]) {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    note(stdout.write_all(bytes).and_then(|()| stdout.flush()));
+}
+
+/// That nobody reads an answer is no error of ours; that there is no room for it is one.
+fn note(written: io::Result<()>) {
+    if let Err(error) = written.and_then(|()| io::stdout().flush()) {
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            let _ = LOST.set(error); // the first one is told
+        }
+    }
+}
+
+/// Whether all answers were written.
+pub(crate) fn all_written() -> Result<(), Failure> {
+    match LOST.get() {
+        None => Ok(()),
+        Some(error) => Err(Failure::new(Exit::No, format!("cannot write the answer: {error}"))),
+    }
 }
 
 /// An object on a line of its own, with the version of its shape first.

@@ -6,4 +6,5 @@ mod doctor;
 mod echo;
 mod rig;
 mod serve;
+mod streams;
 mod words;

@@ -1,0 +1,136 @@
+//! The way to stderr. Nobody has to read there: whoever logs never waits, and never fails.
+//!
+//! Lines go into a queue with a bound, and one thread writes them. A pipe that nobody reads stops
+//! that thread only; what finds no room is dropped and counted, and the next line that goes out
+//! says how many there were. A pipe without a reader, or a full disk, costs the lines themselves.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::mem;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Lines that may wait to be written.
+const LINES_MAX: usize = 1024;
+
+/// How long the end of the program waits for the last lines.
+const END_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The one queue of this program.
+static LOG: Log = Log::new();
+
+/// Lines on their way.
+struct Log {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+struct Queue {
+    lines: VecDeque<Vec<u8>>,
+    dropped: u64,
+    /// The thread is writing a line that it took out.
+    writing: bool,
+}
+
+impl Log {
+    const fn new() -> Self {
+        let queue = Queue { lines: VecDeque::new(), dropped: 0, writing: false };
+        Self { queue: Mutex::new(queue), changed: Condvar::new() }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut queue = self.queue();
+        if queue.lines.len() == LINES_MAX {
+            queue.dropped += 1;
+            return;
+        }
+        queue.lines.push_back(line.to_vec());
+        drop(queue);
+        self.changed.notify_all();
+    }
+
+    /// Waits for a line; first, where some were dropped, one that says so.
+    fn take(&self) -> Vec<u8> {
+        let mut queue = self.queue();
+        queue.writing = false;
+        self.changed.notify_all();
+        let empty = |queue: &mut Queue| queue.lines.is_empty();
+        queue = self.changed.wait_while(queue, empty).unwrap_or_else(PoisonError::into_inner);
+        queue.writing = true;
+        match mem::take(&mut queue.dropped) {
+            0 => queue.lines.pop_front().unwrap_or_default(),
+            count => format!("{count} lines of the log were dropped: nobody read them\n").into(),
+        }
+    }
+
+    /// Waits until all is written, at most for `patience`. Says whether it is.
+    fn flush(&self, patience: Duration) -> bool {
+        let busy = |queue: &mut Queue| queue.writing || !queue.lines.is_empty();
+        let waited = self.changed.wait_timeout_while(self.queue(), patience, busy);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+}
+
+/// A place in the queue, for who formats lines.
+#[derive(Debug)]
+pub(crate) struct Line;
+
+impl Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        LOG.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts the thread that writes. A panic is a line like others, and waits for nobody either.
+pub(crate) fn start() {
+    let writer = std::thread::Builder::new().name("longshore-log".into()).spawn(|| {
+        loop {
+            let line = LOG.take();
+            let _ = io::stderr().write_all(&line); // there is nobody to tell
+        }
+    });
+    if writer.is_ok() {
+        std::panic::set_hook(Box::new(|panic| say(panic)));
+    }
+}
+
+/// A line for a person.
+pub(crate) fn say(text: impl std::fmt::Display) {
+    LOG.push(format!("{text}\n").as_bytes());
+}
+
+/// Gives the last lines a moment to go out.
+pub(crate) fn finish() {
+    LOG.flush(END_PATIENCE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_finds_no_room_is_dropped_counted_and_told() {
+        let log = Log::new();
+        for number in 0..LINES_MAX + 3 {
+            log.push(format!("{number}\n").as_bytes());
+        }
+        assert!(!log.flush(Duration::ZERO), "nobody has read");
+        let told = String::from_utf8(log.take()).unwrap();
+        assert_eq!(told, "3 lines of the log were dropped: nobody read them\n");
+        for number in 0..LINES_MAX {
+            assert_eq!(log.take(), format!("{number}\n").as_bytes());
+        }
+        assert!(!log.flush(Duration::ZERO), "the last one is being written");
+        log.queue().writing = false;
+        assert!(log.flush(Duration::ZERO));
+    }
+}
