@@ -1,16 +1,15 @@
 //! What a process is told from outside, and what it is allowed: the one file of this crate that
 //! asks which system it is on.
+//!
+//! Signals belong to the process, so one thread waits for them, for all its servers. It stays when
+//! they are gone: a handler once installed is not taken out again, and Ctrl-C has to end a program
+//! whose servers have stopped.
 
-use crate::{Result, Server};
-#[cfg(unix)]
-use signal_hook::consts::{SIGINT, SIGTERM};
 use std::fmt;
 
-/// Signals that ask for an end, registered before anything starts so that none is missed.
-pub(crate) struct Signals {
-    #[cfg(unix)]
-    signals: signal_hook::iterator::Signals,
-}
+/// A server is about to start that drains at the first signal. Made before anything starts, so
+/// that no signal is missed.
+pub(crate) struct Signals(());
 
 impl fmt::Debug for Signals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,35 +18,108 @@ impl fmt::Debug for Signals {
 }
 
 #[cfg(unix)]
-impl Signals {
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self { signals: signal_hook::iterator::Signals::new([SIGINT, SIGTERM])? })
+mod unix {
+    use super::Signals;
+    use crate::server::Inner;
+    use crate::{Result, Server};
+    use longshore_base::event;
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::low_level;
+    use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+    /// All that drain at a signal.
+    struct Watch {
+        has_thread: bool,
+        /// Servers on their way, and whether a signal came for them.
+        starting: usize,
+        early: bool,
+        servers: Vec<Watched>,
     }
 
-    /// Drains `server` at the first signal; the second one ends the process with 128 + its number.
-    pub(crate) fn drain_on_first(mut self, server: &Server) {
-        let server = server.clone();
-        crate::engine::detach("longshore-signals", move || {
-            let mut asked = false;
-            for signal in self.signals.forever() {
-                if asked {
-                    signal_hook::low_level::exit(128 + signal);
-                }
-                asked = true;
-                tracing::info!("draining; a second signal stops at once");
+    struct Watched {
+        server: Weak<Inner>,
+        asked: bool,
+    }
+
+    static WATCH: Mutex<Watch> =
+        Mutex::new(Watch { has_thread: false, starting: 0, early: false, servers: Vec::new() });
+
+    fn watch() -> MutexGuard<'static, Watch> {
+        WATCH.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    impl Signals {
+        pub(crate) fn new() -> Result<Self> {
+            let mut watch = watch();
+            if !watch.has_thread {
+                let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+                let told = move || signals.forever().for_each(handle);
+                watch.has_thread = crate::engine::detach("longshore-signals", told);
+            }
+            watch.starting += 1;
+            Ok(Self(()))
+        }
+
+        /// Drains `server` at the first signal; the second one ends the process with 128 + its
+        /// number.
+        pub(crate) fn drain_on_first(self, server: &Server) {
+            let mut watch = watch();
+            let asked = watch.early;
+            watch.servers.push(Watched { server: Arc::downgrade(&server.0), asked });
+            drop(watch);
+            drop(self); // it is on its way no more
+            if asked {
                 server.drain();
             }
-        });
+        }
+    }
+
+    impl Drop for Signals {
+        fn drop(&mut self) {
+            let mut watch = watch();
+            watch.starting -= 1;
+            watch.early &= watch.starting > 0;
+        }
+    }
+
+    fn handle(signal: i32) {
+        let mut watch = watch();
+        let is_over = |watched: &Watched| {
+            watched.server.upgrade().is_none_or(|server| server.threads.are_over())
+        };
+        watch.servers.retain(|watched| !is_over(watched));
+        if watch.servers.is_empty() && watch.starting == 0 {
+            drop(watch);
+            // As if nobody had asked for it. It fails only for signals that we do not ask for.
+            let _ = low_level::emulate_default_handler(signal);
+            return;
+        }
+        let (mut news, mut to_drain) = (false, Vec::new());
+        if watch.starting > 0 {
+            news |= !std::mem::replace(&mut watch.early, true);
+        }
+        for watched in watch.servers.iter_mut().filter(|watched| !watched.asked) {
+            (watched.asked, news) = (true, true);
+            to_drain.extend(watched.server.upgrade());
+        }
+        drop(watch);
+        if !news {
+            low_level::exit(128 + signal);
+        }
+        for server in to_drain {
+            Server(server).drain();
+        }
+        event!(info, "draining; a second signal stops at once");
     }
 }
 
 #[cfg(not(unix))]
 impl Signals {
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self {})
+    pub(crate) fn new() -> crate::Result<Self> {
+        Ok(Self(()))
     }
 
-    pub(crate) fn drain_on_first(self, _server: &Server) {}
+    pub(crate) fn drain_on_first(self, _server: &crate::Server) {}
 }
 
 /// How many files this process may have open, if there is a limit. Source: `getrlimit(2)`.
