@@ -3,15 +3,18 @@
 //! - [`Time`]: nanoseconds since a world began; the only clock value above the port.
 //! - [`Token`] and [`Slab`]: generational names, and the chunked table behind them.
 //! - [`Block`] and [`BlockPool`]: owned bytes that go into an op and come back.
+//! - [`Foreign`], [`caught`] and [`event!`]: code of the user's, whose panics end where they are.
 //! - [`Segment`] and [`SendData`]: what one send is made of.
 #![forbid(unsafe_code)]
 
 mod block;
+mod foreign;
 mod segment;
 mod slab;
 mod time;
 
 pub use block::{BLOCK_BYTES, Block, BlockPool};
+pub use foreign::{Foreign, caught};
 pub use segment::{Lease, SEGMENTS_MAX, SEND_BYTES_MAX, Segment, SendData};
 pub use slab::{Slab, Token};
 pub use time::Time;

@@ -1,7 +1,7 @@
 //! Threads for blocking work: jobs and name look-ups. Nobody else in this crate starts a thread.
 
 use crate::{Addr, Call, ErrorKind, Notify, PortError};
-use longshore_base::Token;
+use longshore_base::{Token, event};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
@@ -119,7 +119,7 @@ impl JobPool {
             .name("longshore-job".into())
             .spawn(move || run_tasks(&shared));
         if let Err(error) = started {
-            tracing::error!(%error, "cannot start a job thread");
+            event!(error, %error, "cannot start a job thread");
             let mut q = queue.lock().unwrap_or_else(PoisonError::into_inner);
             q.threads -= 1;
             if q.threads == 0 {

@@ -2,11 +2,11 @@
 
 use crate::config::{check_duration, check_frame_bytes, check_socket_options};
 use crate::{ConfigError, Limits};
+use longshore_base::{Foreign, caught};
 use longshore_port::{ErrorKind, PortError, SocketOptions};
 use longshore_proto::Codec;
 use std::fmt;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// An outgoing connection: where to, in which protocol, and how persistent.
@@ -59,7 +59,7 @@ pub(crate) struct Plan {
     pub(crate) reconnect: Reconnect,
     pub(crate) options: SocketOptions,
     pub(crate) limits: Limits,
-    pub(crate) on_failure: Option<OnFailure>,
+    pub(crate) on_failure: Option<Foreign<OnFailure>>,
 }
 
 /// The user's closure did.
@@ -74,7 +74,7 @@ impl Plan {
         attempt: Attempt,
     ) -> Option<Result<Retry, Panicked>> {
         let ask = self.on_failure.as_mut()?;
-        Some(catch_unwind(AssertUnwindSafe(|| ask(error, attempt))).map_err(|_| Panicked))
+        Some(caught(|| ask(error, attempt)).map_err(|_| Panicked))
     }
 }
 
@@ -239,7 +239,7 @@ impl<C: Codec> Connector<C> {
         mut self,
         ask: impl FnMut(&ConnectError, Attempt) -> Retry + Send + 'static,
     ) -> Self {
-        self.plan.on_failure = Some(Box::new(ask));
+        self.plan.on_failure = Some(Foreign::new(Box::new(ask)));
         self
     }
 

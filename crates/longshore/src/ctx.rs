@@ -54,7 +54,7 @@ impl<H: Handler> Ctx<'_, H> {
     /// See [`SendError`].
     #[inline]
     pub fn try_send(&mut self, item: Item<'_, H>) -> Result<(), SendError> {
-        self.core.send_item(self.conn, &self.lane.codec, item, self.lease)
+        self.core.send_item(self.conn, &*self.lane.codec, item, self.lease)
     }
 
     /// As [`send`](Self::send), and `on_sent(id)` tells when its last byte is with the kernel.
@@ -91,7 +91,7 @@ impl<H: Handler> Ctx<'_, H> {
         item: Item<'_, G>,
     ) -> Result<(), SendError> {
         match self.core.local_token(&to.shared) {
-            Some(token) => self.core.send_item(token, &to.lane.codec, item, self.lease),
+            Some(token) => self.core.send_item(token, &*to.lane.codec, item, self.lease),
             None => to.try_send(item),
         }
     }

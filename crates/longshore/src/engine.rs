@@ -5,18 +5,18 @@ use crate::server::{Builder, Inner, ListenerPlan, Planned, TickFn, bind};
 use crate::worker::Worker;
 use crate::worker::core::Core;
 use crate::worker::switchboard::Switchboard;
-use crate::{Result, Server};
+use crate::{DisconnectReason, Error, Result, Server};
+use longshore_base::{caught, event};
 use longshore_port::{Addr, Listening, Notify, Port, PortConfig, PortError, World};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
 /// Cores that this process may use: affinity and container limits counted.
 pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Descriptors that are kept for files, the monitor and logging.
@@ -105,7 +105,7 @@ impl<W: World> Prepared<W> {
             let me = part.me;
             let name = format!("longshore-{me}");
             let run = move || run(&port_world, part, opened);
-            match std::thread::Builder::new().name(name).spawn(run) {
+            match thread::Builder::new().name(name).spawn(run) {
                 Ok(thread) => server.0.threads.add(me, thread),
                 Err(source) => {
                     server.0.board.leave_desk(me, []);
@@ -197,42 +197,70 @@ fn run<W: World>(
     };
     let _ = report.send(Ok(()));
     drop(report); // so that a thread that dies unheard ends the wait for its report
-    let ended = catch_unwind(AssertUnwindSafe(|| {
+    let ended = caught(|| {
         while worker.turn(true)? {}
         Ok(())
-    }));
+    });
     let error = match ended {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(source)) => StartError::PortDied { worker: number, source },
         Err(_) => StartError::Panicked { worker: number },
     };
-    tracing::error!(%error, "the server stops");
+    server.0.board.leave_desk(me, []); // nobody is sent there any more
     server.drain(); // the others finish what they have
+    event!(error, %error, "the server stops");
+    // Whatever state it is in: each handler is owed its end.
+    drop(caught(|| {
+        worker.bury(|| match &error {
+            StartError::PortDied { source, .. } => DisconnectReason::Io(*source),
+            other => DisconnectReason::Said(other.to_string().into()),
+        });
+    }));
     Err(error)
 }
 
-/// Starts a thread that nobody joins: it ends with the process.
-pub(crate) fn detach(name: &str, run: impl FnOnce() + Send + 'static) {
-    if let Err(error) = std::thread::Builder::new().name(name.into()).spawn(run) {
-        tracing::error!(%error, "cannot start the thread {name}");
+/// Starts a thread that nobody joins: it ends with the process. Says whether it could.
+pub(crate) fn detach(name: &str, run: impl FnOnce() + Send + 'static) -> bool {
+    let started = thread::Builder::new().name(name.into()).spawn(run);
+    if let Err(error) = &started {
+        event!(error, %error, "cannot start the thread {name}");
     }
+    started.is_ok()
 }
 
 type Running = (u16, JoinHandle<Result<(), StartError>>);
 
 /// The threads of a server, until somebody waits for them.
 #[derive(Debug, Default)]
-pub(crate) struct Threads(Mutex<Vec<Running>>);
+pub(crate) struct Threads {
+    running: Mutex<Vec<Running>>,
+    /// All that ever ran. Only looked at, so that nobody holds it while waiting.
+    ids: Mutex<Vec<ThreadId>>,
+}
 
 impl Threads {
     fn add(&self, worker: u16, thread: JoinHandle<Result<(), StartError>>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((worker, thread));
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).push(thread.thread().id());
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).push((worker, thread));
+    }
+
+    /// Whether all have ended, as far as can be told without waiting.
+    pub(crate) fn are_over(&self) -> bool {
+        let running = self.running.try_lock();
+        running.is_ok_and(|running| running.iter().all(|(_, thread)| thread.is_finished()))
     }
 
     /// Waits for all of them (S103). Several may wait; the first gets the error.
     pub(crate) fn join(&self) -> Result {
+        let me = thread::current().id();
+        if self.ids.lock().unwrap_or_else(PoisonError::into_inner).contains(&me) {
+            return Err(Error::msg(
+                "Server::wait was called on a thread of that server, which would wait for itself; \
+                 call shutdown() there, and wait() on the thread that started it",
+            ));
+        }
         // Held while waiting, so that a second caller returns no earlier than the first.
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let mut result = Ok(());
         for (worker, thread) in running.drain(..) {
             let worker = usize::from(worker);
@@ -247,43 +275,181 @@ impl Threads {
 mod tests {
     use super::*;
     use crate::worker::mailbox::Cmd;
+    use crate::{Closed, Ctx, Handler, LengthDelimited, Listener};
+    use longshore_base::{Time, Token};
     use longshore_port::{
-        Abilities, BindTo, Call, DriverChoice, ErrorKind, SystemPort, SystemWorld,
+        Abilities, BindTo, Call, Completion, ConnectTo, DriverChoice, ErrorKind, Op, OpKind,
+        SocketId, SystemNotifier, SystemPort, SystemWorld, Unattached, Until, Waited, Work,
     };
+    use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// A world whose ports do not open.
+    /// A world of which the ports do not open, or die.
     #[derive(Clone)]
-    struct Portless(SystemWorld);
+    struct Mortal {
+        world: SystemWorld,
+        opens: bool,
+        /// The port of the first worker dies in its next wait.
+        dies: Arc<AtomicBool>,
+    }
 
-    impl World for Portless {
-        type Port = SystemPort;
+    impl Mortal {
+        fn new(opens: bool) -> Self {
+            let world = SystemWorld::new(DriverChoice::Readiness).unwrap();
+            Self { world, opens, dies: Arc::default() }
+        }
+    }
+
+    impl World for Mortal {
+        type Port = MortalPort;
 
         fn bind(&self, to: &BindTo) -> Result<Listening, PortError> {
-            self.0.bind(to)
+            self.world.bind(to)
         }
 
         fn listening_from(&self, socket: std::net::TcpListener) -> Result<Listening, PortError> {
-            self.0.listening_from(socket)
+            self.world.listening_from(socket)
         }
 
-        fn open(&self, _config: &PortConfig) -> Result<SystemPort, PortError> {
-            Err(PortError::new(Call::Open, ErrorKind::NoMemory))
+        fn open(&self, config: &PortConfig) -> Result<MortalPort, PortError> {
+            if !self.opens {
+                return Err(PortError::new(Call::Open, ErrorKind::NoMemory));
+            }
+            let first = thread::current().name() == Some("longshore-0");
+            let dies = if first { Arc::clone(&self.dies) } else { Arc::default() };
+            Ok(MortalPort { port: self.world.open(config)?, dies })
         }
 
-        fn now(&self) -> longshore_base::Time {
-            self.0.now()
+        fn now(&self) -> Time {
+            self.world.now()
         }
 
         fn abilities(&self) -> Abilities {
-            self.0.abilities()
+            self.world.abilities()
+        }
+    }
+
+    struct MortalPort {
+        port: SystemPort,
+        dies: Arc<AtomicBool>,
+    }
+
+    impl Port for MortalPort {
+        type Notifier = SystemNotifier;
+
+        fn now(&self) -> Time {
+            self.port.now()
+        }
+        fn precise_now(&self) -> Time {
+            self.port.precise_now()
+        }
+        fn seed(&mut self) -> u64 {
+            self.port.seed()
+        }
+        fn notifier(&self) -> SystemNotifier {
+            self.port.notifier()
+        }
+        fn abilities(&self) -> Abilities {
+            self.port.abilities()
+        }
+        fn attach(
+            &mut self,
+            socket: Unattached,
+            token: Token,
+        ) -> Result<SocketId, (PortError, Unattached)> {
+            self.port.attach(socket, token)
+        }
+        fn listen(&mut self, listening: Listening, token: Token) -> Result<SocketId, PortError> {
+            self.port.listen(listening, token)
+        }
+        fn connect(&mut self, to: &ConnectTo, token: Token) -> Result<SocketId, PortError> {
+            self.port.connect(to, token)
+        }
+        fn submit(&mut self, socket: SocketId, op: Op) {
+            self.port.submit(socket, op);
+        }
+        fn cancel(&mut self, socket: SocketId, kind: OpKind) {
+            self.port.cancel(socket, kind);
+        }
+        fn start(&mut self, token: Token, work: Work) {
+            self.port.start(token, work);
+        }
+        fn wait(&mut self, until: Until, out: &mut Vec<Completion>) -> Result<Waited, PortError> {
+            if self.dies.load(Ordering::Relaxed) {
+                return Err(PortError::new(Call::Wait, ErrorKind::NoMemory));
+            }
+            self.port.wait(until, out)
+        }
+        fn leases(&self) -> usize {
+            self.port.leases()
+        }
+        fn sockets(&self) -> usize {
+            self.port.sockets()
+        }
+    }
+
+    /// Tells of its end.
+    struct Told(Sender<(u64, String)>);
+
+    impl Handler for Told {
+        type Codec = LengthDelimited;
+
+        fn on_message(&mut self, cx: &mut Ctx<'_, Self>, frame: &[u8]) -> Result {
+            cx.send(frame)
+        }
+
+        fn on_disconnect(self, closed: &Closed<'_>) {
+            self.0.send((closed.id.to_bits() >> 48, closed.reason.to_string())).unwrap();
         }
     }
 
     #[test]
+    fn a_worker_that_dies_ends_its_connections_and_the_server_with_its_error() {
+        let world = Mortal::new(true);
+        let dies = Arc::clone(&world.dies);
+        let (told, ends) = channel();
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = Listener::addr(at, LengthDelimited::u32_be(64));
+        let builder =
+            Server::builder().workers(2).listen(listener, move |_| Ok(Told(told.clone())));
+        let server = Prepared::new(world, builder).unwrap().start().unwrap();
+        let addr = server.local_addrs()[0].socket_addr().unwrap();
+        let mut peers: Vec<_> = (0..4).map(|_| TcpStream::connect(addr).unwrap()).collect();
+        for peer in &mut peers {
+            use std::io::{Read, Write};
+            peer.write_all(&[0, 0, 0, 1, 7]).unwrap();
+            peer.read_exact(&mut [0; 5]).unwrap();
+        }
+        let handles = server.connections();
+        assert_eq!(handles.iter().filter(|conn| conn.id.to_bits() >> 48 == 0).count(), 2);
+        dies.store(true, Ordering::Relaxed);
+        let woken = server.0.board.desks[0].wake.get();
+        woken.inspect(|wake| wake());
+        let mut ended: Vec<_> = (0..2).map(|_| ends.recv().unwrap()).collect();
+        drop(peers); // the other worker's leave
+        ended.extend((0..2).map(|_| ends.recv().unwrap()));
+        for (worker, reason) in ended {
+            assert_eq!(reason.contains("memory"), worker == 0, "{worker}: {reason}");
+        }
+        let error = server.wait().unwrap_err().to_string();
+        assert!(error.starts_with("the completion port of worker 0 died: "), "{error}");
+        assert_eq!((server.connection_count(), server.connections().len()), (0, 0));
+        assert_eq!(server.close(handles[0].id), crate::Sent::Closed);
+    }
+
+    #[test]
+    fn nobody_is_sent_to_a_worker_that_is_gone() {
+        let board = Switchboard::new(3, 10);
+        assert_eq!(board.least_loaded(), 0);
+        board.leave_desk(0, []);
+        assert_eq!(board.least_loaded(), 1);
+    }
+
+    #[test]
     fn nothing_is_left_at_the_desk_of_a_worker_that_never_opened() {
-        let world = Portless(SystemWorld::new(DriverChoice::Readiness).unwrap());
-        let builder = Server::builder().workers(1).spin(Duration::ZERO);
-        let (server, world, mut parts) = Prepared::new(world, builder).unwrap().parts();
+        let builder = Server::builder().workers(1);
+        let (server, world, mut parts) =
+            Prepared::new(Mortal::new(false), builder).unwrap().parts();
         let (report, told) = channel();
         run(&world, parts.remove(0), report).unwrap();
         assert!(matches!(told.recv(), Ok(Err(StartError::Open { worker: 0, .. }))));

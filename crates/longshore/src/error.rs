@@ -1,5 +1,6 @@
 //! What goes wrong for the user of the framework.
 
+use longshore_base::{Foreign, caught};
 use longshore_port::{DriverRefused, PortError};
 use longshore_proto::FrameError;
 use std::error::Error as StdError;
@@ -13,12 +14,12 @@ pub type Result<T = (), E = Error> = core::result::Result<T, E>;
 ///
 /// Takes any error through `?`. `Debug` prints the message and its causes, so that
 /// `fn main() -> longshore::Result` ends in a line that a person can read.
-pub struct Error(Box<dyn StdError + Send + Sync>);
+pub struct Error(Foreign<Box<dyn StdError + Send + Sync>>);
 
 impl Error {
     /// An error in one's own words: lower case, no full stop.
     pub fn msg(text: impl fmt::Display) -> Self {
-        Self(text.to_string().into())
+        Self(Foreign::new(text.to_string().into()))
     }
 
     /// The error inside, if it is a `T`.
@@ -34,20 +35,28 @@ impl Error {
 
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        Self(Box::new(error))
+        Self(Foreign::new(Box::new(error)))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
+        match caught(|| in_words(&**self.0)) {
+            Ok(text) => f.write_str(&text),
+            Err(panic) => write!(f, "an error that panics when it is to be shown: {panic}"),
         }
-        Ok(())
     }
+}
+
+/// The error and its causes.
+fn in_words(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 impl fmt::Debug for Error {

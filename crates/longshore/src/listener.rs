@@ -3,6 +3,7 @@
 use crate::config::{Limits, check_frame_bytes, check_socket_options, in_range};
 use crate::worker::lane::MakeFilter;
 use crate::{ConfigError, Result};
+use longshore_base::Foreign;
 use longshore_port::SocketOptions;
 use longshore_proto::Codec;
 use longshore_proto::connection::Filter;
@@ -84,7 +85,7 @@ impl<C: Codec> Listener<C> {
 
     /// Puts a filter between the wire and the codec of each connection.
     pub fn filter(mut self, make: impl Fn() -> Box<dyn Filter> + Send + Sync + 'static) -> Self {
-        self.filter = Some(Arc::new(make));
+        self.filter = Some(Arc::new(Foreign::new(Box::new(make))));
         self
     }
 

@@ -10,6 +10,7 @@ use crate::worker::lane::{AnyLane, Factory, Lane, LaneShared};
 use crate::worker::mailbox::{Cmd, Ending};
 use crate::worker::switchboard::Switchboard;
 use crate::{ConfigError, Connector, Handler, Peer, Reject, Result};
+use longshore_base::Foreign;
 use longshore_port::{Abilities, Addr, BindTo, DriverChoice, PortConfig, SystemWorld, World};
 use longshore_proto::Codec;
 use std::fmt;
@@ -94,10 +95,11 @@ impl Server {
         Ok(())
     }
 
-    /// Waits until the server has stopped. Not from a callback, which it would wait for.
+    /// Waits until the server has stopped.
     ///
     /// # Errors
-    /// When a worker died: its port failed, or it panicked.
+    /// When a worker died: its port failed, or it panicked. On a thread of this server, in a
+    /// callback for one, at once: it would wait for itself.
     pub fn wait(&self) -> Result {
         self.0.threads.join()
     }
@@ -274,7 +276,7 @@ impl Builder {
                 lane_shared(codec.expect("made once"), &conn_limits, board, &for_lane)
             });
             let factory = Arc::clone(&factory);
-            let factory: Factory<H> = Box::new(move |peer| factory(peer));
+            let factory: Factory<H> = Foreign::new(Box::new(move |peer| factory(peer)));
             Box::new(Lane::of_listener(Arc::clone(shared), factory, filter.clone()))
                 as Box<dyn AnyLane>
         });
@@ -426,7 +428,7 @@ fn lane_shared<H: Handler>(
     counters: &Arc<LaneCounters>,
 ) -> Arc<LaneShared<H>> {
     Arc::new(LaneShared {
-        codec,
+        codec: Foreign::new(codec),
         limits: Arc::clone(limits),
         board: Arc::clone(board),
         counters: Arc::clone(counters),

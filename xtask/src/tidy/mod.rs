@@ -24,6 +24,7 @@ usage: cargo xtask tidy
   size       a file has at most 800 lines without its tests
   clock, threads, hashing
              time, threads and random order come only from where they belong
+  events     log lines go through `event!`, which survives whoever listens
   unsafe     only in the drivers and the receive pool of longshore-port
   systems    only the driver switch and the signal file ask which system this is
   leftovers  nothing unfinished, nothing ignored

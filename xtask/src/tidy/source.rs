@@ -14,7 +14,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = forbidding(tree);
     for (path, text) in tree.files(".rs") {
         let file = File::new(path, text);
-        let rules = [size, clock, threads, hashing, unsafe_code, systems, leftovers];
+        let rules = [size, clock, threads, events, hashing, unsafe_code, systems, leftovers];
         findings.extend(rules.iter().flat_map(|rule| rule(&file)));
     }
     findings
@@ -66,8 +66,9 @@ impl<'a> File<'a> {
     }
 
     /// A finding for each place in `code` with one of `names`.
-    fn each(&self, code: &str, names: &[&str], why: &str) -> Vec<Finding> {
-        let places = names.iter().flat_map(|name| words(code, name).map(move |at| (at, name)));
+    fn each(&self, code: &str, names: &[impl AsRef<str>], why: &str) -> Vec<Finding> {
+        let names = names.iter().map(AsRef::as_ref);
+        let places = names.flat_map(|name| words(code, name).map(move |at| (at, name)));
         places.map(|(at, name)| self.finding(at, format!("{name}: {why}"))).collect()
     }
 }
@@ -99,6 +100,16 @@ fn threads(file: &File) -> Vec<Finding> {
     }
     let why = "threads start in longshore/src/engine.rs and longshore-port/src/jobs.rs only";
     file.each(file.shipped(), &["thread::spawn", "thread::Builder", "thread::scope"], why)
+}
+
+/// Log subscribers are code of the user's, and may panic.
+fn events(file: &File) -> Vec<Finding> {
+    if !file.is_in(&REPEATABLE) && !file.is_in(&["longshore-port", "longshore-base"]) {
+        return Vec::new();
+    }
+    let why = "events are logged with `event!`, which survives a subscriber that panics";
+    let levels = ["error", "warn", "info", "debug", "trace"];
+    file.each(file.shipped(), &levels.map(|level| format!("tracing::{level}!")), why)
 }
 
 /// A map of the standard library walks in another order in each run, unless its hasher is given.

@@ -6,7 +6,7 @@ use crate::connector::{Attempt, ConnectError, Panicked, Plan, Reconnect, Retry, 
 use crate::handler::{Handler, Peer, Reject};
 use crate::metrics::LaneCounters;
 use crate::{Connector, DisconnectReason};
-use longshore_base::Token;
+use longshore_base::{Foreign, Token, event};
 use longshore_port::Addr;
 use std::fmt;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ type MakeLane = Box<dyn FnOnce(Arc<Switchboard>) -> Box<dyn AnyLane> + Send>;
 /// What is needed to begin an outgoing connection, on whatever worker.
 pub(crate) struct DialStart {
     pub(crate) plan: Plan,
-    make_lane: MakeLane,
+    make_lane: Foreign<MakeLane>,
 }
 
 impl DialStart {
@@ -43,26 +43,27 @@ impl DialStart {
     {
         let Connector { codec, plan } = connector;
         let limits = Arc::new(plan.limits.for_conns());
-        let factory: Factory<H> = Box::new(factory);
-        let make_lane = Box::new(move |board| {
+        let factory: Factory<H> = Foreign::new(Box::new(factory));
+        let codec = Foreign::new(codec);
+        let make_lane: MakeLane = Box::new(move |board| {
             let counters = Arc::new(LaneCounters::default());
             let shared = Arc::new(LaneShared { codec, limits, board, counters });
             Box::new(Lane::of_connector(shared, factory)) as Box<dyn AnyLane>
         });
-        Self { plan, make_lane }
+        Self { plan, make_lane: Foreign::new(make_lane) }
     }
 
     /// It will not be tried.
     pub(crate) fn refuse(mut self) {
         let error = ConnectError::GivenUp(self.plan.target.to_string());
-        tracing::debug!(%error, "not connecting: the server is stopping");
+        event!(debug, %error, "not connecting: the server is stopping");
         // Whatever the answer is, and though it panics: nobody asks again.
         let _ = self.plan.ask(&error, Attempt { number: 1 });
     }
 
     /// Its two parts, with the lane made.
     pub(crate) fn open(self, board: Arc<Switchboard>) -> (Plan, Box<dyn AnyLane>) {
-        (self.plan, (self.make_lane)(board))
+        (self.plan, self.make_lane.into_inner()(board))
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Drain, KIND_CONN, KIND_DIAL, Worker, of_kind};
 use crate::DisconnectReason;
 use crate::conn::Shared;
 use crate::connector::{ConnectError, Target};
-use longshore_base::Token;
+use longshore_base::{Token, event};
 use longshore_port::{Addr, ConnectTo, Port, PortError, Work, WorkDone};
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,7 +175,7 @@ impl<P: Port> Worker<P> {
     fn failed(&mut self, token: Token, error: &ConnectError) {
         self.core.counters().connect_failed.add(1);
         let Some(dial) = self.dials.get_mut(token) else { return };
-        tracing::debug!(%error, "cannot connect");
+        event!(debug, %error, "cannot connect");
         let then = dial.after_failure(error);
         self.then(token, then);
     }
@@ -186,7 +186,7 @@ impl<P: Port> Worker<P> {
             Then::GiveUp => self.forget_dial(token),
             Then::Panicked => {
                 self.core.counters().panics.add(1);
-                tracing::error!("on_failure panicked; its connection is given up");
+                event!(error, "on_failure panicked; its connection is given up");
                 self.forget_dial(token);
             }
             Then::Wait { most, jitter } => {

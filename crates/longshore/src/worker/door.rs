@@ -4,7 +4,7 @@ use super::core::Core;
 use super::dial::Alarm;
 use super::mailbox::Cmd;
 use crate::server::ListenerPlan;
-use longshore_base::Token;
+use longshore_base::{Token, event};
 use longshore_port::{Addr, End, ErrorKind, Op, PortError, SocketId, Unattached};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -93,7 +93,7 @@ impl Door {
         let listener = &mut self.listeners[number as usize];
         (listener.backoff, listener.passed) = (BACKOFF_MIN, 0);
         if std::mem::take(&mut listener.in_trouble) {
-            tracing::info!(listener = %listener.plan.addr, "accepting again");
+            event!(info, listener = %listener.plan.addr, "accepting again");
         }
         if self.shut {
             return Verdict::Refused;
@@ -102,7 +102,8 @@ impl Door {
             core.counters().refused_connections.add(1);
             let max = core.board.connections_max;
             if let Some(held_back) = core.refused_log.open(core.now) {
-                tracing::warn!(
+                event!(
+                    warn,
                     "refused {}: {max} connections already (limits.connections){held_back}",
                     socket.peer
                 );
@@ -119,7 +120,8 @@ impl Door {
                 core.board.release();
                 core.counters().refused_per_source.add(1);
                 if let Some(held_back) = core.refused_log.open(core.now) {
-                    tracing::warn!(
+                    event!(
+                        warn,
                         "refused {}: {count} connections from this address already \
                          (limits.connections_per_source){held_back}",
                         socket.peer
@@ -166,8 +168,7 @@ impl Door {
         listener.passed = 0;
         core.counters().accept_backoffs.add(1);
         if !std::mem::replace(&mut listener.in_trouble, true) {
-            tracing::error!(
-                listener = %listener.plan.addr, open = core.board.open_connections(),
+            event!(error, listener = %listener.plan.addr, open = core.board.open_connections(),
                 "{error}: not accepting until there is room; raise the limit of open files \
                  (LimitNOFILE, ulimit -n) or lower limits.connections"
             );

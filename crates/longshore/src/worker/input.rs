@@ -8,11 +8,11 @@
 //! What waits is a queue: a later lease, and the end of the stream, go behind it.
 
 use super::connection::{Chunk, InputEnd};
-use super::lane::{LaneEnd, caught};
+use super::lane::LaneEnd;
 use super::{TURN_FRAMES_MAX, Worker, end_reason};
 use crate::DisconnectReason;
 use crate::config::HalfClose;
-use longshore_base::Token;
+use longshore_base::{Token, caught};
 use longshore_port::{End, Port, RecvBuf};
 
 impl<P: Port> Worker<P> {

@@ -7,28 +7,26 @@ use crate::config::ConnLimits;
 use crate::handler::{Handler, Peer, Reject, Timer};
 use crate::metrics::LaneCounters;
 use crate::{Closed, Ctx, DisconnectReason, Error, Result};
-use longshore_base::{BlockPool, Slab, Token};
+use longshore_base::{BlockPool, Foreign, Slab, Token, caught};
 use longshore_port::RecvBuf;
 use longshore_proto::RecvHalf;
 use longshore_proto::connection::{CutEnd, Event, Filter, Next, Place};
-use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// What a lane and the handles on its connections share.
 pub(crate) struct LaneShared<H: Handler> {
-    pub(crate) codec: H::Codec,
+    pub(crate) codec: Foreign<H::Codec>,
     pub(crate) limits: Arc<ConnLimits>,
     pub(crate) board: Arc<Switchboard>,
     pub(crate) counters: Arc<LaneCounters>,
 }
 
 /// Makes handler values. `Fn` for a listener, whose lanes on all workers share it.
-pub(crate) type Factory<H> = Box<dyn FnMut(&Peer<'_>) -> Result<H, Reject> + Send>;
+pub(crate) type Factory<H> = Foreign<Box<dyn FnMut(&Peer<'_>) -> Result<H, Reject> + Send>>;
 
 /// Makes the filter of a connection.
-pub(crate) type MakeFilter = Arc<dyn Fn() -> Box<dyn Filter> + Send + Sync>;
+pub(crate) type MakeFilter = Arc<Foreign<Box<dyn Fn() -> Box<dyn Filter> + Send + Sync>>>;
 
 /// One connection's typed part.
 struct Seat<H: Handler> {
@@ -145,23 +143,12 @@ pub(crate) enum Refusal {
     Panicked(String),
 }
 
-/// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(no text)".into())
-}
-
-/// Runs the user's code; what it panicked with is an error.
-pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| panic_text(&*panic))
-}
-
 /// How a callback that was caught makes its connection end.
-fn outcome(result: std::thread::Result<Result<()>>) -> Option<DisconnectReason> {
+fn outcome(result: Result<Result<()>, String>) -> Option<DisconnectReason> {
     match result {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(DisconnectReason::HandlerError(error)),
-        Err(panic) => Some(DisconnectReason::HandlerPanic(panic_text(&*panic))),
+        Err(text) => Some(DisconnectReason::HandlerPanic(text)),
     }
 }
 
@@ -172,10 +159,10 @@ impl<H: Handler> AnyLane for Lane<H> {
 
     fn admit(&mut self, peer: &Peer<'_>) -> Result<Token, Refusal> {
         let factory = &mut self.factory;
-        match catch_unwind(AssertUnwindSafe(|| factory(peer))) {
+        match caught(|| factory(peer)) {
             Ok(Ok(handler)) => Ok(self.seats.insert(Seat { handler, recv: RecvHalf::default() })),
             Ok(Err(reject)) => Err(Refusal::Rejected(reject.why)),
-            Err(panic) => Err(Refusal::Panicked(panic_text(&*panic))),
+            Err(text) => Err(Refusal::Panicked(text)),
         }
     }
 
@@ -198,14 +185,14 @@ impl<H: Handler> AnyLane for Lane<H> {
             return Cut { used: input.len(), messages: 0, end: LaneEnd::Empty };
         };
         let (mut used, mut messages) = (0, 0);
-        let end = catch_unwind(AssertUnwindSafe(|| {
+        let end = caught(|| {
             let mut cx = Ctx { core, conn, lane: shared, lease };
-            recv.handle_input_at(&shared.codec, input, &mut used, budget, torn, |event, place| {
+            recv.handle_input_at(&*shared.codec, input, &mut used, budget, torn, |event, place| {
                 let lease = lease.filter(|_| place == Place::Input);
                 tell(&mut cx, handler, event, lease, &mut messages)
             })
-        }));
-        let end = end.map_or_else(|panic| panicked(&*panic), lane_end);
+        });
+        let end = end.map_or_else(panicked, lane_end);
         Cut { used, messages, end }
     }
 
@@ -215,13 +202,13 @@ impl<H: Handler> AnyLane for Lane<H> {
             return Cut { used: 0, messages: 0, end: LaneEnd::Empty };
         };
         let mut messages = 0;
-        let end = catch_unwind(AssertUnwindSafe(|| {
+        let end = caught(|| {
             let mut cx = Ctx { core, conn, lane: shared, lease: None };
-            recv.handle_end(&shared.codec, |event, _| {
+            recv.handle_end(&*shared.codec, |event, _| {
                 tell(&mut cx, handler, event, None, &mut messages)
             })
-        }));
-        let end = end.map_or_else(|panic| panicked(&*panic), lane_end);
+        });
+        let end = end.map_or_else(panicked, lane_end);
         Cut { used: 0, messages, end }
     }
 
@@ -234,14 +221,14 @@ impl<H: Handler> AnyLane for Lane<H> {
     ) -> Option<DisconnectReason> {
         let Seat { handler, .. } = self.seats.get_mut(seat)?;
         let mut cx = Ctx { core, conn, lane: &self.shared, lease: None };
-        outcome(catch_unwind(AssertUnwindSafe(|| match callback {
+        outcome(caught(|| match callback {
             Callback::Connect => handler.on_connect(&mut cx),
             Callback::Writable => handler.on_writable(&mut cx),
             Callback::Idle => handler.on_idle(&mut cx),
             Callback::Timer(key) => handler.on_timer(&mut cx, Timer(key)),
             Callback::Sent(id) => handler.on_sent(&mut cx, id),
             Callback::Shutdown => handler.on_shutdown(&mut cx),
-        })))
+        }))
     }
 
     fn disconnected(&mut self, seat: Token, closed: &Closed<'_>) -> bool {
@@ -280,8 +267,8 @@ fn tell<'a, H: Handler>(
     Ok(if cx.core.interrupted { Next::Stop } else { Next::Go })
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> LaneEnd {
-    LaneEnd::Failed(DisconnectReason::HandlerPanic(panic_text(panic)))
+fn panicked(text: String) -> LaneEnd {
+    LaneEnd::Failed(DisconnectReason::HandlerPanic(text))
 }
 
 fn lane_end(end: CutEnd<Error>) -> LaneEnd {

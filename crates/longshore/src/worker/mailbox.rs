@@ -85,6 +85,11 @@ impl Mailbox {
         std::mem::take(&mut *cmds)
     }
 
+    /// Whether the owner is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// Whether there is something. One load.
     #[inline]
     pub(crate) fn has_some(&self) -> bool {

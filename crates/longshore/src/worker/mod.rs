@@ -21,12 +21,11 @@ use self::mailbox::Cmd;
 use self::spin::Spin;
 use crate::server::{ListenerPlan, TickFn};
 use crate::{DisconnectReason, Peer, Tick};
-use longshore_base::{Slab, Time, Token};
+use longshore_base::{Foreign, Slab, Time, Token, caught, event};
 use longshore_port::{
     Completion, Listening, Op, Port, PortError, SendData, Unattached, Until, Waited, What,
 };
 use std::cmp::Reverse;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -101,7 +100,7 @@ enum Drain {
 const ASKED_TURNS_MAX: u32 = 256;
 
 struct TickState {
-    run: TickFn,
+    run: Foreign<TickFn>,
     period: Duration,
     number: u64,
     due: Time,
@@ -153,7 +152,7 @@ impl<P: Port> Worker<P> {
     pub(crate) fn every(&mut self, period: Duration, run: TickFn) {
         let due = self.core.now + period;
         let number = u32::try_from(self.ticks.len()).expect("a handful of ticks");
-        self.ticks.push(TickState { run, period, number: 0, due });
+        self.ticks.push(TickState { run: Foreign::new(run), period, number: 0, due });
         self.core.set_alarm(due, Alarm::Tick(number));
     }
 
@@ -330,7 +329,7 @@ impl<P: Port> Worker<P> {
             Err((error, socket)) => {
                 self.core.counters().refused_by_system.add(1);
                 if let Some(held_back) = self.core.refused_log.open(self.core.now) {
-                    tracing::error!("refused {}: {error}{held_back}", socket.peer);
+                    event!(error, "refused {}: {error}{held_back}", socket.peer);
                 }
                 self.forget(token, source);
             }
@@ -390,9 +389,9 @@ impl<P: Port> Worker<P> {
         };
         if let Some(peer) = self.core.conns.get(token).map(|conn| conn.shared.peer_addr) {
             if silent {
-                tracing::debug!("refused {peer} by its factory");
+                event!(debug, "refused {peer} by its factory");
             } else if let Some(held_back) = self.core.refused_log.open(self.core.now) {
-                tracing::warn!("refused {peer} by its factory: {reason}{held_back}");
+                event!(warn, "refused {peer} by its factory: {reason}{held_back}");
             }
         }
         self.core.drop_dead(token, reason);
@@ -432,7 +431,7 @@ impl<P: Port> Worker<P> {
         self.core.wheel.clear(token.index());
         conn.shared.closed.store(true, Ordering::Release);
         conn.send.clear(&mut self.core.pool);
-        if lane::caught(|| drop(conn.filter.take())).is_err() {
+        if caught(|| drop(conn.filter.take())).is_err() {
             self.core.counters().panics.add(1);
         }
         let reason = conn.reason.take().map_or(DisconnectReason::Local, |reason| *reason);
@@ -462,10 +461,10 @@ impl<P: Port> Worker<P> {
         counters.bytes_discarded.add(conn.bytes_discarded);
         let peer = conn.shared.peer_addr;
         if !reason.is_fault() {
-            tracing::debug!(conn = %conn.shared.id, "closed {peer}: {reason}");
+            event!(debug, conn = %conn.shared.id, "closed {peer}: {reason}");
         } else if let Some(held_back) = self.core.closed_log.open(self.core.now) {
             let why = reason.with_limit(&conn.limits);
-            tracing::warn!(conn = %conn.shared.id, "closed {peer}: {why}{held_back}");
+            event!(warn, conn = %conn.shared.id, "closed {peer}: {why}{held_back}");
         }
     }
 
@@ -515,9 +514,9 @@ impl<P: Port> Worker<P> {
         let told = Tick { number: tick.number, missed };
         let server = &self.core.server;
         let run = &mut tick.run;
-        if catch_unwind(AssertUnwindSafe(|| run(server, told))).is_err() {
+        if caught(|| run(server, told)).is_err() {
             self.core.counters().panics.add(1);
-            tracing::error!("a tick panicked; it goes on at its next time");
+            event!(error, "a tick panicked; it goes on at its next time");
         }
         let missed = u32::try_from(missed).unwrap_or(u32::MAX);
         tick.due = tick.due + tick.period.saturating_mul(missed.saturating_add(1));
@@ -594,7 +593,7 @@ impl<P: Port> Worker<P> {
             None => send.poll_transmit(&mut self.core.pool, None),
             Some(filter) => {
                 let pool = &mut self.core.pool;
-                match lane::caught(|| send.poll_transmit(pool, Some(filter))) {
+                match caught(|| send.poll_transmit(pool, Some(filter))) {
                     Ok(transmit) => transmit,
                     Err(text) => return self.filter_panicked(token, text),
                 }
@@ -700,6 +699,19 @@ impl<P: Port> Worker<P> {
             self.core.act(token, act);
         }
         self.core.rearm(token);
+    }
+}
+
+impl<P: Port> Worker<P> {
+    /// It died, or its port did: tells each handler, and all who hold a handle.
+    pub(crate) fn bury(mut self, reason: impl Fn() -> DisconnectReason) {
+        for token in self.core.conns.tokens() {
+            if let Some(conn) = self.core.conns.get_mut(token) {
+                conn.reason.get_or_insert_with(|| Box::new(reason()));
+                conn.dial = None; // nobody tries again
+                self.closed(token);
+            }
+        }
     }
 }
 

@@ -108,11 +108,12 @@ impl Switchboard {
         }
     }
 
-    /// The worker with the fewest connections.
+    /// The worker with the fewest connections, of those that live.
     pub(crate) fn least_loaded(&self) -> u16 {
-        let loads = self.desks[..self.workers].iter().map(|desk| desk.load.load(Ordering::Relaxed));
-        let least = loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(worker, _)| worker);
-        u16::try_from(least).expect("at most 1,024 workers")
+        let desks = self.desks[..self.workers].iter().enumerate();
+        let alive = desks.filter(|(_, desk)| !desk.mailbox.is_closed());
+        let least = alive.min_by_key(|(_, desk)| desk.load.load(Ordering::Relaxed));
+        u16::try_from(least.map_or(0, |(worker, _)| worker)).expect("at most 1,024 workers")
     }
 
     /// Takes a place for one more connection, if there is one.

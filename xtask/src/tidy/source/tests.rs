@@ -34,6 +34,15 @@ fn a_file_has_800_lines_without_its_tests() {
 }
 
 #[test]
+fn log_lines_go_through_the_one_macro() {
+    let line = "tracing::warn!(\"refused\");";
+    fails(WORKER, line, "events are logged with `event!`");
+    fails("crates/longshore-port/src/jobs.rs", line, "events are logged with `event!`");
+    passes("crates/longshore-cli/src/out.rs", line);
+    passes(WORKER, "event!(warn, \"refused\");");
+}
+
+#[test]
 fn time_comes_from_the_port() {
     for name in ["Instant::now()", "std::time::SystemTime::now()"] {
         fails(WORKER, name, "time comes from the port");

@@ -4,7 +4,7 @@
 //! one arms a timer and its own wake-up as well. `polling.rs` offers the same functions elsewhere.
 
 use crate::driver::readiness::Readiness;
-use longshore_base::Token;
+use longshore_base::{Token, event};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
@@ -120,7 +120,7 @@ impl Waker {
     /// Nobody reads the eventfd: each write is an edge of its own, and 2^64 of them do not come.
     pub(crate) fn wake(&self) {
         if let Err(error) = rustix::io::write(&*self.0, &1u64.to_ne_bytes()) {
-            tracing::error!(%error, "cannot wake a port");
+            event!(error, %error, "cannot wake a port");
         }
     }
 }

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "a watched socket must be deleted before it is closed")]
 
 use crate::driver::readiness::Readiness;
-use longshore_base::Token;
+use longshore_base::{Token, event};
 use polling::{Event, Events, PollMode};
 use socket2::Socket;
 use std::net::SocketAddr;
@@ -102,7 +102,7 @@ impl Waker {
     /// Ends the current or the next wait.
     pub(crate) fn wake(&self) {
         if let Err(error) = self.0.notify() {
-            tracing::error!(%error, "cannot wake a port");
+            event!(error, %error, "cannot wake a port");
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::socket::{Ending, Entry, Received, Role, Sending};
 use super::{Readiness, ReadinessPort, TURN_ACCEPTS, TURN_BYTES, WAIT_BYTES};
 use crate::{Call, Completion, End, ErrorKind, PortError, RawSocket, SendMode, Unattached, What};
-use longshore_base::Token;
+use longshore_base::{Token, event};
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -273,7 +273,7 @@ impl ReadinessPort {
 
     fn unwatch(&self, entry: &Entry) {
         if let Err(error) = self.poller.delete(&entry.socket) {
-            tracing::error!(%error, "cannot stop watching a socket");
+            event!(error, %error, "cannot stop watching a socket");
         }
     }
 }

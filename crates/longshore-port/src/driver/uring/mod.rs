@@ -53,7 +53,7 @@ use crate::{
 use accept::AcceptOp;
 use buffers::Buffers;
 use io_uring::cqueue;
-use longshore_base::{Slab, Time, Token};
+use longshore_base::{Slab, Time, Token, event};
 use names::Kind;
 use notify::Wake;
 use probe::Features;
@@ -158,7 +158,7 @@ impl UringPort {
         desk: WorkDesk,
     ) -> Result<Self, PortError> {
         let features = probe::features().map_err(|why| {
-            tracing::error!(why, "cannot open a port");
+            event!(error, why, "cannot open a port");
             PortError::new(Call::Open, ErrorKind::Unsupported)
         })?;
         Self::open_with(features, config, clock, desk)
@@ -363,7 +363,8 @@ impl UringPort {
 
     /// Keeps the memory of ops that have not returned for ever: the kernel may still use it.
     fn leak(&mut self) {
-        tracing::error!(
+        event!(
+            error,
             ops = self.in_flight,
             sockets = self.sockets.len(),
             "ops of a dropped port did not return in time; their memory is leaked"

@@ -9,7 +9,7 @@ use super::UringPort;
 use super::names::{Kind, user_data};
 use crate::{Call, Completion, ErrorKind, PortError, SendData, SendMode, What};
 use io_uring::{opcode, squeue};
-use longshore_base::{SEND_BYTES_MAX, Slab, Token};
+use longshore_base::{SEND_BYTES_MAX, Slab, Token, event};
 
 /// A send in flight. Owns its bytes; they lie outside of this value and do not move with it.
 pub(super) struct SendOp {
@@ -166,7 +166,7 @@ impl UringPort {
     pub(super) fn try_done(&mut self, slot: Token, result: i32) {
         if self.sends.get(slot).is_none() {
             // No kernel known answers a try after the `enter` that ran it.
-            tracing::error!(?slot, result, "a send that does not wait was answered late");
+            event!(error, ?slot, result, "a send that does not wait was answered late");
             return;
         }
         match result {
