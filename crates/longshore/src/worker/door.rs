@@ -63,16 +63,6 @@ pub(crate) struct Door {
     pub(crate) shut: bool,
 }
 
-/// What becomes of an accepted socket.
-pub(crate) enum Verdict {
-    /// It is refused: dropping the socket closed it.
-    Refused,
-    /// This worker takes it.
-    Mine { socket: Unattached, lane: u16, source: Option<Source> },
-    /// Another worker was given it.
-    Given,
-}
-
 impl Door {
     /// Begins to accept on a socket that listens.
     pub(crate) fn add(
@@ -88,15 +78,15 @@ impl Door {
         self.open += 1;
     }
 
-    /// A connection came.
-    pub(crate) fn accepted(&mut self, core: &mut Core, number: u32, socket: Unattached) -> Verdict {
+    /// A connection came: it goes to a worker, or is refused, which dropping its socket does.
+    pub(crate) fn accepted(&mut self, core: &mut Core, number: u32, socket: Unattached) {
         let listener = &mut self.listeners[number as usize];
         (listener.backoff, listener.passed) = (BACKOFF_MIN, 0);
         if std::mem::take(&mut listener.in_trouble) {
             event!(info, listener = %listener.plan.addr, "accepting again");
         }
         if self.shut {
-            return Verdict::Refused;
+            return;
         }
         if !core.board.reserve() {
             core.counters().refused_connections.add(1);
@@ -108,7 +98,7 @@ impl Door {
                     socket.peer
                 );
             }
-            return Verdict::Refused;
+            return;
         }
         let limits = &listener.plan.limits;
         let counted = limits.count_loopback
@@ -127,18 +117,15 @@ impl Door {
                         socket.peer
                     );
                 }
-                return Verdict::Refused;
+                return;
             }
             *count += 1;
         }
         core.counters().accepted.add(1);
         let (lane, to) = (listener.lane, core.board.least_loaded());
         core.board.desks[usize::from(to)].add_load();
-        if to == core.me {
-            return Verdict::Mine { socket, lane, source };
-        }
-        core.board.push(to, Cmd::Adopt { socket, lane, source });
-        Verdict::Given
+        let adopt = Cmd::Adopt { socket, lane, source };
+        if to == core.me { core.later.push_back(adopt) } else { core.board.push(to, adopt) }
     }
 
     /// A connection that was counted is gone.

@@ -15,7 +15,7 @@ mod timer_wheel;
 use self::connection::{Connection, InputEnd};
 use self::core::{Core, TRIM_EVERY};
 use self::dial::{Alarm, Dial};
-use self::door::{Door, Source, Verdict};
+use self::door::{Door, Source};
 use self::lane::{AnyLane, Callback, Refusal};
 use self::mailbox::Cmd;
 use self::spin::Spin;
@@ -36,6 +36,10 @@ pub(crate) const TURN_FRAMES_MAX: u32 = 64;
 /// Bytes that a receive may bring until it is asked for again. What is not asked for again is
 /// back-pressure.
 const RECV_CREDIT: u32 = 256 * 1024;
+
+/// Most accepted connections that one turn takes in, with their `on_connect`: a flood of connects
+/// must not keep a worker from those it has.
+const TURN_ADOPTS_MAX: u32 = 16;
 
 /// Turns in a row that may leave completions behind before timers fire all the same.
 const FULL_TURNS_MAX: u32 = 16;
@@ -78,6 +82,8 @@ pub(crate) struct Worker<P: Port> {
     full_turns: u32,
     spin: Spin,
     turn: u32,
+    /// Connections taken in this turn.
+    adopted: u32,
     /// A shutdown was asked for, and when it has to be over.
     drain: Drain,
     drained: Time,
@@ -127,6 +133,7 @@ impl<P: Port> Worker<P> {
             full_turns: 0,
             spin: Spin::new(spin),
             turn: 0,
+            adopted: 0,
             drain: Drain::No,
             drained: Time::NEVER,
         };
@@ -163,6 +170,7 @@ impl<P: Port> Worker<P> {
         self.core.desk().mailbox.woke();
         self.core.now = waited.now;
         self.turn = self.turn.wrapping_add(1);
+        self.adopted = 0;
         let counters = self.core.counters();
         counters.turns.add(1);
         counters.completions.add(self.completions.len() as u64);
@@ -258,9 +266,18 @@ impl<P: Port> Worker<P> {
 
     fn commands(&mut self) {
         self.core.catch_up();
-        while let Some(cmd) = self.core.later.pop_front() {
+        // What comes while these are applied has the next turn: others are to have their input.
+        for _ in 0..self.core.later.len() {
+            let full = self.adopted == TURN_ADOPTS_MAX;
+            if full && matches!(self.core.later.front(), Some(Cmd::Adopt { .. })) {
+                break; // those behind keep their place
+            }
+            let Some(cmd) = self.core.later.pop_front() else { break };
             match cmd {
-                Cmd::Adopt { socket, lane, source } => self.adopt(socket, lane, source),
+                Cmd::Adopt { socket, lane, source } => {
+                    self.adopted += 1;
+                    self.adopt(socket, lane, source);
+                }
                 Cmd::Dial(start) => self.dial(*start),
                 Cmd::Left { source } => self.door.left(source),
                 Cmd::Shutdown { within } => self.shutdown(within),
@@ -290,11 +307,7 @@ impl<P: Port> Worker<P> {
             (KIND_CONN, What::Closed) => self.closed(token),
             (KIND_LISTENER, What::Accepted(socket)) => {
                 let number = Door::number_of(completion.token);
-                if let Verdict::Mine { socket, lane, source } =
-                    self.door.accepted(&mut self.core, number, socket)
-                {
-                    self.adopt(socket, lane, source);
-                }
+                self.door.accepted(&mut self.core, number, socket);
             }
             (KIND_LISTENER, What::AcceptEnded(end)) => {
                 let number = Door::number_of(completion.token);

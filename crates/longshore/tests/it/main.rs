@@ -11,6 +11,7 @@ mod callbacks;
 mod connecting;
 mod ending;
 mod examples;
+mod floods;
 mod foreign;
 mod listening;
 mod model;
