@@ -68,9 +68,10 @@ pub(crate) struct Shared {
     pub(crate) route: Mutex<u16>,
     /// The slot in its worker's table: only that worker looks at it.
     pub(crate) slot: AtomicU64,
-    /// Bytes on their way in mailboxes.
+    /// Bytes of handles that have not left yet, in a mailbox or in the send half: they count from
+    /// the send to the kernel, so that there is no moment at which they count nowhere.
     pub(crate) remote_bytes: AtomicU64,
-    /// Bytes in the send half, published once a turn.
+    /// All other bytes in the send half.
     pub(crate) local_bytes: AtomicU64,
     /// Most bytes of both together.
     pub(crate) queue_bytes_max: u64,

@@ -105,6 +105,8 @@ pub(crate) struct Connection {
     /// Frames left in the turn numbered `turn`.
     pub(crate) budget: u32,
     pub(crate) turn: u32,
+    /// Bytes in the send half that count as those of handles.
+    remote_bytes: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_discarded: u64,
     pub(crate) messages_in: u64,
@@ -136,6 +138,7 @@ impl Connection {
             facts: Facts::default(),
             budget: 0,
             turn: 0,
+            remote_bytes: 0,
             bytes_in: 0,
             bytes_discarded: 0,
             messages_in: 0,
@@ -152,7 +155,26 @@ impl Connection {
     /// Bytes queued here and on their way in mailboxes.
     #[inline]
     pub(crate) fn queued(&self) -> u64 {
-        self.send.queued() + self.shared.remote_bytes.load(Ordering::Relaxed)
+        let remote = self.shared.remote_bytes.load(Ordering::Relaxed);
+        self.send.queued() + remote.saturating_sub(self.remote_bytes)
+    }
+
+    /// Bytes that a handle sent are in the send half now.
+    pub(crate) fn take_remote(&mut self, bytes: u64) {
+        self.remote_bytes += bytes;
+    }
+
+    /// Tells other threads how much of the bound is taken. Which bytes have left is not kept: those
+    /// of handles count as the last ones to do so.
+    #[inline]
+    pub(crate) fn publish_queued(&mut self) {
+        let queued = self.send.queued();
+        if self.remote_bytes > queued {
+            let left = self.remote_bytes - queued;
+            self.remote_bytes = queued;
+            self.shared.remote_bytes.fetch_sub(left, Ordering::AcqRel);
+        }
+        self.shared.local_bytes.store(queued - self.remote_bytes, Ordering::Release);
     }
 
     /// When it has to be looked at.

@@ -211,9 +211,11 @@ impl Core {
     fn apply(&mut self, cmd: Cmd) {
         match cmd {
             Cmd::Send { shared, bytes } => {
-                shared.remote_bytes.fetch_sub(bytes.len() as u64, Ordering::AcqRel);
-                let Some(token) = self.token_of(&shared) else { return };
-                self.queue_bytes(token, bytes);
+                let (token, len) = (self.token_of(&shared), bytes.len() as u64);
+                match token.and_then(|token| self.queue_bytes(token, bytes)) {
+                    Some(conn) => conn.take_remote(len),
+                    None => drop(shared.remote_bytes.fetch_sub(len, Ordering::AcqRel)),
+                }
             }
             Cmd::Refused { shared } => {
                 if let Some(token) = self.token_of(&shared) {
@@ -257,6 +259,7 @@ impl Core {
         match conn.send.handle_item(codec, item, lease, room, &mut self.pool) {
             Ok(_) => {
                 conn.messages_out += 1;
+                conn.publish_queued();
                 if !conn.facts.dirty {
                     conn.facts.dirty = true;
                     self.dirty.push(token);
@@ -278,18 +281,21 @@ impl Core {
         if conn.queued().saturating_add(len) > max {
             return Err(self.refuse_full(token, len > max));
         }
-        self.queue_bytes(token, bytes);
+        if let Some(conn) = self.queue_bytes(token, bytes) {
+            conn.publish_queued();
+        }
         Ok(())
     }
 
-    /// Queues bytes without asking whether they fit: that was asked before.
-    pub(crate) fn queue_bytes(&mut self, token: Token, bytes: Bytes) {
-        if let Some(conn) = self.conns.get_mut(token).filter(|conn| conn.is_open()) {
-            conn.messages_out += 1;
-            conn.send.handle_bytes(bytes, &mut self.pool);
-            self.counters().messages_out.add(1);
-            self.mark(token);
-        }
+    /// Queues bytes without asking whether they fit: that was asked before. Nothing, unless the
+    /// connection is open.
+    fn queue_bytes(&mut self, token: Token, bytes: Bytes) -> Option<&mut Connection> {
+        let conn = self.conns.get_mut(token).filter(|conn| conn.is_open())?;
+        conn.messages_out += 1;
+        conn.send.handle_bytes(bytes, &mut self.pool);
+        self.counters().messages_out.add(1);
+        self.mark(token);
+        self.conns.get_mut(token)
     }
 
     /// The queue is at its bound: what the policy of the listener says. Nothing is owed to who
@@ -433,6 +439,7 @@ impl Core {
             return;
         }
         conn.send.clear(&mut self.pool);
+        conn.publish_queued();
         if let Some(socket) = conn.socket {
             self.ops.push((socket, op));
         }

@@ -634,7 +634,7 @@ impl<P: Port> Worker<P> {
             self.core.act(token, act);
         }
         let Some(conn) = self.core.conns.get_mut(token) else { return };
-        conn.shared.local_bytes.store(conn.send.queued(), Ordering::Relaxed);
+        conn.publish_queued(); // a filter may have made more or less of it
         if !conn.facts.receiving && conn.wants_input() {
             conn.facts.receiving = true;
             self.core.ops.push((socket, Op::Recv { credit: RECV_CREDIT }));
@@ -653,16 +653,14 @@ impl<P: Port> Worker<P> {
         self.core.counters().bytes_out.add(bytes as u64);
         let Some(conn) = self.core.conns.get_mut(token) else { return };
         conn.send.handle_sent(bytes, data, &mut self.core.pool);
-        // Perhaps nothing is left to settle, and what is out must not count against other threads.
-        conn.shared.local_bytes.store(conn.send.queued(), Ordering::Relaxed);
-        if let Some(error) = error {
-            if conn.facts.ending {
-                return conn.send.clear(&mut self.core.pool);
-            }
-            return self.core.drop_dead(token, DisconnectReason::from_port(error));
-        }
         if conn.facts.ending {
-            return conn.send.clear(&mut self.core.pool);
+            conn.send.clear(&mut self.core.pool);
+            return conn.publish_queued();
+        }
+        // Perhaps nothing is left to settle, and what is out must not count against other threads.
+        conn.publish_queued();
+        if let Some(error) = error {
+            return self.core.drop_dead(token, DisconnectReason::from_port(error));
         }
         if conn.send.is_idle() {
             conn.deadlines.handle_all_sent();
@@ -686,7 +684,6 @@ impl<P: Port> Worker<P> {
         let Some(conn) = self.core.conns.get(token) else { return };
         let refused = conn.shared.refused.load(Ordering::Acquire);
         if refused && conn.queued() <= conn.limits.send_queue_low_bytes {
-            conn.shared.local_bytes.store(conn.send.queued(), Ordering::Relaxed);
             conn.shared.refused.store(false, Ordering::Release);
             self.call(token, Callback::Writable);
         }

@@ -1,11 +1,16 @@
 //! Floods: who has a connection is served while others come, send and push.
 
-use crate::net::{Event, Lab, PATIENCE, Peer, Probe, codec, on_real_ports};
-use longshore::{Ctx, Listener, Server};
+use crate::net::{Event, Lab, PATIENCE, Peer, Probe, codec, on_every_port, on_real_ports};
+use longshore::{Conn, Ctx, Limits, Listener, Sent, Server, SlowReader, Timer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
+use std::thread::ScopedJoinHandle;
 use std::time::Instant;
+
+on_every_port! {
+    handles_of_all_threads_together_keep_to_the_bound_of_the_queue,
+}
 
 on_real_ports! {
     a_flood_of_connects_leaves_room_for_those_who_are_in,
@@ -69,4 +74,45 @@ fn a_flood_of_connects_leaves_room_for_those_who_are_in(lab: &mut Lab) {
 fn ask(lab: &mut Lab, peer: &mut Peer, question: &[u8]) -> Vec<u8> {
     peer.say(question);
     lab.hear(peer)
+}
+
+/// What is in the mailbox, and what the worker takes out of it in the middle of a callback, counts
+/// all the time.
+fn handles_of_all_threads_together_keep_to_the_bound_of_the_queue(lab: &mut Lab) {
+    const BOUND: u64 = 2 << 20;
+    const MESSAGE: usize = 50_000;
+    let spam = |conn: &Conn<Probe>| {
+        let message = vec![7; MESSAGE];
+        let sends = (0..100).map(|_| conn.send(&message));
+        sends.filter(|sent| *sent == Sent::Queued).count()
+    };
+    let script = move || {
+        move |cx: &mut Ctx<'_, Probe>, event: &Event| {
+            if let Event::Message(_) = event {
+                let conn = cx.conn();
+                let queued = std::thread::scope(|scope| {
+                    let threads = [(); 2].map(|()| scope.spawn(|| spam(&conn)));
+                    while !threads.iter().all(ScopedJoinHandle::is_finished) {
+                        cx.clear_timer(Timer(1));
+                        cx.resume(); // looks into the mailbox
+                    }
+                    threads.map(|thread| thread.join().unwrap()).iter().sum::<usize>()
+                });
+                let (own, bytes) = (cx.try_send(&[0; 4]).is_ok(), queued * (MESSAGE + 4));
+                assert!(bytes as u64 <= BOUND, "{bytes} bytes were queued");
+                assert!(bytes as u64 > BOUND - 2 * MESSAGE as u64, "only {bytes} were");
+                assert!(own && cx.queued_bytes() <= BOUND, "{own}: {}", cx.queued_bytes());
+                assert_eq!(cx.queued_bytes(), conn.queued_bytes());
+                conn.close();
+            }
+            Ok(())
+        }
+    };
+    let limits = Limits::new().send_queue_bytes(BOUND).slow_reader(SlowReader::Refuse);
+    let (server, events) = lab.serve(limits, script);
+    let mut peer = lab.connect(&server);
+    peer.say(b"go");
+    peer.finish();
+    lab.read_to_end(&mut peer);
+    assert_eq!(lab.end_of(&events).why, "closed by this side");
 }
