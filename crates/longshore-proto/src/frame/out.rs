@@ -29,7 +29,8 @@ pub struct Out<'a> {
     kept: &'a mut Vec<Kept>,
     kept_bytes: usize,
     max: usize,
-    over: bool,
+    /// Bytes that found no room. From the first one on nothing is written.
+    lost: usize,
 }
 
 impl<'a> Out<'a> {
@@ -42,7 +43,7 @@ impl<'a> Out<'a> {
         max: usize,
     ) -> Self {
         let start = bytes.len();
-        Self { bytes, start, received, kept, kept_bytes: 0, max, over: false }
+        Self { bytes, start, received, kept, kept_bytes: 0, max, lost: 0 }
     }
 
     /// Bytes of the frame so far.
@@ -58,8 +59,11 @@ impl<'a> Out<'a> {
     /// Makes sure that `more` bytes fit; says so for good if they do not.
     #[inline]
     fn fits(&mut self, more: usize) -> bool {
-        self.over |= more > self.max - self.len();
-        !self.over
+        let fits = self.lost == 0 && more <= self.max - self.len();
+        if !fits {
+            self.lost = self.lost.saturating_add(more);
+        }
+        fits
     }
 
     /// Writes bytes.
@@ -101,12 +105,10 @@ impl<'a> Out<'a> {
         if bytes.len() < PAYLOAD_KEPT_MIN {
             return self.put_slice(bytes);
         }
-        match range_of(self.received, bytes) {
-            Some(range) if self.fits(bytes.len()) => {
-                self.kept_bytes += bytes.len();
-                self.kept.push(Kept { at: self.bytes.len(), range });
-            }
-            _ => self.put_slice(bytes),
+        let Some(range) = range_of(self.received, bytes) else { return self.put_slice(bytes) };
+        if self.fits(bytes.len()) {
+            self.kept_bytes += bytes.len();
+            self.kept.push(Kept { at: self.bytes.len(), range });
         }
     }
 
@@ -127,7 +129,7 @@ impl<'a> Out<'a> {
         }
         let before = self.len();
         body(self)?;
-        if self.over {
+        if self.lost > 0 {
             return Ok(()); // the send fails with what is too long
         }
         let count = (self.len() - before) as u64;
@@ -139,9 +141,9 @@ impl<'a> Out<'a> {
     /// # Errors
     /// [`FrameError::TooLong`] when it was too much; the caller rolls back.
     pub fn finish(self) -> Result<usize, FrameError> {
-        if self.over {
-            let max = self.max as u64;
-            return Err(FrameError::TooLong { len: max + 1, max });
+        if self.lost > 0 {
+            let len = self.len().saturating_add(self.lost);
+            return Err(FrameError::TooLong { len: len as u64, max: self.max as u64 });
         }
         Ok(self.len())
     }
@@ -220,6 +222,15 @@ mod tests {
         assert_eq!(result, Err(FrameError::TooLong { len: 5, max: 4 }));
         assert_eq!(bytes, b"before\0\0\0\x01");
         assert_eq!(write(b"", 4, |out| out.put_u32(1)).0, Ok(4));
+        let (result, ..) = write(b"", 100, |out| {
+            out.put_u8(1);
+            out.put_payload(&[0; 200]);
+            out.put_u8(2);
+        });
+        assert_eq!(result, Err(FrameError::TooLong { len: 202, max: 100 }));
+        let received = vec![7; PAYLOAD_KEPT_MIN];
+        let (result, ..) = write(&received, 100, |out| out.put_payload(&received));
+        assert_eq!(result, Err(FrameError::TooLong { len: PAYLOAD_KEPT_MIN as u64, max: 100 }));
     }
 
     #[test]
