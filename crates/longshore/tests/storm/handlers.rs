@@ -2,6 +2,7 @@
 
 use crate::peers::FRAME_MAX;
 use crate::rng::Rng;
+use crate::tally::Tally;
 use longshore::{
     Closed, Conn, Connector, Ctx, Error, Handler, LengthDelimited, Reconnect, Result, Retry, Sent,
     Time, Timer,
@@ -17,13 +18,12 @@ use std::time::Duration;
 pub(crate) struct Weather {
     pub(crate) seeds: Mutex<Rng>,
     pub(crate) calm: AtomicBool,
-    pub(crate) made: AtomicU64,
-    pub(crate) ended: AtomicU64,
-    pub(crate) messages: AtomicU64,
+    pub(crate) tally: Tally,
     pub(crate) dials: AtomicU64,
     pub(crate) wrongs: Mutex<Vec<String>>,
     pub(crate) ends: Mutex<Vec<String>>,
     pub(crate) wild: Mutex<Vec<Conn<Wild>>>,
+    pub(crate) out: Mutex<Vec<Conn<Out>>>,
     pub(crate) targets: Vec<String>,
     pub(crate) sink: SocketAddr,
 }
@@ -39,12 +39,6 @@ impl Weather {
 
     fn wrong(&self, what: impl Into<String>) {
         self.wrongs.lock().unwrap().push(what.into());
-    }
-
-    /// A factory made a handler, or panics, or refuses.
-    pub(crate) fn made<H>(&self, handler: H) -> H {
-        self.made.fetch_add(1, Relaxed);
-        handler
     }
 }
 
@@ -69,7 +63,7 @@ impl Watch {
     }
 
     fn message(&self) {
-        self.weather.messages.fetch_add(1, Relaxed);
+        self.weather.tally.message();
         self.callback("on_message");
         if self.paused {
             self.weather.wrong("on_message while paused");
@@ -101,7 +95,7 @@ impl Watch {
     }
 
     fn ended(&mut self, closed: &Closed<'_>) {
-        self.weather.ended.fetch_add(1, Relaxed);
+        self.weather.tally.ended(closed);
         let end = format!("{}: {}", closed.peer_addr, closed.reason);
         self.weather.ends.lock().unwrap().push(end);
     }
@@ -211,7 +205,7 @@ impl Wild {
             0 => cx.close(),
             1 => cx.close_because("storm"),
             2 => cx.abort(),
-            3 => panic!("storm: a callback"),
+            3 => self.watch.weather.tally.panic("storm: a callback"),
             4 => return Err(Error::msg("storm")),
             5 | 6 => {
                 self.watch.pause(cx, true);
@@ -284,38 +278,40 @@ impl Wild {
             return;
         }
         let codec = LengthDelimited::u32_be(FRAME_MAX);
+        let backs_off = self.rng.one_in(3);
+        // Who never gives up goes where the calm lets it in, the last target is not there.
+        let targets = &weather.targets[..weather.targets.len() - usize::from(backs_off)];
         let connector = match self.rng.below(3) {
             0 => Connector::addr(weather.sink, codec),
-            _ => Connector::tcp(&weather.targets[self.rng.below(weather.targets.len())], codec),
+            _ => Connector::tcp(&targets[self.rng.below(targets.len())], codec),
         };
-        let connector = match self.rng.below(3) {
-            0 => connector,
-            1 => connector.reconnect(Reconnect::Backoff {
+        let hasty = Duration::from_micros(if backs_off { 50_000 } else { 1 });
+        let timeouts = [hasty, Duration::from_millis(50), Duration::from_secs(10)];
+        let connector = connector.timeout(self.rng.of(&timeouts));
+        let connector = if backs_off {
+            connector.reconnect(Reconnect::Backoff {
                 min: Duration::from_millis(1),
                 max: Duration::from_secs(1),
-            }),
-            _ => {
-                let mut rng = self.rng.clone();
-                connector.on_failure(move |_, _| match rng.below(8) {
-                    0 => panic!("storm: on_failure"),
-                    1 => Retry::GiveUp,
-                    2 => Retry::After(Duration::ZERO),
-                    _ => Retry::After(rng.span()),
-                })
-            }
+            })
+        } else if self.rng.one_in(2) {
+            connector
+        } else {
+            let (mut rng, weather) = (self.rng.clone(), Arc::clone(weather));
+            connector.on_failure(move |_, _| match rng.below(8) {
+                0 => weather.tally.panic_late("storm: on_failure"),
+                _ if weather.is_calm() => Retry::GiveUp,
+                1 => Retry::GiveUp,
+                2 => Retry::After(Duration::ZERO),
+                _ => Retry::After(rng.span()),
+            })
         };
-        let connector = connector.timeout(self.rng.of(&[
-            Duration::from_micros(1),
-            Duration::from_millis(50),
-            Duration::from_secs(10),
-        ]));
         let weather = Arc::clone(weather);
         let asked = cx.connect(connector, move |_| {
             let mut rng = weather.rng();
             match rng.below(10) {
-                0 => panic!("storm: a factory"),
+                0 => weather.tally.panic_in_factory("storm: a factory"),
                 1 => Err(longshore::Reject::because("storm")),
-                _ => Ok(weather.made(Out { watch: Watch::new(&weather), rng })),
+                _ => Ok(weather.tally.made(Out { watch: Watch::new(&weather), rng })),
             }
         });
         asked.expect("settings that work");
@@ -365,7 +361,7 @@ impl Handler for Wild {
     fn on_shutdown(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
         self.watch.callback("on_shutdown");
         match self.rng.below(4) {
-            0 => panic!("storm: on_shutdown"),
+            0 => self.watch.weather.tally.panic("storm: on_shutdown"),
             1 => Ok(()), // until it is aborted
             _ => {
                 cx.close();
@@ -376,7 +372,9 @@ impl Handler for Wild {
 
     fn on_disconnect(mut self, closed: &Closed<'_>) {
         self.watch.ended(closed);
-        assert!(!self.rng.one_in(10), "storm: on_disconnect");
+        if self.rng.one_in(10) {
+            self.watch.weather.tally.panic("storm: on_disconnect");
+        }
     }
 }
 
@@ -387,19 +385,34 @@ pub(crate) struct Out {
     pub(crate) rng: Rng,
 }
 
+impl Out {
+    /// In the calm it goes home, and leaves the server to others.
+    fn goes_home(&mut self, cx: &mut Ctx<'_, Self>) -> bool {
+        let calm = self.watch.weather.is_calm();
+        if calm {
+            cx.close();
+        }
+        calm
+    }
+}
+
 impl Handler for Out {
     type Codec = LengthDelimited;
 
     fn on_connect(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
-        cx.send(b"hello")
+        self.watch.weather.out.lock().unwrap().push(cx.conn());
+        if self.goes_home(cx) { Ok(()) } else { cx.send(b"hello") }
     }
 
     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, frame: &[u8]) -> Result {
         self.watch.message();
+        if self.goes_home(cx) {
+            return Ok(());
+        }
         match self.rng.below(12) {
             0 => cx.close(),
             1 => cx.abort(),
-            2 => panic!("storm: out"),
+            2 => self.watch.weather.tally.panic("storm: out"),
             _ => {
                 let after = self.rng.span().max(Duration::from_millis(5));
                 self.watch.set(cx, RESUME, after)?;

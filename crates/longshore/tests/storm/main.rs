@@ -2,6 +2,8 @@
 //!
 //! Whatever happened, in the end every well-behaved peer has its bytes back in order, every handler
 //! was told of its end once, the server stops, and nothing is left: no socket, no lease, no count.
+//! The counters are what the handlers were told, and what decides on new peers is back to zero:
+//! each source gets in as often as it may, and each worker gets as many as the others.
 //!
 //! `LONGSHORE_SEEDS=5000` runs that many seeds, `LONGSHORE_SEED=17` that one alone.
 
@@ -9,10 +11,12 @@
 #![expect(clippy::cast_possible_truncation, reason = "random numbers, cut to what is wanted")]
 
 mod filters;
+mod guests;
 mod handlers;
 mod peers;
 mod rng;
 mod storm;
+mod tally;
 
 use std::panic::catch_unwind;
 

@@ -1,6 +1,7 @@
 //! Peers: good ones, who want their bytes back, and wild ones, who do anything.
 
 use crate::filters::Unmask;
+use crate::guests::Inn;
 use crate::rng::Rng;
 use longshore::testing::{Net, Peer};
 use longshore::{LengthDelimited, Raw};
@@ -34,13 +35,8 @@ pub(crate) struct Good {
 }
 
 impl Good {
-    pub(crate) fn new(
-        net: &mut Net,
-        addr: SocketAddr,
-        tag: u8,
-        masked: bool,
-        rng: &mut Rng,
-    ) -> Self {
+    pub(crate) fn new(net: &mut Net, inn: Inn, tag: u8, rng: &mut Rng) -> Self {
+        let (masked, addr) = (inn.masked, rng.of(&inn.at));
         let wire = net.connect(addr, Raw::new());
         let (mut unsent, mut expected) = (Vec::new(), Vec::new());
         for number in 0..=rng.below(60) {
@@ -163,6 +159,10 @@ impl Probe {
         let mut wire = net.connect(addr, Raw::new());
         wire.send_bytes(&frame(b"anybody there?", masked));
         Self(wire)
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.0.local_addr()
     }
 
     pub(crate) fn answered(&mut self) -> bool {

@@ -1,0 +1,112 @@
+//! What a storm did and its handlers were told, to hold against what the server counted.
+
+use longshore::{Closed, DisconnectReason, Server, Snapshot};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Sums over all that `on_disconnect` was told.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Told {
+    reasons: [u64; DisconnectReason::NAMES.len()],
+    bytes_in: u64,
+    bytes_out: u64,
+    bytes_discarded: u64,
+    messages_in: u64,
+    messages_out: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    made: AtomicU64,
+    messages: AtomicU64,
+    panics: AtomicU64,
+    factory_panics: AtomicU64,
+    /// Those that the server may have had nobody to count for.
+    late_panics: AtomicU64,
+    told: Mutex<Told>,
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+impl Tally {
+    /// A factory made a handler.
+    pub(crate) fn made<H>(&self, handler: H) -> H {
+        add(&self.made);
+        handler
+    }
+
+    /// `on_message` was called.
+    pub(crate) fn message(&self) {
+        add(&self.messages);
+    }
+
+    /// `on_disconnect` was called.
+    pub(crate) fn ended(&self, closed: &Closed<'_>) {
+        let mut told = self.told.lock().unwrap();
+        told.reasons[closed.reason.index()] += 1;
+        told.bytes_in += closed.bytes_in;
+        told.bytes_out += closed.bytes_out;
+        told.bytes_discarded += closed.bytes_discarded;
+        told.messages_in += closed.messages_in;
+        told.messages_out += closed.messages_out;
+    }
+
+    /// Panics in the middle of a callback.
+    pub(crate) fn panic(&self, text: &'static str) -> ! {
+        add(&self.panics);
+        std::panic::panic_any(text)
+    }
+
+    /// Panics instead of making a handler or its filter.
+    pub(crate) fn panic_in_factory(&self, text: &'static str) -> ! {
+        add(&self.factory_panics);
+        std::panic::panic_any(text)
+    }
+
+    /// Panics where nothing goes on, perhaps after the worker that would have counted it.
+    pub(crate) fn panic_late(&self, text: &'static str) -> ! {
+        add(&self.late_panics);
+        std::panic::panic_any(text)
+    }
+
+    /// Holds the counters against what happened, at a time when nothing is under way. `lost` are
+    /// connections that were accepted and given up, because the server stops: it counts none.
+    pub(crate) fn check(&self, server: &Server, lost: u64) -> Snapshot {
+        let snapshot = server.snapshot();
+        let told = self.told.lock().unwrap().clone();
+        let ended: u64 = told.reasons.iter().sum();
+        let (made, open) = (self.made.load(Relaxed), server.connections().len() as u64);
+        assert_eq!(made, ended + open, "handlers made, and ended or there");
+        assert_eq!(snapshot.closed, ended, "closed");
+        assert_eq!(snapshot.disconnects, told.reasons, "disconnects by reason");
+        assert_eq!(snapshot.messages_in, self.messages.load(Relaxed), "messages");
+        let factory_panics = self.factory_panics.load(Relaxed);
+        let refused = snapshot.refused_by_factory + snapshot.refused_by_system + factory_panics;
+        let begun = snapshot.accepted + snapshot.connected;
+        let missing = begun.checked_sub(made + refused);
+        assert!(missing.is_some_and(|it| it <= lost), "of {begun} {made} and {refused}, {lost}");
+        let (sure, late) =
+            (self.panics.load(Relaxed) + factory_panics, self.late_panics.load(Relaxed));
+        assert!((sure..=sure + late).contains(&snapshot.panics), "panics: {sure} of {snapshot:?}");
+        snapshot
+    }
+
+    /// The same when all is over; `before` is from before the server was stopped.
+    pub(crate) fn check_end(&self, server: &Server, before: &Snapshot) {
+        let lost = server.snapshot().accepted - before.accepted;
+        let snapshot = self.check(server, lost);
+        assert_eq!(server.connections().len(), 0, "the directory");
+        assert_eq!(server.connection_count(), 0, "connections");
+        let counted = Told {
+            reasons: snapshot.disconnects,
+            bytes_in: snapshot.bytes_in,
+            bytes_out: snapshot.bytes_out,
+            bytes_discarded: snapshot.bytes_discarded,
+            messages_in: snapshot.messages_in,
+            messages_out: snapshot.messages_out,
+        };
+        assert_eq!(counted, *self.told.lock().unwrap(), "counted, and told");
+    }
+}
