@@ -19,7 +19,8 @@ pub struct Linger {
     pub wait: Duration,
     /// Longest time from the close to the end, flushing included; zero is no bound. Default 30 s.
     pub total: Duration,
-    /// Most bytes that are read and discarded after the half-close. Default 1 MiB.
+    /// Most bytes that are read and discarded after the close. What a peer sends beyond that is left
+    /// to TCP, which holds the peer. Default 1 MiB.
     pub bytes: u64,
 }
 
@@ -132,11 +133,8 @@ impl Closing {
 
     /// Bytes came that nobody wants any more.
     pub fn handle_discarded(&mut self, bytes: usize, now: Time, linger: &Linger) {
-        if self.phase != Phase::Lingering {
-            return; // a peer that first writes all and then reads must get there
-        }
         self.discarded += bytes as u64;
-        if self.reads(linger) {
+        if self.phase == Phase::Lingering && self.reads(linger) {
             self.phase_end = self.total_end.min(now + linger.wait);
         }
     }
@@ -201,6 +199,11 @@ mod tests {
         flooded.handle_discarded((1 << 20) + 1, at(3), &linger);
         assert!(!flooded.reads(&linger));
         assert_eq!(flooded.handle_timeout(at(5)), CloseAct::Close);
+        let mut flushing = Closing::default();
+        flushing.begin(at(0), &linger);
+        flushing.handle_discarded((1 << 20) + 1, at(3), &linger);
+        assert!(!flushing.reads(&linger), "also before all is sent");
+        assert_eq!(flushing.next(), at(30), "and that gives it no more time");
         let mut talkative = lingering();
         for second in 1..30 {
             talkative.handle_discarded(1, at(second), &linger);
