@@ -38,6 +38,9 @@ pub enum HalfClose {
     Close,
 }
 
+/// How long a peer that connected may be silent, unless said otherwise.
+pub(crate) const FIRST_BYTE: Duration = Duration::from_secs(10);
+
 /// The limits of one listener or connector. Everything has a default; a zero duration means that
 /// there is no such deadline.
 ///
@@ -48,7 +51,8 @@ pub enum HalfClose {
 pub struct Limits {
     pub(crate) per_source: u32,
     pub(crate) count_loopback: bool,
-    pub(crate) first_byte: Duration,
+    /// Without one, that of a listener or of a connector.
+    first_byte: Option<Duration>,
     pub(crate) idle: Duration,
     pub(crate) write: Duration,
     pub(crate) send_queue_bytes: u64,
@@ -63,7 +67,7 @@ impl Default for Limits {
         Self {
             per_source: 256,
             count_loopback: false,
-            first_byte: Duration::from_secs(10),
+            first_byte: None,
             idle: Duration::from_secs(300),
             write: Duration::from_secs(10),
             send_queue_bytes: 4 << 20,
@@ -94,10 +98,10 @@ impl Limits {
         self
     }
 
-    /// How long a peer may be connected without sending a byte. Default 10 s; zero for servers
-    /// whose clients only listen.
+    /// How long a peer may be connected without sending a byte. Default 10 s for the peers of a
+    /// listener, none for those of a connector; zero for servers whose clients only listen.
     pub fn first_byte(mut self, within: Duration) -> Self {
-        self.first_byte = within;
+        self.first_byte = Some(within);
         self
     }
 
@@ -158,7 +162,7 @@ impl Limits {
         in_range("limits.send_queue_bytes", bytes, 1024..=1 << 32, "4194304")?;
         in_range("limits.send_queue_low_bytes", self.low_mark(), 0..=bytes, "a quarter of it")?;
         for (option, value, default) in [
-            ("limits.first_byte", self.first_byte, "10s"),
+            ("limits.first_byte", self.first_byte.unwrap_or(FIRST_BYTE), "10s"),
             ("limits.idle", self.idle, "300s"),
             ("limits.write", self.write, "10s"),
             ("limits.linger.wait", self.linger.wait, "5s"),
@@ -176,9 +180,10 @@ impl Limits {
         Ok(())
     }
 
-    pub(crate) fn for_conns(&self) -> ConnLimits {
+    /// What connections go by, with that deadline for the first byte unless another one was set.
+    pub(crate) fn for_conns(&self, first_byte: Duration) -> ConnLimits {
         ConnLimits {
-            first_byte: self.first_byte,
+            first_byte: self.first_byte.unwrap_or(first_byte),
             idle: self.idle,
             write: self.write,
             send_queue_bytes: self.send_queue_bytes,

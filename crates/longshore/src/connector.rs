@@ -197,8 +197,7 @@ impl<C: Codec> Connector<C> {
             timeout: Duration::from_secs(10),
             reconnect: Reconnect::Never,
             options: SocketOptions::default(),
-            // Who connects out may well be the one who speaks first.
-            limits: Limits::new().first_byte(Duration::ZERO),
+            limits: Limits::default(),
             on_failure: None,
         };
         Self { codec, plan }
@@ -222,7 +221,8 @@ impl<C: Codec> Connector<C> {
         self
     }
 
-    /// Limits of the connection. The default is that of [`Limits`] without a first-byte deadline.
+    /// Limits of the connection. The defaults are those of [`Limits`], which for a connector has no
+    /// first-byte deadline.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.plan.limits = limits;
         self

@@ -1,6 +1,6 @@
 //! A server: how it is set up, and the handle on it while it runs.
 
-use crate::config::{ConnLimits, DURATION_MAX, Limits, check_duration, in_range};
+use crate::config::{ConnLimits, DURATION_MAX, FIRST_BYTE, Limits, check_duration, in_range};
 use crate::conn::{ConnId, Sent};
 use crate::engine::{self, Threads};
 use crate::listener::{Bound, Listener};
@@ -117,7 +117,7 @@ impl Server {
     {
         connector.check()?;
         let start = Box::new(DialStart::new(connector, factory));
-        self.0.board.push(self.0.board.least_loaded(), Cmd::Dial(start));
+        self.0.board.push(self.0.board.assign(), Cmd::Dial(start));
         Ok(())
     }
 
@@ -266,7 +266,7 @@ impl Builder {
         let Listener { at, codec, limits, backlog, options, filter } = listener;
         let counters = Arc::new(LaneCounters::default());
         let for_lane = Arc::clone(&counters);
-        let conn_limits = Arc::new(limits.for_conns());
+        let conn_limits = Arc::new(limits.for_conns(FIRST_BYTE));
         let (codec, factory) = (Mutex::new(Some(codec)), Arc::new(factory));
         let shared: Mutex<Option<Arc<LaneShared<H>>>> = Mutex::new(None);
         let make_lane = Box::new(move |board: &Arc<Switchboard>| {

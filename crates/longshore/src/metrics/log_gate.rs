@@ -1,15 +1,51 @@
 //! Bounds the log: a peer must not be able to fill a disk (R25).
 
+use crate::DisconnectReason;
 use longshore_base::Time;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Lines of one kind in one second.
+/// Lines of one kind of one server in one second.
 const LINES_PER_SECOND: u32 = 10;
 
-/// One kind of log line of one worker.
+/// What lines a peer can cause, beside the reason of its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refused {
+    Connections,
+    PerSource,
+    BySystem,
+    ByFactory,
+}
+
+/// How many kinds of refusals there are.
+const REFUSALS: usize = 4;
+
+/// The gates of one server, for all its workers. A leaf lock each.
 #[derive(Debug, Default)]
-pub(crate) struct LogGate {
+pub(crate) struct LogGates {
+    refused: [LogGate; REFUSALS],
+    closed: [LogGate; DisconnectReason::NAMES.len()],
+}
+
+impl LogGates {
+    /// Whether a line on a refusal may be written now.
+    pub(crate) fn refused(&self, why: Refused, now: Time) -> Option<HeldBack> {
+        self.refused[why as usize].open(now)
+    }
+
+    /// Whether a line on the end of a connection may be written now.
+    pub(crate) fn closed(&self, reason: &DisconnectReason, now: Time) -> Option<HeldBack> {
+        self.closed[reason.index()].open(now)
+    }
+}
+
+/// One kind of log line.
+#[derive(Debug, Default)]
+struct LogGate(Mutex<Gate>);
+
+#[derive(Debug, Default)]
+struct Gate {
     second: Time,
     lines: u32,
     held_back: u64,
@@ -17,18 +53,19 @@ pub(crate) struct LogGate {
 
 impl LogGate {
     /// Whether a line may be written now; if so, how many were held back since the last one, in
-    /// words for its end.
-    pub(crate) fn open(&mut self, now: Time) -> Option<HeldBack> {
-        if now.since(self.second) >= Duration::from_secs(1) {
-            self.second = now;
-            self.lines = 0;
+    /// words for its end. Clocks of workers differ by a turn: time that goes back stands still.
+    fn open(&self, now: Time) -> Option<HeldBack> {
+        let mut gate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.since(gate.second) >= Duration::from_secs(1) {
+            gate.second = now;
+            gate.lines = 0;
         }
-        if self.lines == LINES_PER_SECOND {
-            self.held_back += 1;
+        if gate.lines == LINES_PER_SECOND {
+            gate.held_back += 1;
             return None;
         }
-        self.lines += 1;
-        Some(HeldBack(std::mem::take(&mut self.held_back)))
+        gate.lines += 1;
+        Some(HeldBack(std::mem::take(&mut gate.held_back)))
     }
 }
 
@@ -50,12 +87,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_lines_a_second_and_the_rest_is_counted() {
-        let mut gate = LogGate::default();
+    fn ten_lines_a_second_of_each_kind_and_the_rest_is_counted() {
+        let gates = LogGates::default();
         let now = Time::ZERO + Duration::from_secs(5);
-        assert_eq!((0..25).filter(|_| gate.open(now).is_some()).count(), 10);
-        let held_back = gate.open(now + Duration::from_secs(1)).unwrap();
+        let refused = |now| gates.refused(Refused::PerSource, now);
+        assert_eq!((0..25).filter(|_| refused(now).is_some()).count(), 10);
+        let held_back = refused(now + Duration::from_secs(1)).unwrap();
         assert_eq!(held_back.to_string(), "; 15 more lines like this held back");
-        assert_eq!(gate.open(now + Duration::from_secs(1)).unwrap().to_string(), "");
+        assert_eq!(
+            refused(now).unwrap().to_string(),
+            "",
+            "another worker's clock, a little behind"
+        );
+        assert!(gates.refused(Refused::ByFactory, now).is_some(), "of another kind");
+        assert_eq!(
+            (0..25).filter(|_| gates.closed(&DisconnectReason::Local, now).is_some()).count(),
+            10
+        );
+        assert!(gates.closed(&DisconnectReason::Aborted, now).is_some(), "for another reason");
     }
 }

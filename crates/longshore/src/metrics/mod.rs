@@ -5,4 +5,4 @@ mod log_gate;
 
 pub use counters::Snapshot;
 pub(crate) use counters::{Counters, LaneCounters};
-pub(crate) use log_gate::LogGate;
+pub(crate) use log_gate::{LogGates, Refused};

@@ -8,7 +8,7 @@ use super::switchboard::{Desk, Switchboard};
 use super::timer_wheel::TimerWheel;
 use crate::config::ConnLimits;
 use crate::conn::{ConnId, Shared};
-use crate::metrics::{Counters, LogGate};
+use crate::metrics::Counters;
 use crate::{DisconnectReason, SendError, Server};
 use bytes::Bytes;
 use longshore_base::{Slab, Time, Token};
@@ -52,8 +52,6 @@ pub(crate) struct Core {
     /// Whose callback is running, and whether it must get no further frame.
     pub(crate) current: Option<Token>,
     pub(crate) interrupted: bool,
-    pub(crate) refused_log: LogGate,
-    pub(crate) closed_log: LogGate,
     next_conn: u64,
     rng: u64,
 }
@@ -85,8 +83,6 @@ impl Core {
             pool: SendPool::new(BLOCKS_KEPT_MAX),
             current: None,
             interrupted: false,
-            refused_log: LogGate::default(),
-            closed_log: LogGate::default(),
             next_conn: 0,
             rng: seed | 1,
         }

@@ -42,7 +42,8 @@ impl DialStart {
         F: FnMut(&Peer<'_>) -> Result<H, Reject> + Send + 'static,
     {
         let Connector { codec, plan } = connector;
-        let limits = Arc::new(plan.limits.for_conns());
+        // Who connects out may well be the one who speaks first.
+        let limits = Arc::new(plan.limits.for_conns(Duration::ZERO));
         let factory: Factory<H> = Foreign::new(Box::new(factory));
         let codec = Foreign::new(codec);
         let make_lane: MakeLane = Box::new(move |board| {
@@ -141,11 +142,7 @@ impl Dial {
                 | DisconnectReason::Aborted
                 | DisconnectReason::Shutdown
         );
-        if ours {
-            return Then::GiveUp;
-        }
-        self.failures = self.failures.saturating_add(1);
-        self.back_off()
+        if ours { Then::GiveUp } else { self.back_off() }
     }
 
     fn back_off(&self) -> Then {

@@ -19,9 +19,10 @@ const RETRY_AFTER_MIN: Duration = Duration::from_millis(1);
 const ADDRS_MAX: usize = 32;
 
 impl<P: Port> Worker<P> {
-    /// Begins an outgoing connection.
+    /// Begins an outgoing connection, which counts as load of this worker already.
     pub(super) fn dial(&mut self, start: DialStart) {
         if self.drain != Drain::No {
+            self.core.desk().sub_load();
             return start.refuse();
         }
         let (plan, lane) = start.open(Arc::clone(&self.core.board));
@@ -90,7 +91,6 @@ impl<P: Port> Worker<P> {
         conn.deadlines.handle_closing(); // they begin when it stands
         conn.deadlines.handle_sending(now, timeout); // the answer to our first packet
         let conn = self.core.conns.insert(conn);
-        self.core.desk().add_load();
         let to = ConnectTo { addr: socket_addr, from, options };
         match self.port.connect(&to, of_kind(KIND_CONN, conn)) {
             Ok(socket) => {
@@ -201,6 +201,7 @@ impl<P: Port> Worker<P> {
 
     fn forget_dial(&mut self, token: Token) {
         if let Some(dial) = self.dials.remove(token) {
+            self.core.desk().sub_load();
             self.lanes.remove(dial.lane);
         }
     }

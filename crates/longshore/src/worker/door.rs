@@ -3,6 +3,7 @@
 use super::core::Core;
 use super::dial::Alarm;
 use super::mailbox::Cmd;
+use crate::metrics::Refused;
 use crate::server::ListenerPlan;
 use longshore_base::{Token, event};
 use longshore_port::{Addr, End, ErrorKind, Op, PortError, SocketId, Unattached};
@@ -91,7 +92,7 @@ impl Door {
         if !core.board.reserve() {
             core.counters().refused_connections.add(1);
             let max = core.board.connections_max;
-            if let Some(held_back) = core.refused_log.open(core.now) {
+            if let Some(held_back) = core.board.log.refused(Refused::Connections, core.now) {
                 event!(
                     warn,
                     "refused {}: {max} connections already (limits.connections){held_back}",
@@ -109,7 +110,7 @@ impl Door {
             if *count >= limits.per_source {
                 core.board.release();
                 core.counters().refused_per_source.add(1);
-                if let Some(held_back) = core.refused_log.open(core.now) {
+                if let Some(held_back) = core.board.log.refused(Refused::PerSource, core.now) {
                     event!(
                         warn,
                         "refused {}: {count} connections from this address already \
@@ -122,8 +123,7 @@ impl Door {
             *count += 1;
         }
         core.counters().accepted.add(1);
-        let (lane, to) = (listener.lane, core.board.least_loaded());
-        core.board.desks[usize::from(to)].add_load();
+        let (lane, to) = (listener.lane, core.board.assign());
         let adopt = Cmd::Adopt { socket, lane, source };
         if to == core.me { core.later.push_back(adopt) } else { core.board.push(to, adopt) }
     }

@@ -19,6 +19,7 @@ use self::door::{Door, Source};
 use self::lane::{AnyLane, Callback, Refusal};
 use self::mailbox::Cmd;
 use self::spin::Spin;
+use crate::metrics::Refused;
 use crate::server::{ListenerPlan, TickFn};
 use crate::{DisconnectReason, Peer, Tick};
 use longshore_base::{Foreign, Slab, Time, Token, caught, event};
@@ -285,6 +286,7 @@ impl<P: Port> Worker<P> {
             }
         }
         while let Some(start) = self.core.dials.pop_front() {
+            self.core.desk().add_load();
             self.dial(*start);
         }
         for _ in 0..self.core.owed.len() {
@@ -341,7 +343,8 @@ impl<P: Port> Worker<P> {
             }
             Err((error, socket)) => {
                 self.core.counters().refused_by_system.add(1);
-                if let Some(held_back) = self.core.refused_log.open(self.core.now) {
+                let gate = self.core.board.log.refused(Refused::BySystem, self.core.now);
+                if let Some(held_back) = gate {
                     event!(error, "refused {}: {error}{held_back}", socket.peer);
                 }
                 self.forget(token, source);
@@ -351,9 +354,11 @@ impl<P: Port> Worker<P> {
 
     /// A connection that never began is given up.
     fn forget(&mut self, token: Token, source: Option<Source>) {
-        self.core.conns.remove(token);
+        let conn = self.core.conns.remove(token);
         self.core.board.release();
-        self.core.desk().load.fetch_sub(1, Ordering::Relaxed);
+        if conn.is_some_and(|conn| conn.dial.is_none()) {
+            self.core.desk().sub_load();
+        }
         self.tell_door(source);
     }
 
@@ -403,7 +408,9 @@ impl<P: Port> Worker<P> {
         if let Some(peer) = self.core.conns.get(token).map(|conn| conn.shared.peer_addr) {
             if silent {
                 event!(debug, "refused {peer} by its factory");
-            } else if let Some(held_back) = self.core.refused_log.open(self.core.now) {
+            } else if let Some(held_back) =
+                self.core.board.log.refused(Refused::ByFactory, self.core.now)
+            {
                 event!(warn, "refused {peer} by its factory: {reason}{held_back}");
             }
         }
@@ -450,7 +457,9 @@ impl<P: Port> Worker<P> {
         let reason = conn.reason.take().map_or(DisconnectReason::Local, |reason| *reason);
         // Its place is free before anybody hears of the end, who may fill it at once.
         self.core.board.release();
-        self.core.desk().load.fetch_sub(1, Ordering::Relaxed);
+        if conn.dial.is_none() {
+            self.core.desk().sub_load(); // else its dial counts until it is given up
+        }
         self.tell_door(conn.source);
         if let Some(seat) = conn.seat {
             self.core.board.leave(conn.shared.id);
@@ -475,7 +484,7 @@ impl<P: Port> Worker<P> {
         let peer = conn.shared.peer_addr;
         if !reason.is_fault() {
             event!(debug, conn = %conn.shared.id, "closed {peer}: {reason}");
-        } else if let Some(held_back) = self.core.closed_log.open(self.core.now) {
+        } else if let Some(held_back) = self.core.board.log.closed(reason, self.core.now) {
             let why = reason.with_limit(&conn.limits);
             event!(warn, conn = %conn.shared.id, "closed {peer}: {why}{held_back}");
         }

@@ -2,7 +2,7 @@
 
 use super::mailbox::{Cmd, Ending, Mailbox};
 use crate::conn::{ConnId, Shared};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, LogGates};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,8 @@ pub(crate) struct Desk {
     pub(crate) mailbox: Mailbox,
     /// Set when the worker's port is open.
     pub(crate) wake: OnceLock<Wake>,
-    /// Connections it has, those on their way included.
+    /// Connections it has, those on their way included, and outgoing ones from the first attempt
+    /// until they are given up: what was assigned counts at once, or a burst would all go to one.
     pub(crate) load: AtomicUsize,
     pub(crate) counters: Counters,
 }
@@ -26,6 +27,11 @@ impl Desk {
     /// A connection is on its way to this worker.
     pub(crate) fn add_load(&self) {
         self.load.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It is gone.
+    pub(crate) fn sub_load(&self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -48,6 +54,8 @@ pub(crate) struct Switchboard {
     /// Connections of all workers, and how many there may be.
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_max: usize,
+    /// How much is logged of what peers cause.
+    pub(crate) log: LogGates,
     /// Sends of handles that were refused because a queue was full.
     pub(crate) messages_refused: AtomicU64,
     directory: [Mutex<BTreeMap<ConnId, Arc<Shared>>>; SHARDS],
@@ -61,6 +69,7 @@ impl Switchboard {
             workers,
             connections: AtomicUsize::new(0),
             connections_max,
+            log: LogGates::default(),
             messages_refused: AtomicU64::new(0),
             directory: Default::default(),
         }
@@ -94,9 +103,12 @@ impl Switchboard {
         match cmd {
             Cmd::Adopt { .. } => {
                 self.release(); // dropping the socket closes it
-                self.desks[usize::from(worker)].load.fetch_sub(1, Ordering::Relaxed);
+                self.desks[usize::from(worker)].sub_load();
             }
-            Cmd::Dial(start) => start.refuse(),
+            Cmd::Dial(start) => {
+                self.desks[usize::from(worker)].sub_load();
+                start.refuse();
+            }
             _ => {} // of connections that are gone as well
         }
     }
@@ -108,8 +120,14 @@ impl Switchboard {
         }
     }
 
-    /// The worker with the fewest connections, of those that live.
-    pub(crate) fn least_loaded(&self) -> u16 {
+    /// Assigns a connection to the worker with the fewest, of those that live.
+    pub(crate) fn assign(&self) -> u16 {
+        let worker = self.least_loaded();
+        self.desks[usize::from(worker)].add_load();
+        worker
+    }
+
+    fn least_loaded(&self) -> u16 {
         let desks = self.desks[..self.workers].iter().enumerate();
         let alive = desks.filter(|(_, desk)| !desk.mailbox.is_closed());
         let least = alive.min_by_key(|(_, desk)| desk.load.load(Ordering::Relaxed));

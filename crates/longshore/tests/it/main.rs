@@ -16,6 +16,7 @@ mod foreign;
 mod listening;
 mod model;
 mod net;
+mod promises;
 mod sending;
 mod settings;
 mod smoke;

@@ -1,0 +1,161 @@
+//! Sentences of the documentation that did not hold once.
+
+use crate::net::{
+    Event, Lab, PATIENCE, Probe, codec, frame, on_every_port, on_real_ports, simulated,
+};
+use longshore::testing::Net;
+use longshore::*;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+use tracing::{Level, span};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+on_every_port! {
+    outgoing_connections_are_spread_over_the_workers,
+}
+
+on_real_ports! {
+    a_close_reads_no_more_than_the_linger_says_while_it_flushes_too,
+    failures_are_counted_from_the_last_connection_that_stood,
+}
+
+fn a_close_reads_no_more_than_the_linger_says_while_it_flushes_too(lab: &mut Lab) {
+    const BYTES: u64 = 64 * 1024;
+    let (wait, total) = (SECOND / 2, SECOND / 2);
+    let linger = Linger { wait, total, bytes: BYTES };
+    let script = || {
+        |cx: &mut Ctx<'_, Probe>, event: &Event| {
+            if let Event::Message(_) = event {
+                for _ in 0..30 {
+                    cx.send(&vec![7; 1 << 20])?; // more than the system takes for who reads nothing
+                }
+                cx.close();
+            }
+            Ok(())
+        }
+    };
+    let limits = Limits::new().linger(linger).send_queue_bytes(64 << 20);
+    let (server, events) = lab.serve(limits, script);
+    let mut peer = TcpStream::connect(server.local_addrs()[0].socket_addr().unwrap()).unwrap();
+    peer.set_write_timeout(Some(PATIENCE)).unwrap();
+    peer.write_all(&frame(b"go")).unwrap();
+    let flood = vec![1; 64 * 1024];
+    while peer.write(&flood).is_ok() {} // until the server resets it
+    let ended = lab.end_of(&events);
+    assert_eq!(ended.why, "closed by this side");
+    // What one receive brings goes over the bound.
+    assert!(ended.bytes_discarded <= BYTES + 1024 * 1024, "{} bytes", ended.bytes_discarded);
+}
+
+fn outgoing_connections_are_spread_over_the_workers(lab: &mut Lab) {
+    const EACH: usize = 10;
+    let (target, _events) = lab.serve(Limits::new(), || |_: &mut Ctx<'_, Probe>, _: &Event| Ok(()));
+    let to = target.local_addrs()[0].socket_addr().unwrap();
+    let server = lab.start(Server::builder().workers(4));
+    let (told, stand) = channel();
+    for _ in 0..4 * EACH {
+        let (told, events) = (told.clone(), channel().0);
+        let factory = move |_: &longshore::Peer<'_>| {
+            let told = told.clone();
+            let script = move |cx: &mut Ctx<'_, Probe>, event: &Event| {
+                if let Event::Connect(_) = event {
+                    told.send(usize::try_from(cx.id().to_bits() >> 48).unwrap()).unwrap();
+                }
+                Ok(())
+            };
+            Ok(Probe::new(events.clone(), script))
+        };
+        server.connect(Connector::addr(to, codec()), factory).unwrap();
+    }
+    let mut on = [0; 4];
+    for _ in 0..4 * EACH {
+        on[lab.recv(&stand)] += 1;
+    }
+    assert_eq!(on, [EACH; 4]);
+    // Those that are gone count no more, and those that stand do.
+    server.close_all();
+    target.close_all();
+}
+
+fn failures_are_counted_from_the_last_connection_that_stood(lab: &mut Lab) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = lab.start(Server::builder().workers(1));
+    let (told, failed) = channel();
+    let connector = Connector::addr(listener.local_addr().unwrap(), codec())
+        .reconnect(Reconnect::Backoff { min: SECOND / 1000, max: SECOND / 1000 })
+        .on_failure(move |_, attempt| {
+            told.send(attempt.number).unwrap();
+            if attempt.number < 3 { Retry::After(Duration::ZERO) } else { Retry::GiveUp }
+        });
+    server.connect(connector, |_| Ok(Probe::new(channel().0, |_, _| Ok(())))).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    drop(listener);
+    peer.shutdown(std::net::Shutdown::Write).unwrap();
+    let _ = peer.read(&mut [0]); // its end
+    for number in 1..=3 {
+        assert_eq!(lab.recv(&failed), number);
+    }
+}
+
+#[test]
+fn limits_of_a_connector_bring_no_deadline_for_the_first_byte() {
+    simulated(|lab| {
+        let (target, _) = lab.serve(Limits::new().first_byte(Duration::ZERO), || {
+            |_: &mut Ctx<'_, Probe>, _: &Event| Ok(())
+        });
+        let to = target.local_addrs()[0].socket_addr().unwrap();
+        let server = lab.start(Server::builder().workers(1));
+        let connector = Connector::addr(to, codec()).limits(Limits::new().idle(Duration::ZERO));
+        server.connect(connector, |_| Ok(Probe::new(channel().0, |_, _| Ok(())))).unwrap();
+        lab.pass(100 * SECOND);
+        assert_eq!(server.connection_count(), 1);
+    });
+}
+
+/// Counts warnings.
+struct Warnings(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, meta: &tracing::Metadata<'_>) -> bool {
+        *meta.level() <= Level::WARN && meta.target().starts_with("longshore")
+    }
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn a_server_of_many_workers_logs_ten_lines_of_a_kind_a_second() {
+    let lines = Arc::new(AtomicUsize::new(0));
+    tracing::subscriber::with_default(Warnings(Arc::clone(&lines)), || {
+        let mut net = Net::seed(5);
+        let addr = net.addr();
+        let factory = |_: &longshore::Peer<'_>| Ok(Probe::new(channel().0, |_, _| Ok(())));
+        let builder = Server::builder().listen(Listener::addr(addr, codec()), factory).workers(4);
+        let server = net.start(builder).unwrap();
+        let mut peers: Vec<_> = (0..60).map(|_| net.connect(addr, Raw::new())).collect();
+        net.run_for(SECOND);
+        for peer in &mut peers {
+            peer.send_bytes(&[255; 4]);
+        }
+        net.run_for(20 * SECOND);
+        assert_eq!(server.snapshot().disconnects.iter().sum::<u64>(), 60);
+        server.drain();
+        net.run_for(SECOND);
+    });
+    // The second of the log is not that of the test: it may begin in between.
+    let lines = lines.load(SeqCst);
+    assert!((10..=20).contains(&lines), "{lines} lines");
+}
