@@ -156,7 +156,7 @@ fn cargo(root: &Path, options: Options, args: &[&str]) -> Command {
     command
 }
 
-fn target_dir(root: &Path) -> PathBuf {
+pub(crate) fn target_dir(root: &Path) -> PathBuf {
     let named = std::env::var_os("CARGO_TARGET_DIR");
     named.map_or_else(|| root.join("target"), |target| root.join(target))
 }

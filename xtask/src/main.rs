@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people and for CI")]
 
 mod ci;
+mod mutants;
 mod steps;
 mod tidy;
 mod tools;
@@ -16,8 +17,9 @@ Build and test steps of longshore.
 usage: cargo xtask <COMMAND> [--help]
 
 commands:
-  test   everything CI runs
-  tidy   the rules of the tree that the compiler and clippy do not know
+  test     everything CI runs
+  tidy     the rules of the tree that the compiler and clippy do not know
+  mutants  planted bugs, each of which a test has to find
 
 cargo test --workspace is the quick half of `cargo xtask test`.
 ";
@@ -28,6 +30,7 @@ enum Command {
     Help(&'static str),
     Test(ci::Options),
     Tidy,
+    Mutants(mutants::Options),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Test(options)) => exit_code(ci::run(&root(), options)),
         Ok(Command::Tidy) => exit_code(tidy::run(&root())),
+        Ok(Command::Mutants(options)) => exit_code(mutants::run(&root(), &options)),
         Err(error) => {
             eprintln!("cargo xtask: {error}; see cargo xtask --help");
             ExitCode::from(2)
@@ -65,6 +69,8 @@ fn parse(args: &[&str]) -> Result<Command, String> {
         ["tidy", rest @ ..] if asks_help(rest) => Ok(Command::Help(tidy::HELP)),
         ["tidy"] => Ok(Command::Tidy),
         ["tidy", arg, ..] => Err(format!("tidy takes no {arg}")),
+        ["mutants", rest @ ..] if asks_help(rest) => Ok(Command::Help(mutants::HELP)),
+        ["mutants", rest @ ..] => mutants::Options::parse(rest).map(Command::Mutants),
         [other, ..] => Err(format!("no command {other}")),
     }
 }
@@ -82,6 +88,7 @@ mod tests {
         assert_eq!(parse(&[]), Ok(Command::Help(HELP)));
         assert_eq!(parse(&["test", "--long", "--help"]), Ok(Command::Help(ci::HELP)));
         assert_eq!(parse(&["tidy", "-h"]), Ok(Command::Help(tidy::HELP)));
+        assert_eq!(parse(&["mutants", "--help"]), Ok(Command::Help(mutants::HELP)));
         assert_eq!(parse(&["tidy"]), Ok(Command::Tidy));
         assert_eq!(parse(&["tidy", "up"]), Err("tidy takes no up".into()));
         assert_eq!(parse(&["tset"]), Err("no command tset".into()));
@@ -89,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_help_fits_a_screen() {
-        for help in [HELP, ci::HELP, tidy::HELP] {
+        for help in [HELP, ci::HELP, tidy::HELP, mutants::HELP] {
             assert!(help.lines().count() < 40);
             assert!(help.lines().all(|line| line.len() <= 100));
         }

@@ -4,6 +4,7 @@
 
 mod budget;
 mod manifest;
+mod mutants;
 mod papers;
 mod source;
 mod text;
@@ -30,6 +31,7 @@ usage: cargo xtask tidy
   leftovers  nothing unfinished, nothing ignored
   coverage   docs/coverage.md has each of S1 to S138 once
   links      relative links in documents lead somewhere
+  mutants    what a planted bug replaces stands in the source, once
   budget     how many crates library and program pull in
 ";
 
@@ -85,7 +87,8 @@ pub(crate) fn step(root: &Path) -> Outcome {
 
 /// Everything that can be seen in the files themselves.
 fn check(tree: &Tree) -> Vec<Finding> {
-    [manifest::check(tree), source::check(tree), papers::check(tree)].concat()
+    let rules = [manifest::check, source::check, papers::check, mutants::check];
+    rules.iter().flat_map(|rule| rule(tree)).collect()
 }
 
 #[cfg(test)]

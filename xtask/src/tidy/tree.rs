@@ -33,7 +33,7 @@ impl Tree {
                     continue;
                 }
                 let is_text = [".rs", ".toml", ".md"].iter().any(|end| name.ends_with(end));
-                if is_text {
+                if is_text || path == crate::mutants::LIST {
                     tree.texts.insert(path.clone(), fs::read_to_string(entry.path())?);
                 }
                 tree.paths.insert(path);

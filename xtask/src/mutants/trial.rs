@@ -1,0 +1,194 @@
+//! One test, with a bug planted or without.
+
+use super::list::Entry;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// What became of a planted bug.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// The test failed: it found the bug.
+    Failed,
+    /// The test did not end: it found the bug.
+    Hung,
+    /// The test passed.
+    NotFound,
+    /// An error of the entry.
+    DoesNotCompile,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Failed => "found",
+            Self::Hung => "found, it hangs",
+            Self::NotFound => "NOT FOUND",
+            Self::DoesNotCompile => "does not compile",
+        })
+    }
+}
+
+/// What a test says when the system has not got what it needs.
+const SKIPS: &str = "SKIPPED, NOT TESTED";
+
+/// Where tests are run.
+#[derive(Debug)]
+pub(super) struct Bench {
+    tree: PathBuf,
+    target: PathBuf,
+    logs: PathBuf,
+    limit: Duration,
+}
+
+impl Bench {
+    /// Runs tests of the tree at `tree`, builds and logs in `folder`.
+    ///
+    /// # Errors
+    /// When the folder of logs cannot be made.
+    pub(super) fn new(tree: &Path, folder: &Path, limit: Duration) -> Result<Self, String> {
+        let (target, logs) = (folder.join("target"), folder.join("logs"));
+        fs::create_dir_all(&logs).map_err(|error| format!("{}: {error}", logs.display()))?;
+        Ok(Self { tree: tree.into(), target, logs, limit })
+    }
+
+    pub(super) fn logs(&self) -> &Path {
+        &self.logs
+    }
+
+    /// Runs the test of an entry as the tree is. Whether it could do its work here.
+    ///
+    /// # Errors
+    /// When it is not there, or does not pass.
+    pub(super) fn try_unplanted(&self, entry: &Entry) -> Result<bool, String> {
+        let log = self.logs.join(format!("{}-unplanted.log", entry.name));
+        let see = |what: &str| format!("{what}, see {}", log.display());
+        if !run_logged(&mut self.build(entry), &log)?.success() {
+            return Err(see("does not compile"));
+        }
+        let status = run_logged(&mut self.test(entry), &log)?;
+        if is_hung(status) {
+            return Err(see("hangs"));
+        }
+        let output = fs::read(&log).map_err(|error| see(&error.to_string()))?;
+        let output = String::from_utf8_lossy(&output);
+        match (tests_run(&output), status.success()) {
+            (0, true) => Err("there is no such test".into()),
+            (_, true) => Ok(!output.contains(SKIPS)),
+            (_, false) => Err(see("fails")),
+        }
+    }
+
+    /// Runs the test of an entry whose bug is planted.
+    ///
+    /// # Errors
+    /// When cargo cannot be run.
+    pub(super) fn try_planted(&self, entry: &Entry) -> Result<Verdict, String> {
+        let log = self.logs.join(format!("{}.log", entry.name));
+        if !run_logged(&mut self.build(entry), &log)?.success() {
+            return Ok(Verdict::DoesNotCompile);
+        }
+        Ok(match run_logged(&mut self.test(entry), &log)? {
+            status if is_hung(status) => Verdict::Hung,
+            status if status.success() => Verdict::NotFound,
+            _ => Verdict::Failed,
+        })
+    }
+
+    fn build(&self, entry: &Entry) -> Command {
+        let mut command = Command::new(cargo());
+        command.args(["test", "--no-run"]);
+        self.finish(command, entry)
+    }
+
+    fn test(&self, entry: &Entry) -> Command {
+        let mut command = limited(self.limit, &cargo());
+        command.arg("test");
+        let mut command = self.finish(command, entry);
+        if !entry.test.iter().any(|arg| arg == "--") {
+            command.args(["--", "--show-output"]); // so that what was skipped is seen
+        }
+        command
+    }
+
+    fn finish(&self, mut command: Command, entry: &Entry) -> Command {
+        command.args(&entry.test).current_dir(&self.tree);
+        command.env("CARGO_TARGET_DIR", &self.target).env("CARGO_TERM_COLOR", "never");
+        // A planted bug leaves names unused and expected lints unmet.
+        command.env("RUSTFLAGS", "--cap-lints=allow");
+        command.env_remove("LONGSHORE_DRIVER").envs(entry.env.iter().cloned());
+        command.env_remove("LONGSHORE_LONG").env_remove("LONGSHORE_SEED");
+        command
+    }
+}
+
+fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Runs `program` for at most `limit`; then it is ended with everything it started.
+///
+/// The program `timeout` does that, with a process group of its own. It also does it when this
+/// process is gone, so that a hanging test outlives nobody for long.
+fn limited(limit: Duration, program: &OsStr) -> Command {
+    let mut command = Command::new("timeout");
+    command.arg("--signal=KILL").arg(format!("{}", limit.as_secs_f64())).arg(program);
+    command
+}
+
+/// Whether a limited program was ended. Source: `timeout(1)`, which is ended by its own signal;
+/// what a shell would call 137.
+fn is_hung(status: ExitStatus) -> bool {
+    matches!(status.code(), None | Some(137))
+}
+
+fn run_logged(command: &mut Command, log: &Path) -> Result<ExitStatus, String> {
+    let mut run = || {
+        let out = File::create(log)?;
+        let err = out.try_clone()?;
+        command.stdin(Stdio::null()).stdout(out).stderr(err).status()
+    };
+    run().map_err(|error| format!("cannot run {command:?}: {error}"))
+}
+
+/// How many tests the harnesses of a run say that they run.
+fn tests_run(output: &str) -> usize {
+    let counts = output.lines().filter_map(|line| {
+        let (count, what) = line.strip_prefix("running ")?.split_once(' ')?;
+        if what.starts_with("test") { count.parse::<usize>().ok() } else { None }
+    });
+    counts.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_counted_over_all_harnesses() {
+        assert_eq!(tests_run("\nrunning 0 tests\n\nrunning 3 tests\ntest a ... ok\n"), 3);
+        assert_eq!(tests_run("running 1 test\n"), 1);
+        assert_eq!(tests_run("     Running unittests src/lib.rs\nrunning late\n"), 0);
+    }
+
+    /// Both hold the pipe: that it ends says that the group is gone, not its leader alone.
+    #[test]
+    fn what_hangs_is_ended_with_all_it_started() {
+        let hangs = "tail -f /dev/null & tail -f /dev/null";
+        let mut command = limited(Duration::from_millis(100), OsStr::new("sh"));
+        assert!(is_hung(command.args(["-c", hangs]).output().unwrap().status));
+    }
+
+    #[test]
+    fn what_ends_by_itself_does_not_hang() {
+        for (script, code) in [("exit 0", 0), ("exit 101", 101)] {
+            let mut command = limited(Duration::from_secs(60), OsStr::new("sh"));
+            let status = command.args(["-c", script]).status().unwrap();
+            assert!(!is_hung(status));
+            assert_eq!(status.code(), Some(code));
+        }
+    }
+}
