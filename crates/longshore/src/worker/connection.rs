@@ -4,6 +4,7 @@ use super::door::Source;
 use crate::config::ConnLimits;
 use crate::conn::Shared;
 use crate::{Closed, DisconnectReason, Server};
+use bytes::Bytes;
 use longshore_base::{Time, Token};
 use longshore_port::{PortError, RecvBuf, SocketId};
 use longshore_proto::connection::{Closing, Deadlines, Filter, SendHalf};
@@ -99,6 +100,8 @@ pub(crate) struct Connection {
     pub(crate) source: Option<Source>,
     pub(crate) backlog: Option<Box<Backlog>>,
     pub(crate) ended: Option<InputEnd>,
+    /// What the codec answered by itself when the queue was full. Nothing is read until it fits.
+    pub(crate) held: Option<Box<Bytes>>,
     pub(crate) filter: Option<Box<dyn Filter>>,
     pub(crate) reason: Option<Box<DisconnectReason>>,
     pub(crate) facts: Facts,
@@ -133,6 +136,7 @@ impl Connection {
             source: None,
             backlog: None,
             ended: None,
+            held: None,
             filter: None,
             reason: None,
             facts: Facts::default(),
@@ -150,6 +154,12 @@ impl Connection {
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.closing.is_open()
+    }
+
+    /// Whether input has to wait: the handler does not want it, or its answer finds no room.
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.facts.paused || self.held.is_some()
     }
 
     /// Bytes queued here and on their way in mailboxes.
@@ -184,7 +194,7 @@ impl Connection {
 
     /// Puts a chunk behind what waits already.
     pub(crate) fn queue_chunk(&mut self, mut chunk: Chunk) {
-        if !self.facts.runnable || self.facts.paused {
+        if !self.facts.runnable || self.is_stopped() {
             chunk.own(); // nobody knows when it goes on
         }
         self.backlog.get_or_insert_default().chunks.push_back(chunk);
@@ -212,7 +222,7 @@ impl Connection {
         if self.closing.discards() {
             return self.closing.reads(&self.limits.linger);
         }
-        !self.facts.paused && self.backlog.is_none()
+        !self.is_stopped() && self.backlog.is_none()
     }
 
     /// Bytes came that nobody wants.

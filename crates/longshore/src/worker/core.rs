@@ -283,6 +283,38 @@ impl Core {
         Ok(())
     }
 
+    /// Queues what a codec answers by itself. Where a full queue refuses, it waits for room, and all
+    /// input with it: nobody could be told that it is lost.
+    pub(crate) fn reply(&mut self, token: Token, bytes: Bytes) -> Result<(), SendError> {
+        self.catch_up();
+        let conn = self.conns.get_mut(token).filter(|conn| conn.is_open());
+        let Some(conn) = conn else { return Err(SendError::Closed) };
+        let (len, max) = (bytes.len() as u64, conn.limits.send_queue_bytes);
+        let full = conn.queued().saturating_add(len) > max;
+        if !full || len > max || conn.limits.slow_reader.disconnects() {
+            return self.send_encoded(token, bytes);
+        }
+        conn.held = Some(Box::new(bytes));
+        conn.own_backlog();
+        self.interrupt(token);
+        self.mark(token);
+        Ok(())
+    }
+
+    /// Bytes are out: queues the answer that waited for that, if it fits, and reads on.
+    pub(crate) fn release_reply(&mut self, token: Token) {
+        let Some(conn) = self.conns.get_mut(token) else { return };
+        let Some(len) = conn.held.as_ref().map(|reply| reply.len() as u64) else { return };
+        if conn.queued().saturating_add(len) > conn.limits.send_queue_bytes {
+            return;
+        }
+        let Some(reply) = conn.held.take() else { return };
+        if let Some(conn) = self.queue_bytes(token, *reply) {
+            conn.publish_queued();
+        }
+        self.make_runnable(token);
+    }
+
     /// Queues bytes without asking whether they fit: that was asked before. Nothing, unless the
     /// connection is open.
     fn queue_bytes(&mut self, token: Token, bytes: Bytes) -> Option<&mut Connection> {
@@ -342,7 +374,7 @@ impl Core {
     pub(crate) fn make_runnable(&mut self, token: Token) {
         let Some(conn) = self.conns.get_mut(token) else { return };
         let something = conn.backlog.is_some() || conn.ended.is_some();
-        if something && conn.is_open() && !conn.facts.paused && !conn.facts.runnable {
+        if something && conn.is_open() && !conn.is_stopped() && !conn.facts.runnable {
             conn.facts.runnable = true;
             self.runnable.push_back(token);
         }
@@ -403,6 +435,7 @@ impl Core {
         conn.reason.get_or_insert_with(|| Box::new(reason));
         conn.deadlines.handle_closing();
         conn.facts.paused = false;
+        conn.held = None;
         conn.drop_backlog();
         conn.ended = None;
         self.interrupt(token);

@@ -69,7 +69,7 @@ impl<P: Port> Worker<P> {
     fn input(&mut self, token: Token, chunk: Chunk) {
         let turn = self.turn;
         let Some(conn) = self.core.conns.get_mut(token) else { return };
-        if conn.backlog.is_some() || conn.facts.paused {
+        if conn.backlog.is_some() || conn.is_stopped() {
             return conn.queue_chunk(chunk);
         }
         if conn.turn != turn {
@@ -87,7 +87,7 @@ impl<P: Port> Worker<P> {
         let len = chunk.bytes().len();
         self.core.catch_up(); // a handle may have closed or paused it in the callback of another
         let Some(conn) = self.core.conns.get_mut(token) else { return len };
-        if !conn.is_open() || conn.facts.paused {
+        if !conn.is_open() || conn.is_stopped() {
             return from; // put back, or dropped and counted
         }
         let (Some(seat), Some(lane)) = (conn.seat, self.lanes.get_mut(conn.lane)) else {
@@ -122,7 +122,7 @@ impl<P: Port> Worker<P> {
         let backlog = conn.backlog.get_or_insert_default();
         backlog.chunks.push_front(chunk);
         backlog.used = used;
-        if conn.facts.paused {
+        if conn.is_stopped() {
             conn.own_backlog();
         } else {
             self.core.make_runnable(token);
@@ -140,13 +140,13 @@ impl<P: Port> Worker<P> {
                 return self.core.act(token, act);
             }
             // A dead connection that waits for `resume` would hold its memory for nothing.
-            End::Failed(error) if !conn.is_open() || conn.facts.paused => {
+            End::Failed(error) if !conn.is_open() || conn.is_stopped() => {
                 return self.core.drop_dead(token, DisconnectReason::from_port(error));
             }
             End::Eof => conn.ended = Some(InputEnd::Eof),
             End::Failed(error) => conn.ended = Some(InputEnd::Failed(error)),
         }
-        if conn.backlog.is_none() && !conn.facts.paused {
+        if conn.backlog.is_none() && !conn.is_stopped() {
             self.tell_end(token);
         }
     }
@@ -162,14 +162,14 @@ impl<P: Port> Worker<P> {
     fn go_on_with(&mut self, token: Token) {
         let turn = self.turn;
         let Some(conn) = self.core.conns.get_mut(token) else { return };
-        if !std::mem::take(&mut conn.facts.runnable) || !conn.is_open() || conn.facts.paused {
+        if !std::mem::take(&mut conn.facts.runnable) || !conn.is_open() || conn.is_stopped() {
             return; // paused or closed meanwhile
         }
         if conn.turn != turn {
             (conn.turn, conn.budget) = (turn, TURN_FRAMES_MAX);
         }
         while let Some(conn) = self.core.conns.get_mut(token).filter(|conn| conn.is_open()) {
-            if conn.facts.paused {
+            if conn.is_stopped() {
                 return; // by the last frame of a chunk; `resume` goes on with the next
             }
             let Some(backlog) = &mut conn.backlog else { break };

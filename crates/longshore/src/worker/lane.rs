@@ -260,7 +260,7 @@ fn tell<'a, H: Handler>(
             *messages += 1;
             handler.on_message(cx, frame)?;
         }
-        Event::Reply(bytes) => cx.send_encoded(bytes)?,
+        Event::Reply(bytes) => cx.core.reply(cx.conn, bytes)?,
     }
     // A close or pause that it asked for through a handle counts before the next callback.
     cx.core.catch_up();

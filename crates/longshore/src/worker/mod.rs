@@ -622,7 +622,8 @@ impl<P: Port> Worker<P> {
             }
         };
         if let Some(transmit) = transmit {
-            let watched = !conn.is_open() || conn.shared.refused.load(Ordering::Relaxed);
+            let refused = conn.shared.refused.load(Ordering::Relaxed) || conn.held.is_some();
+            let watched = !conn.is_open() || refused;
             let prompt = transmit.prompt || watched || transmit.whole;
             if transmit.whole {
                 conn.deadlines.handle_sending(now, conn.limits.write);
@@ -676,6 +677,7 @@ impl<P: Port> Worker<P> {
         } else if bytes > 0 {
             conn.deadlines.handle_sending(now, conn.limits.write);
         }
+        self.core.release_reply(token);
         self.tell_sent(token);
         let Some(conn) = self.core.conns.get(token) else { return };
         if !conn.send.is_idle() || !conn.is_open() {

@@ -17,6 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 on_every_port! {
     outgoing_connections_are_spread_over_the_workers,
+    answers_of_a_codec_wait_for_room_where_a_full_queue_refuses,
 }
 
 on_real_ports! {
@@ -50,6 +51,70 @@ fn a_close_reads_no_more_than_the_linger_says_while_it_flushes_too(lab: &mut Lab
     assert_eq!(ended.why, "closed by this side");
     // What one receive brings goes over the bound.
     assert!(ended.bytes_discarded <= BYTES + 1024 * 1024, "{} bytes", ended.bytes_discarded);
+}
+
+/// Answers each byte but the last by itself, with its number and much behind it.
+struct Pings;
+
+/// Bytes of an answer.
+const PONG: usize = 2_000;
+
+impl Codec for Pings {
+    type Frame<'a> = u8;
+    type Item<'a> = u8;
+    type Decoder = u32;
+
+    fn frame_bytes_max(&self) -> usize {
+        1
+    }
+
+    fn decode<'a>(
+        &self,
+        number: &'a mut u32,
+        input: &'a [u8],
+    ) -> core::result::Result<Decoded<u8>, FrameError> {
+        if input[0] == b'.' {
+            return Ok(Decoded::Frame { frame: b'.', used: 1 });
+        }
+        *number += 1;
+        let reply = [&number.to_be_bytes()[..], &[7; PONG - 4]].concat().into();
+        Ok(Decoded::Reply { used: 1, reply })
+    }
+
+    fn encode(&self, item: u8, out: &mut Out<'_>) -> core::result::Result<(), FrameError> {
+        out.put_u8(item);
+        Ok(())
+    }
+}
+
+struct Dot;
+
+impl Handler for Dot {
+    type Codec = Pings;
+
+    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, dot: u8) -> Result {
+        assert!(cx.queued_bytes() <= 3 * PONG as u64);
+        let _ = cx.try_send(dot); // it may find no room
+        cx.close();
+        Ok(())
+    }
+}
+
+fn answers_of_a_codec_wait_for_room_where_a_full_queue_refuses(lab: &mut Lab) {
+    let pings: usize = if lab.is_simulated() { 300 } else { 10_000 };
+    let limits = Limits::new().send_queue_bytes(3 * PONG as u64).slow_reader(SlowReader::Refuse);
+    let listener = Listener::addr(lab.addr(), Pings).limits(limits);
+    let server = lab.start(Server::builder().listen(listener, |_| Ok(Dot)).workers(1));
+    let mut peer = lab.connect(&server);
+    peer.send(&vec![b'p'; pings]);
+    peer.send(b".");
+    peer.finish();
+    for number in 1..=pings {
+        let pong = lab.read(&mut peer, PONG);
+        assert_eq!(pong[..4], u32::try_from(number).unwrap().to_be_bytes());
+    }
+    lab.read_to_end(&mut peer);
+    assert_eq!(server.snapshot().messages_in, 1);
 }
 
 fn outgoing_connections_are_spread_over_the_workers(lab: &mut Lab) {

@@ -1,3 +1,4 @@
+use crate::net::{Lab, on_real_ports};
 use longshore::testing::{self, Net};
 use longshore::*;
 use std::time::Duration;
@@ -15,35 +16,31 @@ fn codec() -> LengthDelimited {
     LengthDelimited::u32_be(1 << 20)
 }
 
-#[test]
-fn echo_on_real_sockets() {
-    for driver in [DriverChoice::Uring, DriverChoice::Readiness] {
-        let server = Server::builder()
-            .listen(Listener::tcp("127.0.0.1:0", codec()), |_| Ok(Echo))
-            .driver(driver)
-            .workers(2)
-            .start()
-            .unwrap();
-        let addr = server.local_addrs()[0].to_string();
-        let mut clients: Vec<_> =
-            (0..20).map(|_| Client::connect(&addr, codec()).unwrap()).collect();
-        for round in 0..50usize {
-            for client in &mut clients {
-                let message = vec![round as u8; round * 977];
-                client.send(&message).unwrap();
-            }
-            for client in &mut clients {
-                assert_eq!(client.recv().unwrap(), vec![round as u8; round * 977]);
-            }
+on_real_ports! {
+    echo_on_real_sockets,
+}
+
+fn echo_on_real_sockets(lab: &mut Lab) {
+    let listener = Listener::tcp("127.0.0.1:0", codec());
+    let server = lab.start(Server::builder().listen(listener, |_| Ok(Echo)).workers(2));
+    let addr = server.local_addrs()[0].to_string();
+    let mut clients: Vec<_> = (0..20).map(|_| Client::connect(&addr, codec()).unwrap()).collect();
+    for round in 0..50usize {
+        for client in &mut clients {
+            let message = vec![round as u8; round * 977];
+            client.send(&message).unwrap();
         }
-        assert_eq!(server.connection_count(), 20);
-        drop(clients);
-        server.shutdown(Duration::from_secs(5));
-        server.wait().unwrap();
-        let snapshot = server.snapshot();
-        assert_eq!((snapshot.accepted, snapshot.closed), (20, 20));
-        assert_eq!((snapshot.messages_in, snapshot.messages_out), (1000, 1000));
+        for client in &mut clients {
+            assert_eq!(client.recv().unwrap(), vec![round as u8; round * 977]);
+        }
     }
+    assert_eq!(server.connection_count(), 20);
+    drop(clients);
+    server.shutdown(Duration::from_secs(5));
+    server.wait().unwrap();
+    let snapshot = server.snapshot();
+    assert_eq!((snapshot.accepted, snapshot.closed), (20, 20));
+    assert_eq!((snapshot.messages_in, snapshot.messages_out), (1000, 1000));
 }
 
 #[test]
