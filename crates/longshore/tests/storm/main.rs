@@ -5,7 +5,7 @@
 //! The counters are what the handlers were told, and what decides on new peers is back to zero:
 //! each source gets in as often as it may, and each worker gets as many as the others.
 //!
-//! `LONGSHORE_SEEDS=5000` runs that many seeds, `LONGSHORE_SEED=17` that one alone.
+//! `LONGSHORE_SEEDS=5000` runs that many seeds, on all processors, `LONGSHORE_SEED=17` that one alone.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 #![expect(clippy::cast_possible_truncation, reason = "random numbers, cut to what is wanted")]
@@ -19,9 +19,11 @@ mod storm;
 mod tally;
 
 use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
 
 /// Seeds of the quick form.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 1_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -38,12 +40,29 @@ fn hush() {
     }));
 }
 
+/// The seeds below `end`, from `start` on, that fail. Each storm has one thread; they have many.
+fn failing(start: u64, end: u64) -> Vec<u64> {
+    let next = AtomicU64::new(start);
+    let work = || {
+        let seeds = std::iter::from_fn(|| Some(next.fetch_add(1, Relaxed)).filter(|it| *it < end));
+        seeds.filter(|&seed| catch_unwind(|| storm::run(seed)).is_err()).collect::<Vec<_>>()
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let mut failed = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect::<Vec<_>>()
+    });
+    failed.sort_unstable();
+    failed
+}
+
 #[test]
 fn nothing_is_lost_and_nothing_is_left() {
     hush();
-    let only = number("LONGSHORE_SEED");
-    let seeds = only.map_or(0..number("LONGSHORE_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
-    let failed: Vec<_> = seeds.filter(|&seed| catch_unwind(|| storm::run(seed)).is_err()).collect();
+    let failed = match number("LONGSHORE_SEED") {
+        Some(seed) => failing(seed, seed + 1),
+        None => failing(0, number("LONGSHORE_SEEDS").unwrap_or(SEEDS)),
+    };
     assert!(
         failed.is_empty(),
         "{} seeds failed: {failed:?}; one alone: LONGSHORE_SEED={} cargo test -p longshore \

@@ -135,8 +135,7 @@ impl Wild {
                 self.wire.send_bytes(&torn[..rng.below(torn.len())]);
             }
             10 => {
-                let many: Vec<u8> = (0..500).flat_map(|_| frame(&[], false)).collect();
-                self.wire.send_bytes(&many);
+                self.wire.send_bytes(&frame(&[], false).repeat(500));
             }
             _ => {
                 for _ in 0..rng.below(12) {
