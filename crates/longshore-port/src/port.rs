@@ -30,6 +30,13 @@ pub trait World: Clone + Send + 'static {
     /// What the system refuses: no descriptors, no memory, not permitted.
     fn open(&self, config: &PortConfig) -> Result<Self::Port, PortError>;
 
+    /// Another world to take when ports of this one do not all open, with `error` for one of them.
+    /// The default is none.
+    fn fallback(&self, error: &PortError) -> Option<Self> {
+        let _ = error;
+        None
+    }
+
     /// Time of this world, for threads that drive no port.
     fn now(&self) -> Time;
 

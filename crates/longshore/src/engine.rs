@@ -9,7 +9,7 @@ use crate::{DisconnectReason, Error, Result, Server};
 use longshore_base::{caught, event};
 use longshore_port::{Addr, Listening, Notify, Port, PortConfig, PortError, World};
 use std::fmt;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
@@ -74,8 +74,7 @@ impl<W: World> Prepared<W> {
     fn parts(self) -> (Server, W, Vec<Part>) {
         let board = Arc::new(Switchboard::new(self.workers, self.connections));
         let addrs = self.local_addrs();
-        let abilities = self.world.abilities();
-        let inner = Inner::new(Arc::clone(&board), addrs, abilities, &self.listeners, self.drain);
+        let inner = Inner::new(Arc::clone(&board), addrs, &self.listeners, self.drain);
         let server = Server(Arc::new(inner));
         let door = board.door();
         let mut listenings = Some(self.listenings);
@@ -95,34 +94,50 @@ impl<W: World> Prepared<W> {
         (server, self.world, parts)
     }
 
-    /// Starts a thread for each worker; returns when all their ports are open.
+    /// Starts a thread for each worker; returns when all are ready.
+    ///
+    /// All ports are open before any of them is used: if they do not all open, the world may have
+    /// another kind of port, and all workers have the same.
     pub(crate) fn start(self) -> Result<Server> {
-        let (server, world, parts) = self.parts();
-        let (opened, all_opened) = channel();
-        let count = parts.len();
+        let (server, mut world, parts) = self.parts();
+        let (report, reports) = channel();
+        let mut verdicts = Vec::new();
         for part in parts {
-            let (port_world, opened) = (world.clone(), opened.clone());
+            let (port_world, report) = (world.clone(), report.clone());
+            let (verdict, decided) = channel();
             let me = part.me;
             let name = format!("longshore-{me}");
-            let run = move || run(&port_world, part, opened);
+            let run = move || run(port_world, part, &report, &decided);
             match thread::Builder::new().name(name).spawn(run) {
                 Ok(thread) => server.0.threads.add(me, thread),
                 Err(source) => {
                     server.0.board.leave_desk(me, []);
+                    drop(verdicts);
                     let worker = usize::from(me);
                     return stop(&server, StartError::Thread { worker, source });
                 }
             }
+            verdicts.push(verdict);
         }
-        drop(opened);
-        for _ in 0..count {
-            match all_opened.recv() {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return stop(&server, error),
-                Err(_) => return stop(&server, StartError::Panicked { worker: 0 }),
-            }
+        drop(report);
+        while let Err(error) = all(&reports, verdicts.len()) {
+            let next = match &error {
+                StartError::Open { source, .. } => world.fallback(source),
+                _ => None,
+            };
+            let Some(next) = next else {
+                drop(verdicts);
+                return stop(&server, error);
+            };
+            world = next;
+            tell(&verdicts, || Verdict::Again(world.clone()));
         }
-        Ok(server)
+        let _ = server.0.abilities.set(world.abilities()); // set once, here
+        tell(&verdicts, || Verdict::Go);
+        match all(&reports, verdicts.len()) {
+            Ok(()) => Ok(server),
+            Err(error) => stop(&server, error),
+        }
     }
 
     /// The same workers without threads, for a world that is stepped.
@@ -130,8 +145,36 @@ impl<W: World> Prepared<W> {
     pub(crate) fn workers(mut self) -> Result<(Server, Vec<Worker<W::Port>>)> {
         self.spin = Duration::ZERO; // virtual time does not pass while somebody looks
         let (server, world, parts) = self.parts();
-        let workers = parts.into_iter().map(|part| open(&world, part).map_err(Into::into));
+        let _ = server.0.abilities.set(world.abilities());
+        let workers = parts.into_iter().map(|part| {
+            let port = open_port(&world, &part)?;
+            Ok(ready(port, part)?)
+        });
         Ok((server, workers.collect::<Result<_>>()?))
+    }
+}
+
+/// How far a worker came, told to the thread that starts the server.
+type Report = Result<(), StartError>;
+
+/// What that thread says to a worker that has tried to open its port.
+enum Verdict<W> {
+    /// All are open.
+    Go,
+    /// Not all are: another world is taken.
+    Again(W),
+}
+
+/// Hears one report of each of `count` workers; the first error is the one that counts.
+fn all(reports: &Receiver<Report>, count: usize) -> Report {
+    let report = |_| reports.recv().unwrap_or(Err(StartError::Panicked { worker: 0 }));
+    let reports: Vec<Report> = (0..count).map(report).collect();
+    reports.into_iter().collect()
+}
+
+fn tell<W>(verdicts: &[Sender<Verdict<W>>], verdict: impl Fn() -> Verdict<W>) {
+    for to in verdicts {
+        let _ = to.send(verdict()); // who is gone has reported that
     }
 }
 
@@ -153,12 +196,40 @@ struct Part {
     spin: Duration,
 }
 
-/// Opens the port and makes the worker, on the thread that will drive it.
-fn open<W: World>(world: &W, made_of: Part) -> Result<Worker<W::Port>, StartError> {
-    let Part { me, server, listeners, sockets, ticks, config, spin } = made_of;
+/// Opens a worker's port, on the thread that will drive it.
+fn open_port<W: World>(world: &W, made_of: &Part) -> Result<W::Port, StartError> {
+    let worker = usize::from(made_of.me);
+    let opened = caught(|| world.open(&made_of.config));
+    let opened = opened.map_err(|_| StartError::Panicked { worker })?;
+    opened.map_err(|source| StartError::Open { worker, source })
+}
+
+/// Opens ports until there is one that every worker has.
+fn agree<W: World>(
+    mut world: W,
+    made_of: &Part,
+    report: &Sender<Report>,
+    decided: &Receiver<Verdict<W>>,
+) -> Option<W::Port> {
+    loop {
+        let (told, port) = match open_port(&world, made_of) {
+            Ok(port) => (Ok(()), Some(port)),
+            Err(error) => (Err(error), None),
+        };
+        let _ = report.send(told); // whoever starts us waits for it
+        match decided.recv() {
+            Ok(Verdict::Go) => return port,
+            Ok(Verdict::Again(other)) => world = other,
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Makes the worker, with its listeners and ticks.
+fn ready<P: Port>(mut port: P, made_of: Part) -> Result<Worker<P>, StartError> {
+    let Part { me, server, listeners, sockets, ticks, spin, .. } = made_of;
     let number = usize::from(me);
     let failed = |source: PortError| StartError::Open { worker: number, source };
-    let mut port = world.open(&config).map_err(failed)?;
     let board = Arc::clone(&server.0.board);
     let notifier = port.notifier();
     let woken = board.desks[number].wake.set(Box::new(move || notifier.notify()));
@@ -180,23 +251,28 @@ fn open<W: World>(world: &W, made_of: Part) -> Result<Worker<W::Port>, StartErro
 
 /// A worker's thread.
 fn run<W: World>(
-    world: &W,
-    part: Part,
-    report: Sender<Result<(), StartError>>,
+    world: W,
+    made_of: Part,
+    report: &Sender<Report>,
+    decided: &Receiver<Verdict<W>>,
 ) -> Result<(), StartError> {
-    let me = part.me;
+    let me = made_of.me;
     let number = usize::from(me);
-    let server = part.server.clone();
-    let mut worker = match open(world, part) {
+    let server = made_of.server.clone();
+    let Some(port) = agree(world, &made_of, report, decided) else {
+        server.0.board.leave_desk(me, []); // nobody will look at it
+        return Ok(());
+    };
+    let made = caught(|| ready(port, made_of));
+    let mut worker = match made.unwrap_or(Err(StartError::Panicked { worker: number })) {
         Ok(worker) => worker,
         Err(error) => {
-            server.0.board.leave_desk(me, []); // nobody will look at it
-            let _ = report.send(Err(error)); // whoever starts us waits for it
+            server.0.board.leave_desk(me, []);
+            let _ = report.send(Err(error));
             return Ok(());
         }
     };
     let _ = report.send(Ok(()));
-    drop(report); // so that a thread that dies unheard ends the wait for its report
     let ended = caught(|| {
         while worker.turn(true)? {}
         Ok(())
@@ -451,10 +527,20 @@ mod tests {
         let builder = Server::builder().workers(1);
         let (server, world, mut parts) =
             Prepared::new(Mortal::new(false), builder).unwrap().parts();
-        let (report, told) = channel();
-        run(&world, parts.remove(0), report).unwrap();
+        let ((report, told), (verdict, decided)) = (channel(), channel());
+        drop(verdict);
+        run(world, parts.remove(0), &report, &decided).unwrap();
         assert!(matches!(told.recv(), Ok(Err(StartError::Open { worker: 0, .. }))));
         let late = Cmd::Shutdown { within: Duration::ZERO };
         assert!(server.0.board.desks[0].mailbox.push(late).is_err());
+    }
+
+    #[test]
+    fn a_port_that_does_not_open_names_its_worker_and_a_remedy() {
+        let builder = Server::builder().workers(3);
+        let error = Prepared::new(Mortal::new(false), builder).unwrap().start().unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("cannot open the completion port of worker "), "{text}");
+        assert!(text.contains("ulimit -l") && text.contains("out of memory"), "{text}");
     }
 }

@@ -123,7 +123,7 @@ pub enum StartError {
         error: PortError,
     },
     /// A worker could not open its port.
-    #[error("cannot open the completion port of worker {worker}")]
+    #[error("cannot open the completion port of worker {worker}{}", open_hint(*.source))]
     Open {
         /// Which one.
         worker: usize,
@@ -152,6 +152,19 @@ pub enum StartError {
         /// What the system said.
         source: PortError,
     },
+}
+
+/// Likely cause and remedy of a port that does not open.
+fn open_hint(source: PortError) -> &'static str {
+    use longshore_port::ErrorKind;
+    match source.kind {
+        ErrorKind::NoMemory => {
+            " (for io_uring the limit of locked memory may be too low: raise it with ulimit -l or \
+             LimitMEMLOCK=, take fewer workers, or leave the choice of the driver open)"
+        }
+        ErrorKind::NoDescriptors => " (raise the limit of open files: ulimit -n, LimitNOFILE=)",
+        _ => "",
+    }
 }
 
 /// Likely cause and remedy of a failed bind.

@@ -15,7 +15,7 @@ use longshore_port::{Abilities, Addr, BindTo, DriverChoice, PortConfig, SystemWo
 use longshore_proto::Codec;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// A running server, or one about to run. Cloning it is cheap; it works from any thread.
@@ -25,7 +25,8 @@ pub struct Server(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) board: Arc<Switchboard>,
     pub(crate) local_addrs: Vec<Addr>,
-    pub(crate) abilities: Abilities,
+    /// Known when all ports are open, which is before anybody has the server.
+    pub(crate) abilities: OnceLock<Abilities>,
     lane_counters: Vec<Arc<LaneCounters>>,
     pub(crate) threads: Threads,
     drain: Duration,
@@ -63,8 +64,9 @@ impl Server {
     }
 
     /// What the driver in use can do, and why no better one was taken.
+    #[expect(clippy::missing_panics_doc, reason = "it is set before anybody has a server")]
     pub fn abilities(&self) -> &Abilities {
-        &self.0.abilities
+        self.0.abilities.get().expect("known since before the workers began")
     }
 
     /// How many workers handle connections.
@@ -455,12 +457,12 @@ impl Inner {
     pub(crate) fn new(
         board: Arc<Switchboard>,
         local_addrs: Vec<Addr>,
-        abilities: Abilities,
         listeners: &[Planned],
         drain: Duration,
     ) -> Self {
         let lane_counters = listeners.iter().map(|planned| Arc::clone(&planned.counters)).collect();
         let threads = Threads::default();
+        let abilities = OnceLock::new();
         Self { board, local_addrs, abilities, lane_counters, threads, drain }
     }
 }

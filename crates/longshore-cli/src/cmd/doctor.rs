@@ -93,7 +93,7 @@ pub(crate) fn run(out: Output) -> Exit {
 
 /// Opens a port as a server would: no probe knows better.
 fn try_driver() -> Result<Abilities, String> {
-    let builder = Server::builder().workers(1).driver(DriverChoice::Auto);
+    let builder = Server::builder().driver(DriverChoice::Auto);
     let server = builder.start().map_err(|error| error.to_string())?;
     let abilities = server.abilities().clone();
     server.shutdown(Duration::ZERO);

@@ -4,6 +4,7 @@
 mod connect;
 mod doctor;
 mod echo;
+mod locked;
 mod rig;
 mod serve;
 mod streams;

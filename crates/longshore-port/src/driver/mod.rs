@@ -51,6 +51,7 @@ pub struct DriverRefused {
 /// The operating system as a world of ports. The driver is chosen once, for all ports alike.
 #[derive(Clone, Debug)]
 pub struct SystemWorld {
+    choice: DriverChoice,
     driver: Driver,
     passed_over: String,
     start: Instant,
@@ -86,7 +87,8 @@ impl SystemWorld {
             }
             (Err(why), _) => (Driver::Readiness, why),
         };
-        Ok(Self { driver, passed_over, start: Instant::now(), jobs: JobPool::new(JOB_THREADS_MAX) })
+        let (start, jobs) = (Instant::now(), JobPool::new(JOB_THREADS_MAX));
+        Ok(Self { choice, driver, passed_over, start, jobs })
     }
 
     fn clock(&self) -> Clock {
@@ -138,6 +140,15 @@ impl World for SystemWorld {
                 SystemPort::Readiness(port)
             }
         })
+    }
+
+    /// A probe opens one small ring; limits of memory may not have room for one of each worker.
+    fn fallback(&self, error: &PortError) -> Option<Self> {
+        if (self.choice, self.driver) != (DriverChoice::Auto, Driver::Uring) {
+            return None;
+        }
+        let passed_over = uring::why_not_all(*error);
+        Some(Self { driver: Driver::Readiness, passed_over, ..self.clone() })
     }
 
     fn now(&self) -> Time {

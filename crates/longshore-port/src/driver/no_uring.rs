@@ -18,6 +18,9 @@ impl Notify for UringNotifier {
 pub(crate) fn abilities() -> Abilities {
     Abilities { driver: "uring", moves_sockets: true, passed_over: String::new(), features: vec![] }
 }
+pub(crate) fn why_not_all(error: PortError) -> String {
+    error.to_string()
+}
 impl UringPort {
     pub(crate) fn open(_: &PortConfig, _: Clock, _: WorkDesk) -> Result<Self, PortError> {
         Err(PortError::new(Call::Open, ErrorKind::Unsupported))

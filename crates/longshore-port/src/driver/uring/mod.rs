@@ -119,6 +119,11 @@ pub(crate) fn probe() -> Result<(), String> {
     probe::features().map(drop)
 }
 
+/// Why not every worker could have a ring, in words for a person.
+pub(crate) fn why_not_all(error: PortError) -> String {
+    format!("not every worker could have a ring: {}", probe::why_no_ring(error.code))
+}
+
 /// How often to bind while the address is in use, some 0.4 s in all: the kernel takes the ring of a
 /// process that was killed apart a little later, and its listeners live as long (R83).
 pub(super) const BIND_TRIES: u32 = 20;

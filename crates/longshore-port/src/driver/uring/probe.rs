@@ -52,7 +52,8 @@ pub(super) fn in_words(features: Features, registered: bool) -> Vec<&'static str
 const ENTRIES: u32 = 8;
 
 fn try_out() -> Result<Features, String> {
-    let (setup, ring) = open_any().map_err(|error| why_no_ring(&error))?;
+    let (setup, ring) =
+        open_any().map_err(|error| why_no_ring(error.raw_os_error().unwrap_or(0)))?;
     let mut probe = io_uring::Probe::new();
     ring.submitter()
         .register_probe(&mut probe)
@@ -63,17 +64,20 @@ fn try_out() -> Result<Features, String> {
         }
     }
     drop(ring);
-    let mut refused = String::new();
+    let mut refused = 0;
     for (recv_credit, incremental) in [(true, true), (true, false), (false, false)] {
         let features = Features { setup, recv_credit, incremental };
         match exchange(features) {
             Ok(()) => return Ok(features),
-            Err(error) => refused = error.to_string(),
+            Err(error) => refused = error.raw_os_error().unwrap_or(0),
         }
     }
-    Err(format!(
-        "io_uring refuses receives into a ring of buffers ({refused}): Linux 6.0 is needed"
-    ))
+    Err(match refused {
+        libc::EINVAL | 0 => {
+            "io_uring refuses receives into a ring of buffers: Linux 6.0 is needed".into()
+        }
+        code => why_no_ring(code),
+    })
 }
 
 /// A ring with the best flags that this kernel takes.
@@ -143,29 +147,30 @@ fn exchange_on(
 /// The administrator's switch. Source: kernel documentation, sysctl `kernel.io_uring_disabled`.
 const SWITCH: &str = "/proc/sys/kernel/io_uring_disabled";
 
-fn why_no_ring(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => match std::fs::read_to_string(SWITCH) {
+/// What an error number of a ring means, and what to do about it.
+pub(super) fn why_no_ring(code: i32) -> String {
+    match code {
+        libc::EPERM | libc::EACCES => match std::fs::read_to_string(SWITCH) {
             Ok(text) => not_permitted(text.trim()),
             Err(_) => not_permitted("unknown"),
         },
-        Some(libc::ENOSYS) => {
+        libc::ENOSYS => {
             "io_uring_setup: not there; the kernel is too old or built without it (Linux 6.0 is \
              needed), or a sandbox hides it"
                 .into()
         }
-        Some(libc::EINVAL) => {
+        libc::EINVAL => {
             "io_uring_setup: this kernel's io_uring is too old: Linux 6.0 is needed".into()
         }
-        Some(libc::ENOMEM) => {
+        libc::ENOMEM => {
             "io_uring_setup: no memory; the limit of locked memory may be too low (raise it with \
              ulimit -l or LimitMEMLOCK=)"
                 .into()
         }
-        Some(libc::EMFILE | libc::ENFILE) => {
+        libc::EMFILE | libc::ENFILE => {
             "io_uring_setup: out of file descriptors (raise the limit with ulimit -n)".into()
         }
-        _ => format!("io_uring_setup: {error}"),
+        code => format!("io_uring_setup: {}", io::Error::from_raw_os_error(code)),
     }
 }
 
@@ -195,7 +200,7 @@ mod tests {
         assert!(not_permitted("2").contains("kernel.io_uring_disabled = 2"));
         assert!(not_permitted("1").contains("kernel.io_uring_group"));
         assert!(not_permitted("0").contains("Docker's default seccomp profile"));
-        let why = |code| why_no_ring(&io::Error::from_raw_os_error(code));
+        let why = why_no_ring;
         assert!(why(libc::ENOSYS).contains("too old"));
         assert!(why(libc::ENOMEM).contains("locked memory"));
         assert!(why(libc::EPERM).contains("not permitted"));
