@@ -198,3 +198,6 @@ fn is_passing(error: PortError) -> bool {
             | ErrorKind::Denied
     )
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;

@@ -9,6 +9,7 @@
 
 mod callbacks;
 mod connecting;
+mod door;
 mod ending;
 mod examples;
 mod floods;
@@ -21,3 +22,4 @@ mod sending;
 mod settings;
 mod smoke;
 mod timers;
+mod turn;
