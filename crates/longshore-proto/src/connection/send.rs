@@ -310,7 +310,7 @@ impl<L: Lease> SendHalf<L> {
             }
             None => {
                 self.seal(pool);
-                self.gather(pool, if self.congested { WHOLE_BYTES_MAX } else { SEND_BYTES_MAX })
+                self.gather(pool, self.most_now())
             }
         };
         self.in_flight = u32::try_from(data.byte_count()).unwrap_or(u32::MAX);
@@ -425,8 +425,12 @@ impl<L: Lease> SendHalf<L> {
                     segments.push(Segment::Leased(lease.slice(0..room)));
                     front.advance(room);
                 }
-                // Whole: next time, or now if it is the first.
-                Segment::Block(_) if segments.is_empty() => segments.extend(self.queue.pop_front()),
+                // Next time, unless it is the first: it cannot be divided, but its copy can.
+                Segment::Block(block) if segments.is_empty() => {
+                    let mut bytes = Bytes::copy_from_slice(block);
+                    segments.push(Segment::Shared(bytes.split_to(room)));
+                    *front = Segment::Shared(bytes);
+                }
                 Segment::Block(_) => {}
             }
             break;
@@ -446,13 +450,20 @@ impl<L: Lease> SendHalf<L> {
         filter: &mut (dyn Filter + 'static),
     ) -> Option<SendData<L>> {
         self.seal(pool);
-        let passed = self.filtered.saturating_sub(self.sent);
-        if passed > 0 {
-            let most = usize::try_from(passed).unwrap_or(usize::MAX);
-            return Some(self.gather(pool, most.min(SEND_BYTES_MAX)));
+        while self.filtered <= self.sent {
+            if self.queue.is_empty() {
+                return None; // the filter keeps it for now
+            }
+            self.pass(pool, filter);
         }
+        let passed = usize::try_from(self.filtered - self.sent).unwrap_or(usize::MAX);
+        Some(self.gather(pool, passed.min(self.most_now())))
+    }
+
+    /// Lets bytes of the queue, of which none has passed the filter, pass it.
+    fn pass(&mut self, pool: &mut SendPool<L>, filter: &mut (dyn Filter + 'static)) {
         // A filter may make more of it; half leaves room to stay within one send.
-        let plain = self.gather(pool, SEND_BYTES_MAX / 2);
+        let plain = self.gather(pool, self.most_now() / 2);
         let mut wire = pool.blocks.take();
         for segment in plain.segments() {
             filter.handle_output(segment.bytes(), &mut wire);
@@ -460,21 +471,20 @@ impl<L: Lease> SendHalf<L> {
         let (before, after) = (plain.byte_count() as u64, wire.len() as u64);
         self.end = self.end - before + after;
         self.filtered = self.sent + after;
-        if let Some(tracked) = &mut self.tracked {
-            for (offset, _) in tracked.iter_mut() {
-                let behind = offset.saturating_sub(self.sent + before);
-                *offset = self.sent + after + behind;
-            }
+        for (offset, _) in self.tracked.iter_mut().flat_map(|tracked| tracked.iter_mut()) {
+            let behind = offset.saturating_sub(self.sent + before);
+            *offset = self.sent + after + behind;
         }
-        if wire.is_empty() {
-            pool.blocks.give_bytes(wire);
-            return None; // the filter keeps it for now
+        match wire.len() {
+            0 => pool.blocks.give_bytes(wire),
+            1..=SEND_BYTES_MAX => self.queue.push_front(Segment::Block(Block::new(wire))),
+            _ => self.queue.push_front(Segment::Shared(wire.into())),
         }
-        if wire.len() > SEND_BYTES_MAX {
-            self.queue.push_front(Segment::Shared(wire.into()));
-            return Some(self.gather(pool, SEND_BYTES_MAX));
-        }
-        Some(SendData::One(Segment::Block(Block::new(wire))))
+    }
+
+    /// Most bytes of the next send.
+    fn most_now(&self) -> usize {
+        if self.congested { WHOLE_BYTES_MAX } else { SEND_BYTES_MAX }
     }
 
     /// How many whole segments lie within the first `bytes` of the queue.

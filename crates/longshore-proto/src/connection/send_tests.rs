@@ -261,6 +261,65 @@ fn replies_of_a_filter_keep_their_order_in_every_state() {
     assert!(half.is_idle());
 }
 
+#[test]
+fn what_waits_for_room_goes_out_in_pieces_that_a_slow_line_can_take() {
+    for filtered in [false, true] {
+        let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+        send(&mut half, &mut pool, &vec![7; 30_000]).unwrap();
+        send(&mut half, &mut pool, &vec![8; 65_000]).unwrap(); // in one block with it
+        let mut count = 0;
+        for number in 0.. {
+            let mut doubling = Doubling;
+            let filter = filtered.then_some(&mut doubling as &mut dyn Filter);
+            let Some(transmit) = half.poll_transmit(&mut pool, filter) else { break };
+            let len = transmit.data.byte_count();
+            assert_eq!(transmit.whole, number > 0);
+            assert!(number == 0 || len <= WHOLE_BYTES_MAX, "{len} bytes at once");
+            let taken = if number == 0 { 1 } else { len };
+            count += taken;
+            half.handle_sent(taken, transmit.data, &mut pool);
+        }
+        assert_eq!(count, 95_004 * if filtered { 2 } else { 1 });
+    }
+}
+
+/// Keeps back what it is given, until it has 1,000 bytes.
+#[derive(Default)]
+struct Hoarder(Vec<u8>);
+
+impl Filter for Hoarder {
+    fn handle_input(
+        &mut self,
+        _: &[u8],
+        _: &mut Vec<u8>,
+        _: &mut Vec<u8>,
+    ) -> Result<(), FrameError> {
+        Ok(())
+    }
+
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+        self.0.extend_from_slice(plain);
+        if self.0.len() >= 1_000 {
+            wire.append(&mut self.0);
+        }
+    }
+}
+
+#[test]
+fn a_filter_that_keeps_bytes_back_is_given_all_that_is_queued() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+    let mut filter = Hoarder::default();
+    for _ in 0..4 * SEGMENTS_MAX {
+        half.handle_bytes(Bytes::from_static(b"12345"), &mut pool);
+    }
+    let transmit = half.poll_transmit(&mut pool, Some(&mut filter)).expect("over 1,000 bytes");
+    let len = transmit.data.byte_count();
+    half.handle_sent(len, transmit.data, &mut pool);
+    assert!(half.poll_transmit(&mut pool, Some(&mut filter)).is_none(), "the rest is kept");
+    assert_eq!(len + filter.0.len(), 4 * SEGMENTS_MAX * 5);
+    assert!(half.is_idle());
+}
+
 /// Makes three bytes of one, and keeps a record of all that it was given and made.
 #[derive(Default)]
 struct Recorder {
