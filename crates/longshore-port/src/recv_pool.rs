@@ -165,9 +165,10 @@ impl RecvPool {
         // `write` with the same block state (it would see the same `filling`, so this borrows
         // exclusively: `filling` is taken out meanwhile), and the memory was zeroed at the start.
         let slice = unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), room) };
+        let back = PutBack { filling: &self.filling, place: (block, used) };
         self.filling.set(None);
         let written = write(slice);
-        self.filling.set(Some((block, used)));
+        drop(back);
         let count = written?;
         assert!(count <= room, "{count} bytes written into room for {room}");
         if count == 0 {
@@ -175,6 +176,18 @@ impl RecvPool {
         }
         self.filling.set(Some((block, used + count)));
         Ok(Some(self.lend(block, used..used + count)))
+    }
+}
+
+/// Gives the block to fill back, also when whoever writes to it panics.
+struct PutBack<'a> {
+    filling: &'a Cell<Option<(u16, usize)>>,
+    place: (u16, usize),
+}
+
+impl Drop for PutBack<'_> {
+    fn drop(&mut self) {
+        self.filling.set(Some(self.place));
     }
 }
 
@@ -300,5 +313,13 @@ mod tests {
         assert_eq!(pool.fill(8, |_| Err("no")).unwrap_err(), "no");
         assert!(pool.fill::<Infallible>(8, |_| Ok(0)).unwrap().is_none());
         assert_eq!((pool.leases(), &*put(&pool, b"12345678").unwrap()), (0, &b"12345678"[..]));
+    }
+
+    #[test]
+    fn a_fill_that_panics_keeps_its_block() {
+        let pool = RecvPool::new(1, 8).unwrap();
+        let panics = || pool.fill::<Infallible>(8, |_| panic!("in the middle"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err());
+        assert_eq!(&*put(&pool, b"12345678").unwrap(), b"12345678");
     }
 }
