@@ -40,7 +40,10 @@ impl Addr {
 impl From<SocketAddr> for Addr {
     /// IPv4-mapped IPv6 becomes IPv4.
     fn from(addr: SocketAddr) -> Self {
-        Self::Ip(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
+        Self::Ip(match addr.ip().to_canonical() {
+            IpAddr::V4(ip) => SocketAddr::from((ip, addr.port())),
+            IpAddr::V6(_) => addr, // with its scope, without which a link-local one leads nowhere
+        })
     }
 }
 
@@ -238,4 +241,17 @@ pub(crate) fn set_options(socket: &Socket, options: &SocketOptions) -> io::Resul
         socket.set_recv_buffer_size(bytes as usize)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_keeps_its_scope_and_a_mapped_one_is_of_ipv4() {
+        let text = |addr: &str| Addr::from(addr.parse::<SocketAddr>().unwrap()).to_string();
+        assert_eq!(text("[fe80::1%7]:80"), "[fe80::1%7]:80");
+        assert_eq!(text("[::ffff:10.0.0.1]:80"), "10.0.0.1:80");
+        assert_eq!(text("[::1]:80"), "[::1]:80");
+    }
 }
