@@ -57,7 +57,7 @@ struct Slot<T> {
 
 #[derive(Debug)]
 struct Chunk<T> {
-    /// Empty while no slot is in use: the memory of a peak goes home.
+    /// Empty until it is needed, and again once it was not for a while.
     slots: Vec<Slot<T>>,
     /// Free slots of this chunk, by position; the last one is used next.
     free: Vec<u8>,
@@ -84,14 +84,16 @@ impl<T> Chunk<T> {
 
 /// A table of values with generational names.
 ///
-/// Values never move while they are in it. An empty chunk is freed unless it is the only one
-/// with room, so a table is as large as what it holds. A slot at its last generation retires.
+/// Values never move while they are in it. Its memory is that of its peak, until
+/// [`trim`](Self::trim). A slot at its last generation retires.
 #[derive(Debug)]
 pub struct Slab<T> {
     chunks: Vec<Chunk<T>>,
     /// Chunks with at least one free slot; the last one is used next.
     open: Vec<u32>,
     len: usize,
+    /// Most values at a time since the last trim.
+    peak: usize,
     first_generation: u32,
     chunk_bits: u8,
 }
@@ -119,7 +121,7 @@ impl<T> Slab<T> {
     }
 
     const fn with(first_generation: u32, chunk_bits: u8) -> Self {
-        Self { chunks: Vec::new(), open: Vec::new(), len: 0, first_generation, chunk_bits }
+        Self { chunks: Vec::new(), open: Vec::new(), len: 0, peak: 0, first_generation, chunk_bits }
     }
 
     /// Which chunk, and where in it.
@@ -164,6 +166,7 @@ impl<T> Slab<T> {
         slot.value = Some(make(token));
         chunk.used += 1;
         self.len += 1;
+        self.peak = self.peak.max(self.len);
         token
     }
 
@@ -223,10 +226,22 @@ impl<T> Slab<T> {
                 self.open.push(at as u32);
             }
         }
-        if chunk.used == 0 && self.open.len() > 1 && chunk.free.len() == chunk.slots.len() {
-            chunk.release();
-        }
         Some(value)
+    }
+
+    /// Frees what was not needed since the last trim, all but one chunk. For a slow, regular tick:
+    /// a table that is emptied and filled again each turn keeps its memory.
+    pub fn trim(&mut self) {
+        let size = 1 << self.chunk_bits;
+        let mut held = self.chunks.iter().filter(|chunk| !chunk.slots.is_empty()).count() * size;
+        let needed = std::mem::replace(&mut self.peak, self.len).max(1);
+        for chunk in &mut self.chunks {
+            let idle = chunk.used == 0 && chunk.free.len() == size;
+            if idle && held >= needed + size {
+                chunk.release();
+                held -= size;
+            }
+        }
     }
 
     /// All values with their names, in slot order.
@@ -293,10 +308,32 @@ mod tests {
         for token in tokens {
             slab.remove(token);
         }
-        let held = slab.chunks.iter().filter(|chunk| !chunk.slots.is_empty()).count();
-        assert!(held <= 1, "{held} chunks still held");
-        let again = slab.insert(0);
-        assert!(again.generation() >= 1 || again.index() as usize >= 100 * CHUNK - CHUNK);
+        slab.trim();
+        assert_eq!(held(&slab), 100, "needed since the last one");
+        slab.trim();
+        assert_eq!(held(&slab), 1);
+        for _ in 0..100 * CHUNK {
+            assert!(slab.insert(0).generation() >= 1);
+        }
+    }
+
+    /// Chunks that have memory.
+    fn held<T>(slab: &Slab<T>) -> usize {
+        slab.chunks.iter().filter(|chunk| !chunk.slots.is_empty()).count()
+    }
+
+    #[test]
+    fn a_table_that_is_emptied_each_turn_keeps_its_memory() {
+        let mut slab = Slab::new();
+        for _ in 0..10 {
+            let tokens: Vec<_> = (0..5 * CHUNK).map(|n| slab.insert(n)).collect();
+            for token in tokens {
+                slab.remove(token);
+            }
+            assert_eq!(held(&slab), 5);
+            slab.trim();
+            assert_eq!(held(&slab), 5);
+        }
     }
 
     #[test]
@@ -314,12 +351,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_a_map_of_unique_names(steps in prop::collection::vec((0u8..4, 0usize..300), 1..2_000)) {
+        fn behaves_like_a_map_of_unique_names(steps in prop::collection::vec((0u8..9, 0usize..300), 1..2_000)) {
             let mut slab = Slab::new();
             let mut model = BTreeMap::new();
             let mut names = Vec::new();
             for (step, pick) in steps {
-                if step < 2 || names.is_empty() {
+                if step == 8 {
+                    slab.trim();
+                } else if step < 4 || names.is_empty() {
                     let token = slab.insert(names.len());
                     prop_assert!(model.insert(token, names.len()).is_none());
                     names.push(token);

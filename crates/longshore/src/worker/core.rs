@@ -478,6 +478,7 @@ impl Core {
     pub(crate) fn trim(&mut self) {
         self.pool.trim();
         self.wheel.trim();
+        self.conns.trim();
         self.inbox.shrink_to(1024);
         self.dirty.shrink_to(1024);
         self.runnable.shrink_to(1024);
@@ -486,4 +487,4 @@ impl Core {
 }
 
 /// How often memory of a peak is given back.
-pub(crate) const TRIM_EVERY: Duration = Duration::from_secs(30);
+pub(crate) const TRIM_EVERY: Duration = Duration::from_secs(20);

@@ -242,6 +242,7 @@ impl<H: Handler> AnyLane for Lane<H> {
 
     fn trim(&mut self) {
         self.torn.trim();
+        self.seats.trim();
     }
 }
 
