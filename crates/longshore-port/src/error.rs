@@ -64,6 +64,8 @@ pub enum ErrorKind {
     Passing,
     /// This system or driver cannot do it.
     Unsupported,
+    /// A setting is out of its range.
+    OutOfRange,
     /// No such name.
     NotFound,
     /// Anything else; see the code.
@@ -136,6 +138,7 @@ impl fmt::Display for PortError {
             ErrorKind::NoMemory => "out of memory or buffers",
             ErrorKind::Passing => "the connection was gone before it was taken",
             ErrorKind::Unsupported => "not supported here",
+            ErrorKind::OutOfRange => "a setting is out of its range",
             ErrorKind::NotFound => "no such name",
             ErrorKind::Other => "system error",
         };

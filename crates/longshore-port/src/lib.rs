@@ -40,7 +40,7 @@ pub use driver::{DriverChoice, DriverRefused, SystemNotifier, SystemPort, System
 pub use error::{Call, ErrorKind, PortError};
 pub use jobs::{Job, JobPool, Work, WorkDone};
 pub use op::{Completion, End, Op, OpKind, Segment, SendData, SendMode, What};
-pub use port::{Abilities, Notify, Port, PortConfig, Until, Waited, World};
+pub use port::{Abilities, Notify, OutOfRange, Port, PortConfig, Until, Waited, World};
 pub use recv_pool::{RecvBuf, RecvPool};
 pub use socket::{
     Addr, BindTo, ConnectTo, Keepalive, Listening, RawSocket, SocketId, SocketOptions, Unattached,

@@ -1,10 +1,12 @@
 //! The contract: what a world and a port do.
 
 use crate::{
-    BindTo, Completion, ConnectTo, Listening, Op, OpKind, PortError, SocketId, Unattached, Work,
+    BindTo, Call, Completion, ConnectTo, ErrorKind, Listening, Op, OpKind, PortError, SocketId,
+    Unattached, Work,
 };
-use longshore_base::{Time, Token};
+use longshore_base::{Time, Token, event};
 use std::fmt::Debug;
+use std::time::Duration;
 
 /// Where ports come from: the operating system, or a simulated world. One per engine.
 pub trait World: Clone + Send + 'static {
@@ -57,7 +59,76 @@ pub struct PortConfig {
     /// A smaller one costs system calls, nothing else.
     pub submissions_max: u32,
     /// How long dropping a port waits for its ops before it leaks them. Default 2 s.
-    pub drop_deadline: std::time::Duration,
+    pub drop_deadline: Duration,
+}
+
+/// A setting is out of its range.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{option} = {value}: must be {range}")]
+pub struct OutOfRange {
+    /// Which one, by its real name.
+    pub option: &'static str,
+    /// What was given.
+    pub value: String,
+    /// What may be given, and the default.
+    pub range: &'static str,
+}
+
+impl OutOfRange {
+    /// As the error of a port that was opened with it; which setting it was, the log says.
+    pub fn of_open(&self) -> PortError {
+        event!(error, "{self}");
+        PortError::new(Call::Open, ErrorKind::OutOfRange)
+    }
+}
+
+impl PortConfig {
+    /// Whether all settings are in their ranges.
+    ///
+    /// # Errors
+    /// Names the first one that is not.
+    pub fn check(&self) -> Result<(), OutOfRange> {
+        let blocks = (1..=32_768).contains(&self.recv_blocks) && self.recv_blocks.is_power_of_two();
+        let deadline = self.drop_deadline <= Duration::from_secs(366 * 24 * 3600);
+        let settings = [
+            (
+                "port.completions_max",
+                self.completions_max as u64,
+                (1..=65_536).contains(&self.completions_max),
+                "1 to 65536 (default: 1024)",
+            ),
+            (
+                "port.recv_blocks",
+                self.recv_blocks.into(),
+                blocks,
+                "1 to 32768, a power of two (default: 8)",
+            ),
+            (
+                "port.recv_block_bytes",
+                self.recv_block_bytes.into(),
+                (64..=16 << 20).contains(&self.recv_block_bytes),
+                "64 to 16777216 (default: 131072)",
+            ),
+            (
+                "port.submissions_max",
+                self.submissions_max.into(),
+                (8..=32_768).contains(&self.submissions_max),
+                "8 to 32768 (default: 4096)",
+            ),
+            (
+                "port.drop_deadline (in seconds)",
+                self.drop_deadline.as_secs(),
+                deadline,
+                "at most 366 days (default: 2s)",
+            ),
+        ];
+        match settings.into_iter().find(|(_, _, good, _)| !good) {
+            None => Ok(()),
+            Some((option, value, _, range)) => {
+                Err(OutOfRange { option, value: value.to_string(), range })
+            }
+        }
+    }
 }
 
 impl Default for PortConfig {
@@ -67,7 +138,7 @@ impl Default for PortConfig {
             recv_blocks: 8,
             recv_block_bytes: 128 * 1024,
             submissions_max: 4096,
-            drop_deadline: std::time::Duration::from_secs(2),
+            drop_deadline: Duration::from_secs(2),
         }
     }
 }

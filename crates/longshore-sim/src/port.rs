@@ -37,6 +37,7 @@ pub struct SimPort {
 
 impl SimPort {
     pub(crate) fn open(world: &SimWorld, config: &PortConfig) -> Result<Self, PortError> {
+        config.check().map_err(|refused| refused.of_open())?;
         let pool = RecvPool::new(config.recv_blocks, config.recv_block_bytes)
             .ok_or(PortError::new(Call::Open, ErrorKind::NoMemory))?;
         let index = world.network().open_port();

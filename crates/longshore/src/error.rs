@@ -1,7 +1,7 @@
 //! What goes wrong for the user of the framework.
 
 use longshore_base::{Foreign, caught};
-use longshore_port::{DriverRefused, PortError};
+use longshore_port::{DriverRefused, OutOfRange, PortError};
 use longshore_proto::FrameError;
 use std::error::Error as StdError;
 use std::fmt;
@@ -108,6 +108,13 @@ pub enum ConfigError {
     /// A driver was required that is not to be had.
     #[error(transparent)]
     Driver(#[from] DriverRefused),
+}
+
+impl From<OutOfRange> for ConfigError {
+    fn from(refused: OutOfRange) -> Self {
+        let OutOfRange { option, value, range } = refused;
+        Self::OutOfRange { option, value, range: range.into() }
+    }
 }
 
 /// A server does not start, or a client does not reach one.

@@ -353,7 +353,7 @@ impl Builder {
         }
         check_duration("drain_within", self.drain, "30s")?;
         in_range("spin (in µs)", self.spin.as_micros(), 0..=1_000, "50")?;
-        check_port(&self.port)?;
+        self.port.check().map_err(ConfigError::from)?;
         for (period, _) in &self.ticks {
             if !(Duration::from_millis(1)..=DURATION_MAX).contains(period) {
                 return Err(ConfigError::OutOfRange {
@@ -434,22 +434,6 @@ fn lane_shared<H: Handler>(
         limits: Arc::clone(limits),
         board: Arc::clone(board),
         counters: Arc::clone(counters),
-    })
-}
-
-fn check_port(port: &PortConfig) -> Result<(), ConfigError> {
-    in_range("port.completions_max", port.completions_max, 1..=65_536, "1024")?;
-    in_range("port.recv_blocks", port.recv_blocks, 1..=32_768, "8")?;
-    in_range("port.recv_block_bytes", port.recv_block_bytes, 64..=16 << 20, "131072")?;
-    in_range("port.submissions_max", port.submissions_max, 8..=32_768, "4096")?;
-    check_duration("port.drop_deadline", port.drop_deadline, "2s")?;
-    if port.recv_blocks.is_power_of_two() {
-        return Ok(());
-    }
-    Err(ConfigError::OutOfRange {
-        option: "port.recv_blocks",
-        value: port.recv_blocks.to_string(),
-        range: "a power of two (default: 8)".into(),
     })
 }
 

@@ -99,6 +99,7 @@ macro_rules! contract_promises {
             leasing::starved_sockets_all_go_on_when_leases_return
             leasing::a_lease_stays_as_it_is_while_others_come
             leasing::leases_of_a_send_come_home
+            waiting::a_setting_out_of_its_range_opens_no_port
             waiting::until_a_time_never_ends_early
             waiting::a_notify_ends_a_wait
             waiting::two_notifies_are_one

@@ -2,8 +2,26 @@
 
 use super::Bench;
 use super::rig::Rig;
-use crate::{End, Notify, Op, Port, PortConfig, Until, What};
+use crate::{End, ErrorKind, Notify, Op, Port, PortConfig, Until, What, World};
 use std::time::Duration;
+
+/// No setting is taken for another one.
+pub fn a_setting_out_of_its_range_opens_no_port<B: Bench>(bench: &B) {
+    let sane = PortConfig::default();
+    for config in [
+        PortConfig { completions_max: 0, ..sane.clone() },
+        PortConfig { completions_max: 65_537, ..sane.clone() },
+        PortConfig { recv_blocks: 0, ..sane.clone() },
+        PortConfig { recv_blocks: 12, ..sane.clone() },
+        PortConfig { recv_blocks: 40_000, ..sane.clone() },
+        PortConfig { recv_block_bytes: 63, ..sane.clone() },
+        PortConfig { recv_block_bytes: (16 << 20) + 1, ..sane.clone() },
+        PortConfig { drop_deadline: Duration::MAX, ..sane },
+    ] {
+        let opened = bench.world().open(&config).map(drop);
+        assert_eq!(opened.map_err(|error| error.kind), Err(ErrorKind::OutOfRange), "{config:?}");
+    }
+}
 
 /// Timeouts round up: with nothing to say, a wait lasts until its time at least.
 pub fn until_a_time_never_ends_early<B: Bench>(bench: &B) {

@@ -108,6 +108,25 @@ impl Clock {
     }
 }
 
+/// How often tables give back what they did not need.
+const TRIM_EVERY: Duration = Duration::from_secs(20);
+
+/// When that is next.
+#[derive(Debug)]
+struct TrimTime(Time);
+
+impl TrimTime {
+    /// Whether it is time now; the next one is then a while later.
+    #[inline]
+    fn is_due(&mut self, now: Time) -> bool {
+        let due = now >= self.0;
+        if due {
+            self.0 = now + TRIM_EVERY;
+        }
+        due
+    }
+}
+
 impl World for SystemWorld {
     type Port = SystemPort;
 

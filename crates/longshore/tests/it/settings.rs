@@ -107,9 +107,9 @@ fn port_sizes() {
     refuses(builder, "port.completions_max = 0", "1 to 65536 (default: 1024)");
     accepts([1, 8, 32_768].map(|count| with_port(|port| port.recv_blocks = count)));
     let builder = with_port(|port| port.recv_blocks = 0);
-    refuses(builder, "port.recv_blocks = 0", "1 to 32768 (default: 8)");
+    refuses(builder, "port.recv_blocks = 0", "1 to 32768, a power of two (default: 8)");
     let builder = with_port(|port| port.recv_blocks = 12);
-    refuses(builder, "port.recv_blocks = 12", "a power of two (default: 8)");
+    refuses(builder, "port.recv_blocks = 12", "1 to 32768, a power of two (default: 8)");
     accepts([64, 16 << 20].map(|bytes| with_port(|port| port.recv_block_bytes = bytes)));
     let builder = with_port(|port| port.recv_block_bytes = 63);
     refuses(builder, "port.recv_block_bytes = 63", "64 to 16777216 (default: 131072)");

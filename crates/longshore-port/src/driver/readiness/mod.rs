@@ -28,7 +28,7 @@ mod steps;
 mod tests;
 
 use super::poller::{self, Poller, Waker};
-use crate::driver::Clock;
+use crate::driver::{Clock, TrimTime};
 use crate::jobs::WorkDesk;
 use crate::{
     Abilities, Call, Completion, ConnectTo, End, ErrorKind, Listening, Notify, Op, OpKind, Port,
@@ -84,6 +84,7 @@ pub struct ReadinessPort {
     notifier: ReadinessNotifier,
     clock: Clock,
     now: Time,
+    trim: TrimTime,
     /// What the next wait returns, in order.
     answers: VecDeque<Completion>,
     /// Some answer must not wait for anything else to happen.
@@ -138,7 +139,8 @@ impl ReadinessPort {
         clock: Clock,
         desk: WorkDesk,
     ) -> Result<Self, PortError> {
-        let completions_max = config.completions_max.max(1);
+        config.check().map_err(|refused| refused.of_open())?;
+        let completions_max = config.completions_max;
         let poller = Poller::new(completions_max.min(EVENTS_MAX))
             .map_err(|error| PortError::from_io(Call::Open, &error))?;
         let pool = RecvPool::new(config.recv_blocks, config.recv_block_bytes)
@@ -152,6 +154,7 @@ impl ReadinessPort {
             notifier,
             clock,
             now: clock.now(),
+            trim: TrimTime(Time::ZERO),
             answers: VecDeque::new(),
             urgent: false,
             received: 0,
@@ -359,6 +362,9 @@ impl Port for ReadinessPort {
             if notified || over || self.urgent {
                 break;
             }
+        }
+        if self.trim.is_due(self.now) {
+            self.sockets.trim();
         }
         let count = self.answers.len().min(self.completions_max);
         out.extend(self.answers.drain(..count));

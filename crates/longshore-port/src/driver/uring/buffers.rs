@@ -152,6 +152,8 @@ impl Buffers {
 
 impl Drop for Buffers {
     fn drop(&mut self) {
+        #[cfg(test)]
+        super::ring::gone::note("buffers");
         if self.layout.size() > 0 {
             // SAFETY: allocated in `new` with this layout; the ring that read it is gone.
             unsafe { dealloc(self.ring.as_ptr().cast(), self.layout) };
@@ -162,10 +164,10 @@ impl Drop for Buffers {
 /// How many blocks of how many bytes the pool has: as configured, or the same memory in pieces.
 fn shape(config: &PortConfig, incremental: bool) -> (u16, u32) {
     if incremental {
-        return (config.recv_blocks.max(1), config.recv_block_bytes.max(1));
+        return (config.recv_blocks, config.recv_block_bytes);
     }
-    let piece = config.recv_block_bytes.clamp(1, PIECE_BYTES_MAX);
-    let bytes = u64::from(config.recv_blocks.max(1)) * u64::from(config.recv_block_bytes.max(1));
+    let piece = config.recv_block_bytes.min(PIECE_BYTES_MAX);
+    let bytes = u64::from(config.recv_blocks) * u64::from(config.recv_block_bytes);
     let pieces = (bytes / u64::from(piece)).min(u64::from(ENTRIES_MAX));
     (u16::try_from(pieces).expect("at most 32,768"), piece)
 }

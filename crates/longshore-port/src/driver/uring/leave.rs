@@ -95,6 +95,9 @@ impl UringPort {
         };
         socket.leaving.get_or_insert(Leaving::Closed);
         self.ready.push(Completion { token: owner, what: What::ConnectFailed(error) });
+        // Whatever else is in flight ends as well, or the socket would never be out.
+        self.stop_recv(token);
+        self.stop_send(token);
         self.settle(token);
     }
 

@@ -44,7 +44,7 @@ mod tests;
 
 pub(super) use notify::UringNotifier;
 
-use crate::driver::Clock;
+use crate::driver::{Clock, TrimTime};
 use crate::jobs::WorkDesk;
 use crate::{
     Abilities, Call, Completion, ConnectTo, ErrorKind, Listening, Op, OpKind, Port, PortConfig,
@@ -99,6 +99,7 @@ pub struct UringPort {
     works: usize,
     clock: Clock,
     now: Time,
+    trim: TrimTime,
     drop_deadline: Duration,
     dropping: bool,
 }
@@ -152,9 +153,6 @@ enum Entered {
     Stuck,
 }
 
-/// Fewest and most entries of a submission queue. Source: `io_uring_setup(2)`.
-const SUBMISSIONS: std::ops::RangeInclusive<u32> = 8..=32_768;
-
 impl UringPort {
     /// Opens a port on the thread that will drive it.
     pub(crate) fn open(
@@ -175,12 +173,13 @@ impl UringPort {
         clock: Clock,
         desk: WorkDesk,
     ) -> Result<Self, PortError> {
+        config.check().map_err(|refused| refused.of_open())?;
         let failed = |error: std::io::Error| PortError::from_io(Call::Open, &error);
-        let entries = config.submissions_max.clamp(*SUBMISSIONS.start(), *SUBMISSIONS.end());
-        let mut ring = Ring::open(entries, features.setup).map_err(failed)?;
-        let buffers = Buffers::new(&ring, config, features.incremental).map_err(failed)?;
-        ring.start().map_err(failed)?;
         let mut wake = Wake::new().map_err(failed)?;
+        let buffers; // gone after the ring, whatever fails
+        let mut ring = Ring::open(config.submissions_max, features.setup).map_err(failed)?;
+        buffers = Buffers::new(&ring, config, features.incremental).map_err(failed)?;
+        ring.start().map_err(failed)?;
         wake.arm(&mut ring);
         Ok(Self {
             ring,
@@ -199,12 +198,13 @@ impl UringPort {
             in_flight: 1, // the read of `wake`
             answered: Vec::new(),
             ready: Vec::new(),
-            completions_max: config.completions_max.max(1),
+            completions_max: config.completions_max,
             woken: false,
             desk,
             works: 0,
             clock,
             now: clock.now(),
+            trim: TrimTime(Time::ZERO),
             drop_deadline: config.drop_deadline,
             dropping: false,
         })
@@ -335,6 +335,15 @@ impl UringPort {
         let running = in_vain < LOOKS_IN_VAIN_MAX && self.ring.may_run();
         let more = running || self.ring.has_completions();
         self.ready.is_empty() && !self.rearmed && !self.can_resume() && !more
+    }
+
+    /// Memory of a peak goes home.
+    #[cold]
+    fn trim_tables(&mut self) {
+        self.sockets.trim();
+        self.sends.trim();
+        self.accepts.trim();
+        self.gathers.trim();
     }
 
     /// Cancels everything and waits for it, up to the deadline.
@@ -491,6 +500,9 @@ impl Port for UringPort {
         self.hand_out(out);
         let drained = !stuck && self.is_drained(in_vain);
         self.now = self.clock.now();
+        if self.trim.is_due(self.now) {
+            self.trim_tables();
+        }
         Ok(Waited { now: self.now, drained })
     }
 

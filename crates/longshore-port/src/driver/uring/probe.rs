@@ -97,8 +97,9 @@ fn open_any() -> io::Result<(Setup, Ring)> {
 fn exchange(features: Features) -> io::Result<()> {
     let config = PortConfig { recv_blocks: 1, recv_block_bytes: 4096, ..PortConfig::default() };
     let pair = UnixStream::pair()?;
+    let mut buffers; // gone after the ring, whatever fails
     let mut ring = Ring::open(ENTRIES, features.setup)?;
-    let mut buffers = Buffers::new(&ring, &config, features.incremental)?;
+    buffers = Buffers::new(&ring, &config, features.incremental)?;
     ring.start()?;
     buffers.refill();
     let outcome = exchange_on(&mut ring, &pair, features);

@@ -107,6 +107,10 @@ impl Ring {
     /// it opens and runs nothing (R17). Since Linux 5.10; costs one look at a bitmap for each entry.
     /// What else is registered is registered before.
     pub(super) fn start(&self) -> io::Result<()> {
+        #[cfg(test)]
+        if gone::start_fails() {
+            return Err(io::ErrorKind::Other.into());
+        }
         let flags = squeue::Flags::BUFFER_SELECT | squeue::Flags::SKIP_SUCCESS;
         let mut allowed = vec![
             Restriction::sqe_flags_allowed(flags.bits()),
@@ -236,8 +240,37 @@ impl Ring {
     }
 }
 
+/// What tests see of the end of a ring and its buffers.
+#[cfg(test)]
+pub(super) mod gone {
+    use std::cell::{Cell, RefCell};
+
+    thread_local! {
+        static GONE: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
+        static START_FAILS: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(in super::super) fn note(what: &'static str) {
+        GONE.with_borrow_mut(|gone| gone.push(what));
+    }
+
+    pub(in super::super) fn take() -> Vec<&'static str> {
+        GONE.take()
+    }
+
+    pub(in super::super) fn fail_start(yes: bool) {
+        START_FAILS.set(yes);
+    }
+
+    pub(super) fn start_fails() -> bool {
+        START_FAILS.get()
+    }
+}
+
 impl Drop for Ring {
     fn drop(&mut self) {
+        #[cfg(test)]
+        gone::note("ring");
         if self.registered {
             // Else the ring lives on until its thread ends. Fails only if it is not registered.
             let _ = self.parts.submitter.unregister_ring_fd();

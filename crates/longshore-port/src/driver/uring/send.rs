@@ -72,6 +72,11 @@ impl Gathers {
         }
     }
 
+    /// Memory of a peak goes home.
+    pub(super) fn trim(&mut self) {
+        self.table.trim();
+    }
+
     /// Lists the bytes of `data` behind the first `done`, and says where the list lies.
     fn list(&mut self, token: Token, data: &SendData, done: usize) -> *const libc::msghdr {
         let gather = self.table.get_mut(token).expect("taken for this send");
