@@ -88,48 +88,30 @@ impl PortConfig {
     /// # Errors
     /// Names the first one that is not.
     pub fn check(&self) -> Result<(), OutOfRange> {
-        let blocks = (1..=32_768).contains(&self.recv_blocks) && self.recv_blocks.is_power_of_two();
-        let deadline = self.drop_deadline <= Duration::from_secs(366 * 24 * 3600);
-        let settings = [
-            (
-                "port.completions_max",
-                self.completions_max as u64,
-                (1..=65_536).contains(&self.completions_max),
-                "1 to 65536 (default: 1024)",
-            ),
-            (
-                "port.recv_blocks",
-                self.recv_blocks.into(),
-                blocks,
-                "1 to 32768, a power of two (default: 8)",
-            ),
-            (
-                "port.recv_block_bytes",
-                self.recv_block_bytes.into(),
-                (64..=16 << 20).contains(&self.recv_block_bytes),
-                "64 to 16777216 (default: 131072)",
-            ),
-            (
-                "port.submissions_max",
-                self.submissions_max.into(),
-                (8..=32_768).contains(&self.submissions_max),
-                "8 to 32768 (default: 4096)",
-            ),
-            (
-                "port.drop_deadline (in seconds)",
-                self.drop_deadline.as_secs(),
-                deadline,
-                "at most 366 days (default: 2s)",
-            ),
-        ];
-        match settings.into_iter().find(|(_, _, good, _)| !good) {
-            None => Ok(()),
-            Some((option, value, _, range)) => {
-                Err(OutOfRange { option, value: value.to_string(), range })
-            }
+        let Self { completions_max, recv_blocks, recv_block_bytes, submissions_max, .. } = *self;
+        let deadline = self.drop_deadline;
+        let blocks = (1..=32_768).contains(&recv_blocks) && recv_blocks.is_power_of_two();
+        let refuse = |option, value: &dyn Debug, range| {
+            Err(OutOfRange { option, value: format!("{value:?}"), range })
+        };
+        if !(1..=65_536).contains(&completions_max) {
+            refuse("port.completions_max", &completions_max, "1 to 65536 (default: 1024)")
+        } else if !blocks {
+            refuse("port.recv_blocks", &recv_blocks, "1 to 32768, a power of two (default: 8)")
+        } else if !(64..=16 << 20).contains(&recv_block_bytes) {
+            refuse("port.recv_block_bytes", &recv_block_bytes, "64 to 16777216 (default: 131072)")
+        } else if !(8..=32_768).contains(&submissions_max) {
+            refuse("port.submissions_max", &submissions_max, "8 to 32768 (default: 4096)")
+        } else if deadline > DROP_DEADLINE_MAX {
+            refuse("port.drop_deadline", &deadline, "at most 366 days (default: 2s)")
+        } else {
+            Ok(())
         }
     }
 }
+
+/// A year: longer deadlines are typing errors.
+const DROP_DEADLINE_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
 impl Default for PortConfig {
     fn default() -> Self {
