@@ -1,5 +1,8 @@
 //! What the contract suite cannot see: thousands of sockets, starved pools, races.
 
+mod leaving;
+mod waiting;
+
 use super::{Features, UringNotifier, UringPort, probe};
 use crate::driver::Clock;
 use crate::jobs::WorkDesk;
@@ -38,9 +41,13 @@ struct Hub {
 const LISTENER: Token = Token::new(u32::MAX, 0);
 
 fn open(config: &PortConfig) -> Option<Hub> {
-    features_here()?;
-    let clock = Clock { start: Instant::now() };
-    let mut port = UringPort::open(config, clock, WorkDesk::new(JobPool::new(1))).unwrap();
+    Some(open_as(features_here()?, config))
+}
+
+/// The same as a kernel of these features would have it.
+fn open_as(features: Features, config: &PortConfig) -> Hub {
+    let (clock, desk) = (Clock { start: Instant::now() }, WorkDesk::new(JobPool::new(1)));
+    let mut port = UringPort::open_with(features, config, clock, desk).unwrap();
     let to = BindTo {
         addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         dual_stack: false,
@@ -50,7 +57,7 @@ fn open(config: &PortConfig) -> Option<Hub> {
     let listening = crate::socket::bind(&to).unwrap();
     let addr = listening.local.socket_addr().unwrap();
     let listener = port.listen(listening, LISTENER).unwrap();
-    Some(Hub { port, listener, addr, out: Vec::new(), ids: Vec::new() })
+    Hub { port, listener, addr, out: Vec::new(), ids: Vec::new() }
 }
 
 impl Hub {
