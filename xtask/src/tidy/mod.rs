@@ -29,7 +29,7 @@ usage: cargo xtask tidy
   unsafe     only in the drivers and the receive pool of longshore-port
   systems    only the driver switch and the signal file ask which system this is
   leftovers  nothing unfinished, nothing ignored
-  coverage   docs/coverage.md has each of S1 to S138 once
+  coverage   docs/coverage.md has each of S1 to S152 once, and names tests that are there
   links      relative links in documents lead somewhere
   mutants    what a planted bug replaces stands in the source, once
   budget     how many crates library and program pull in

@@ -192,6 +192,9 @@ fn serve() {
     for line in std::io::stdin().lines().map_while(std::result::Result::ok) {
         if line == "resident" {
             tell(resident_kib("self"));
+        } else if line == "close all" {
+            server.close_all();
+            tell("closed");
         } else {
             let counters = server.snapshot();
             tell(counters.named().find(|(name, _)| *name == line).unwrap().1);

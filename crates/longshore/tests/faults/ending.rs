@@ -190,3 +190,33 @@ fn r31_no_write_to_a_peer_that_reset_raises_a_signal() {
         reached("R31", driver, format_args!("{resets} resets over answers, no signal"));
     });
 }
+
+/// More at once than any queue on the way holds (S110). The server is another process: so many
+/// descriptors are not permitted to one.
+#[test]
+fn s110_ten_thousand_connections_are_closed_at_once() {
+    on_each_driver(|driver| {
+        let count = 10_000;
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        if files.is_some_and(|files| files < count + 200) {
+            return say(format_args!("S110: SKIPPED, NOT TESTED AT ALL: {files:?} open files"));
+        }
+        let mut child = Plan::new("serve", driver, &[]).start();
+        let addr = child.addr();
+        let sources = (0..count as u32).map(|number| 1 + number / 200);
+        let mut streams: Vec<_> = sources.map(|source| connect_from(source, addr)).collect();
+        for stream in &mut streams {
+            ping(stream, b"in");
+        }
+        assert_eq!(child.counter("connections"), count);
+        assert_eq!(child.ask("close all"), "closed");
+        for stream in &mut streams {
+            assert_eq!(end_of(stream), Ended::Fin);
+        }
+        drop(streams);
+        while child.counter("connections") > 0 {} // it answers at its own pace
+        assert_eq!(child.counter("closed"), count);
+        child.stop();
+        reached("S110", driver, format_args!("{count} closed at once"));
+    });
+}

@@ -22,3 +22,4 @@ mod order;
 mod processes;
 mod ring;
 mod support;
+mod threads;

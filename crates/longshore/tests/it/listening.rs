@@ -233,7 +233,7 @@ fn close_all(lab: &mut Lab, count: usize) {
 }
 
 #[test]
-fn close_all_of_ten_thousand() {
+fn close_all_of_a_thousand() {
     close_all(&mut Lab::simulated(7), if is_long() { 10_000 } else { 1_000 });
 }
 

@@ -255,7 +255,7 @@ fn a_day_of_silence_costs_no_turns() {
     lab.hear(&mut peer);
     let before = server.snapshot().turns;
     lab.pass(Duration::from_secs(3600));
-    // The alarm that gives memory back is all that wakes a worker, twice a minute.
+    // The alarm that gives memory back is all that wakes a worker, three times a minute.
     assert!(server.snapshot().turns - before < 400);
     assert!(!matches!(events.rest().last(), Some(Event::Disconnect(_))));
 }
