@@ -92,6 +92,7 @@ mod tests {
         let now = Time::ZERO + Duration::from_secs(5);
         let refused = |now| gates.refused(Refused::PerSource, now);
         assert_eq!((0..25).filter(|_| refused(now).is_some()).count(), 10);
+        assert!(gates.refused(Refused::ByFactory, now).is_some(), "of another kind");
         let held_back = refused(now + Duration::from_secs(1)).unwrap();
         assert_eq!(held_back.to_string(), "; 15 more lines like this held back");
         assert_eq!(
@@ -99,7 +100,6 @@ mod tests {
             "",
             "another worker's clock, a little behind"
         );
-        assert!(gates.refused(Refused::ByFactory, now).is_some(), "of another kind");
         assert_eq!(
             (0..25).filter(|_| gates.closed(&DisconnectReason::Local, now).is_some()).count(),
             10

@@ -140,7 +140,7 @@ impl UringPort {
         };
         let end = match refused {
             Some(error) if !socket.is_closing() => End::Failed(error),
-            _ if socket.recv.cancelled || socket.is_closing() => End::Cancelled,
+            _ if socket.recv.cancelled => End::Cancelled,
             _ if socket.recv.credit == 0 => End::Credit,
             _ if result == -libc::ENOBUFS => {
                 // Not for want of a block of ours: to ask again at once would be a spin.
