@@ -1,11 +1,10 @@
 //! Handlers of a storm: an honest echo, one that does anything, and one that goes out.
 
-use crate::peers::FRAME_MAX;
+use crate::codec::{FRAME_MAX, Pinged};
 use crate::rng::Rng;
 use crate::tally::Tally;
 use longshore::{
-    Closed, Conn, Connector, Ctx, Error, Handler, LengthDelimited, Reconnect, Result, Retry, Sent,
-    Time, Timer,
+    Closed, Conn, Connector, Ctx, Error, Handler, Reconnect, Result, Retry, Sent, Time, Timer,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -147,7 +146,7 @@ impl Echo {
 }
 
 impl Handler for Echo {
-    type Codec = LengthDelimited;
+    type Codec = Pinged;
 
     fn on_connect(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
         cx.set_idle(Duration::ZERO);
@@ -277,7 +276,7 @@ impl Wild {
         if weather.dials.fetch_add(1, Relaxed) >= 6 {
             return;
         }
-        let codec = LengthDelimited::u32_be(FRAME_MAX);
+        let codec = Pinged::new();
         let backs_off = self.rng.one_in(3);
         // Who never gives up goes where the calm lets it in, the last target is not there.
         let targets = &weather.targets[..weather.targets.len() - usize::from(backs_off)];
@@ -319,7 +318,7 @@ impl Wild {
 }
 
 impl Handler for Wild {
-    type Codec = LengthDelimited;
+    type Codec = Pinged;
 
     fn on_connect(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
         self.watch.weather.wild.lock().unwrap().push(cx.conn());
@@ -397,7 +396,7 @@ impl Out {
 }
 
 impl Handler for Out {
-    type Codec = LengthDelimited;
+    type Codec = Pinged;
 
     fn on_connect(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
         self.watch.weather.out.lock().unwrap().push(cx.conn());

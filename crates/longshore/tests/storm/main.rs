@@ -10,6 +10,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 #![expect(clippy::cast_possible_truncation, reason = "random numbers, cut to what is wanted")]
 
+mod codec;
 mod filters;
 mod guests;
 mod handlers;

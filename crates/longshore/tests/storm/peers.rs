@@ -1,36 +1,24 @@
 //! Peers: good ones, who want their bytes back, and wild ones, who do anything.
 
+use crate::codec::{FRAME_MAX, PING, first_payload, frame};
 use crate::filters::Unmask;
 use crate::guests::Inn;
 use crate::rng::Rng;
+use longshore::Raw;
 use longshore::testing::{Net, Peer};
-use longshore::{LengthDelimited, Raw};
 use std::net::SocketAddr;
 
-/// Longest payload of a frame.
-pub(crate) const FRAME_MAX: usize = 700;
-
-pub(crate) fn codec() -> LengthDelimited {
-    LengthDelimited::u32_be(FRAME_MAX)
-}
-
-fn frame(payload: &[u8], masked: bool) -> Vec<u8> {
-    let mut bytes = (payload.len() as u32).to_be_bytes().to_vec();
-    bytes.extend_from_slice(payload);
-    if masked {
-        Unmask::mask(&mut bytes);
-    }
-    bytes
-}
-
-/// A peer who sends tagged frames, a few bytes at a time, and waits for each of them.
+/// A peer who sends tagged frames and pings, a few bytes at a time, and waits for each of them.
 #[derive(Debug)]
 pub(crate) struct Good {
     wire: Peer<Raw>,
     unmask: Option<Unmask>,
     unsent: Vec<u8>,
-    expected: Vec<u8>,
-    got: Vec<u8>,
+    all_bytes: usize,
+    /// Pings, and the rest of the frames: each come back in order, not one behind the other.
+    expected: [Vec<u8>; 2],
+    got: [Vec<u8>; 2],
+    torn: Vec<u8>,
     finished: bool,
 }
 
@@ -38,17 +26,19 @@ impl Good {
     pub(crate) fn new(net: &mut Net, inn: Inn, tag: u8, rng: &mut Rng) -> Self {
         let (masked, addr) = (inn.masked, rng.of(&inn.at));
         let wire = net.connect(addr, Raw::new());
-        let (mut unsent, mut expected) = (Vec::new(), Vec::new());
+        let (mut unsent, mut expected) = (Vec::new(), [const { Vec::new() }; 2]);
         for number in 0..=rng.below(60) {
+            let ping = rng.one_in(3);
             let most = rng.of(&[8, 60, FRAME_MAX - 2]);
             let len = rng.below(most);
-            let mut payload = vec![tag, number as u8];
+            let mut payload = vec![if ping { PING } else { tag }, number as u8];
             payload.extend(rng.bytes(len));
             unsent.extend(frame(&payload, masked));
-            expected.extend(frame(&payload, false));
+            expected[usize::from(!ping)].extend(frame(&payload, false));
         }
-        let unmask = masked.then(Unmask::default);
-        Self { wire, unmask, unsent, expected, got: Vec::new(), finished: false }
+        let (unmask, all_bytes) = (masked.then(Unmask::default), unsent.len());
+        let (got, torn) = (Default::default(), Vec::new());
+        Self { wire, unmask, unsent, all_bytes, expected, got, torn, finished: false }
     }
 
     pub(crate) fn step(&mut self, rng: &mut Rng) {
@@ -74,15 +64,24 @@ impl Good {
     fn look(&mut self) {
         let bytes = self.wire.received_bytes();
         match &mut self.unmask {
-            Some(unmask) => unmask.take(&bytes, &mut self.got),
-            None => self.got.extend(bytes),
+            Some(unmask) => unmask.take(&bytes, &mut self.torn),
+            None => self.torn.extend(bytes),
         }
-        assert!(
-            self.expected.starts_with(&self.got),
-            "foreign bytes behind {} (masked: {})",
-            self.got.iter().zip(&self.expected).take_while(|(a, b)| a == b).count(),
-            self.unmask.is_some()
-        );
+        let mut at = 0;
+        while let Some(payload) = first_payload(&self.torn[at..]) {
+            let kind = usize::from(!payload.starts_with(&[PING]));
+            let whole = frame(payload, false);
+            let (got, expected) = (&mut self.got[kind], &self.expected[kind]);
+            assert!(
+                expected[got.len()..].starts_with(&whole),
+                "a foreign frame behind {} bytes of kind {kind}, masked: {}",
+                got.len(),
+                self.unmask.is_some()
+            );
+            at += whole.len();
+            got.extend(whole);
+        }
+        self.torn.drain(..at);
     }
 
     /// All that is left, at once.
@@ -93,16 +92,17 @@ impl Good {
 
     pub(crate) fn is_done(&mut self) -> bool {
         self.look();
-        let sent = self.expected.len();
-        let whole = self.unmask.as_ref().is_none_or(|unmask| unmask.is_done(sent));
-        whole && self.got.len() == sent && self.wire.is_closed() && !self.wire.is_reset()
+        let whole = self.unmask.as_ref().is_none_or(|unmask| unmask.is_done(self.all_bytes));
+        let all = whole && self.torn.is_empty() && self.got == self.expected;
+        all && self.wire.is_closed() && !self.wire.is_reset()
     }
 
     pub(crate) fn state(&self) -> String {
-        let (got, all) = (self.got.len(), self.expected.len());
+        let (got, all) =
+            (self.got.each_ref().map(Vec::len), self.expected.each_ref().map(Vec::len));
         let (closed, reset) = (self.wire.is_closed(), self.wire.is_reset());
         let (at, unmask) = (self.wire.local_addr(), &self.unmask);
-        format!("{at}: {got} of {all}, closed {closed}, reset {reset}, {unmask:?}")
+        format!("{at}: {got:?} of {all:?}, closed {closed}, reset {reset}, {unmask:?}")
     }
 }
 
@@ -136,6 +136,11 @@ impl Wild {
             }
             10 => {
                 self.wire.send_bytes(&frame(&[], false).repeat(500));
+            }
+            11 => {
+                for _ in 0..rng.below(40) {
+                    self.wire.send_bytes(&frame(&[PING; 90], false));
+                }
             }
             _ => {
                 for _ in 0..rng.below(12) {

@@ -1,9 +1,10 @@
 //! One storm, from its seed.
 
+use crate::codec::Pinged;
 use crate::filters::{self, Mask};
 use crate::guests::{self, Inn};
 use crate::handlers::{Echo, Out, Watch, Weather, Wild};
-use crate::peers::{self, Good, codec};
+use crate::peers::{self, Good};
 use crate::rng::Rng;
 use crate::tally::Tally;
 use longshore::testing::Net;
@@ -64,7 +65,7 @@ impl Storm {
         let wild_at = inn(&mut net, false, rng.of(&[3, 6]));
         let echo = echo_listener(echo_at, &mut rng);
         let wild = wild_listener(wild_at, &weather, &mut rng);
-        let sink = Listener::addr(sink_at, codec()).limits(limits(&mut rng));
+        let sink = Listener::addr(sink_at, Pinged::new()).limits(limits(&mut rng));
         let (for_echo, for_wild, for_sink) = (weather.clone(), weather.clone(), weather.clone());
         let mut ticks = weather.rng();
         let calm = weather.clone();
@@ -225,7 +226,7 @@ fn limits(rng: &mut Rng) -> Limits {
 }
 
 /// Nothing of it ends a peer that keeps to the rules.
-fn echo_listener(at: Inn, rng: &mut Rng) -> Listener<longshore::LengthDelimited> {
+fn echo_listener(at: Inn, rng: &mut Rng) -> Listener<Pinged> {
     let limits = limits(rng)
         .slow_reader(SlowReader::Refuse)
         .first_byte(Duration::ZERO)
@@ -234,21 +235,17 @@ fn echo_listener(at: Inn, rng: &mut Rng) -> Listener<longshore::LengthDelimited>
         .half_close(HalfClose::Flush)
         .connections_per_source(at.per_source)
         .count_loopback(true);
-    let listener = Listener::port(at.at[0].port(), codec()).limits(limits);
+    let listener = Listener::port(at.at[0].port(), Pinged::new()).limits(limits);
     if at.masked { listener.filter(|| Box::new(Mask::default())) } else { listener }
 }
 
-fn wild_listener(
-    at: Inn,
-    weather: &Arc<Weather>,
-    rng: &mut Rng,
-) -> Listener<longshore::LengthDelimited> {
+fn wild_listener(at: Inn, weather: &Arc<Weather>, rng: &mut Rng) -> Listener<Pinged> {
     let limits = limits(rng)
         .first_byte(rng.of(&[Duration::from_millis(300), 10 * SECOND]))
         .idle(rng.of(&[Duration::from_millis(50), 20 * SECOND]))
         .connections_per_source(at.per_source)
         .count_loopback(true);
-    let listener = Listener::port(at.at[0].port(), codec()).limits(limits);
+    let listener = Listener::port(at.at[0].port(), Pinged::new()).limits(limits);
     if !rng.one_in(3) {
         return listener;
     }
