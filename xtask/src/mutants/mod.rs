@@ -11,6 +11,7 @@ mod trial;
 use crate::ci::target_dir;
 use copy::Copy;
 use list::Entry;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use trial::{Bench, Verdict};
@@ -114,9 +115,9 @@ fn chosen(root: &Path, options: &Options) -> Result<Vec<Entry>, String> {
 }
 
 fn list_all(entries: &[Entry]) {
-    for entry in entries {
-        println!("{}\n    {}", entry.name, entry.command());
-    }
+    let all = entries.iter().map(|entry| format!("{}\n    {}\n", entry.name, entry.command()));
+    // Whoever reads the list may have seen enough of it.
+    let _ = io::stdout().write_all(all.collect::<String>().as_bytes());
 }
 
 fn plant_all(root: &Path, options: &Options, entries: &[Entry]) -> Result<bool, String> {
@@ -136,13 +137,16 @@ fn plant_all(root: &Path, options: &Options, entries: &[Entry]) -> Result<bool, 
             println!("{:<56} SKIPPED, its test does not run here", entry.name);
             continue;
         }
+        print!("{:<56} ", entry.name);
+        // A line that cannot be shown is no reason to stop.
+        let _ = io::stdout().flush();
         let begun = Instant::now();
         let text = &sources[&place.path];
         copy.write(&place.path, place.planted(text, entry))?;
         let tried = bench.try_planted(entry);
         copy.write(&place.path, text)?;
         let verdict = tried?;
-        println!("{:<56} {verdict}  {:.1} s", entry.name, begun.elapsed().as_secs_f64());
+        println!("{verdict}  {:.1} s", begun.elapsed().as_secs_f64());
         tally.add(verdict);
     }
     println!("{tally}, output in {}", bench.logs().display());
