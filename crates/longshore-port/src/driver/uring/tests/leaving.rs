@@ -64,3 +64,34 @@ fn the_bytes_of_a_send_that_did_not_return_in_time_are_never_freed() {
     drop(hub);
     assert!(!bytes.is_unique(), "freed, and the kernel may read it");
 }
+
+/// Nobody answers it: its receive hears of no end either.
+#[test]
+fn a_cancelled_connect_ends_the_receive_on_its_socket() {
+    let Some(mut hub) = open(&PortConfig::default()) else { return };
+    let listener = crate::socket::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    listener.listen(1).unwrap();
+    let addr = listener.local_addr().unwrap().as_socket().unwrap();
+    // Its queue has room for two; whoever comes then is not heard.
+    let _queue = [(); 4].map(|()| {
+        let waiting = crate::socket::open(addr).unwrap();
+        waiting.set_nonblocking(true).unwrap();
+        let _ = waiting.connect(&addr.into()); // under way
+        waiting
+    });
+    let to = crate::ConnectTo { addr, from: None, options: SocketOptions::default() };
+    let id = hub.port.connect(&to, Token::new(7, 0)).unwrap();
+    hub.port.submit(id, Op::Recv { credit: 64 });
+    hub.port.wait(Until::Now, &mut hub.out).unwrap();
+    assert!(hub.out.is_empty(), "{:?}", hub.out);
+    hub.port.cancel(id, OpKind::Connect);
+    let mut what = Vec::new();
+    while !matches!(what.last(), Some(What::Closed)) {
+        what.extend(hub.wait().into_iter().map(|completion| completion.what));
+    }
+    let [What::ConnectFailed(error), What::RecvEnded(_), What::Closed] = &what[..] else {
+        panic!("{what:?}")
+    };
+    assert_eq!(error.kind, ErrorKind::Cancelled);
+}
