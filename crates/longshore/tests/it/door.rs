@@ -3,7 +3,7 @@
 use crate::net::{Event, Events, Lab, Probe, codec, echo, on_every_port, seeds};
 use longshore::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 on_every_port! {
@@ -80,6 +80,15 @@ fn a_closed_connection_makes_its_worker_the_least_loaded_again(lab: &mut Lab) {
     }
 }
 
+/// Goes with the factory that it is in.
+struct TellsDrop(Sender<()>);
+
+impl Drop for TellsDrop {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
 /// It starts from an address that is not here, or in simulation from one that is in use.
 fn an_attempt_that_fails_at_once_makes_its_worker_the_least_loaded_again(lab: &mut Lab) {
     let (server, events) = serve_on_two(lab);
@@ -91,14 +100,17 @@ fn an_attempt_that_fails_at_once_makes_its_worker_the_least_loaded_again(lab: &m
         "192.0.2.1:0".parse().unwrap()
     };
     for _ in 0..3 {
-        let (failed, failures) = channel();
+        let (told, gone) = channel();
+        let told = TellsDrop(told);
         let to = server.local_addrs()[0].socket_addr().unwrap();
-        let connector = Connector::addr(to, codec()).from(elsewhere).on_failure(move |error, _| {
-            let _ = failed.send(error.clone());
-            Retry::GiveUp
-        });
-        server.connect(connector, |_| Err::<Probe, _>(Reject::silent())).unwrap();
-        lab.recv(&failures);
+        let connector =
+            Connector::addr(to, codec()).from(elsewhere).on_failure(|_, _| Retry::GiveUp);
+        let factory = move |_: &longshore::Peer<'_>| {
+            let _ = &told;
+            Err::<Probe, _>(Reject::silent())
+        };
+        server.connect(connector, factory).unwrap();
+        lab.recv(&gone); // the failure itself is told before the load is given back
     }
     // Three more here would send the next ones to the other worker, which has one already.
     let mut peers = Vec::new();
