@@ -10,12 +10,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 ///
 /// # Errors
 /// The panic's text.
+#[inline]
 pub fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| panic_text(&**Foreign::new(panic)))
+    catch_unwind(AssertUnwindSafe(run)).map_err(panic_text)
 }
 
-/// What a panic said.
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+/// What a caught panic said. For who catches it without [`caught`], on a path that is hot.
+#[cold]
+pub fn panic_text(panic: Box<dyn Any + Send>) -> String {
+    let panic = Foreign::new(panic);
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(no text)".into())
 }

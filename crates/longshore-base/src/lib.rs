@@ -14,7 +14,7 @@ mod slab;
 mod time;
 
 pub use block::{BLOCK_BYTES, Block, BlockPool};
-pub use foreign::{Foreign, caught};
+pub use foreign::{Foreign, caught, panic_text};
 pub use segment::{Lease, SEGMENTS_MAX, SEND_BYTES_MAX, Segment, SendData};
 pub use slab::{Slab, Token};
 pub use time::Time;

@@ -152,6 +152,7 @@ impl RecvPool {
     ///
     /// # Panics
     /// When `write` says it wrote more than there was room for.
+    #[inline]
     pub fn fill<E>(
         self: &Rc<Self>,
         most: usize,

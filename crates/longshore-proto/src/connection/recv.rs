@@ -161,6 +161,7 @@ impl<C: Codec> RecvHalf<C> {
 
     /// As [`handle_input`](Self::handle_input) for `input[*at..]`. `at` moves along, past each
     /// frame before the sink is told of it: so it holds for a sink that panics too.
+    #[inline]
     pub fn handle_input_at<E>(
         &mut self,
         codec: &C,

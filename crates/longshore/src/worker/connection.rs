@@ -180,11 +180,16 @@ impl Connection {
     pub(crate) fn publish_queued(&mut self) {
         let queued = self.send.queued();
         if self.remote_bytes > queued {
-            let left = self.remote_bytes - queued;
-            self.remote_bytes = queued;
-            self.shared.remote_bytes.fetch_sub(left, Ordering::AcqRel);
+            self.give_remote_back(queued);
         }
         self.shared.local_bytes.store(queued - self.remote_bytes, Ordering::Release);
+    }
+
+    #[cold]
+    fn give_remote_back(&mut self, queued: u64) {
+        let left = self.remote_bytes - queued;
+        self.remote_bytes = queued;
+        self.shared.remote_bytes.fetch_sub(left, Ordering::AcqRel);
     }
 
     /// When it has to be looked at.

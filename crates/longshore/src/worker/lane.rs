@@ -7,11 +7,12 @@ use crate::config::ConnLimits;
 use crate::handler::{Handler, Peer, Reject, Timer};
 use crate::metrics::LaneCounters;
 use crate::{Closed, Ctx, DisconnectReason, Error, Result};
-use longshore_base::{BlockPool, Foreign, Slab, Token, caught};
+use longshore_base::{BlockPool, Foreign, Slab, Token, caught, panic_text};
 use longshore_port::RecvBuf;
 use longshore_proto::RecvHalf;
 use longshore_proto::connection::{CutEnd, Event, Filter, Next, Place};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// What a lane and the handles on its connections share.
@@ -185,14 +186,14 @@ impl<H: Handler> AnyLane for Lane<H> {
             return Cut { used: input.len(), messages: 0, end: LaneEnd::Empty };
         };
         let (mut used, mut messages) = (0, 0);
-        let end = caught(|| {
+        let end = catch_unwind(AssertUnwindSafe(|| {
             let mut cx = Ctx { core, conn, lane: shared, lease };
             recv.handle_input_at(&*shared.codec, input, &mut used, budget, torn, |event, place| {
                 let lease = lease.filter(|_| place == Place::Input);
                 tell(&mut cx, handler, event, lease, &mut messages)
             })
-        });
-        let end = end.map_or_else(panicked, lane_end);
+        }));
+        let end = end.map_or_else(|panic| panicked(panic_text(panic)), lane_end);
         Cut { used, messages, end }
     }
 

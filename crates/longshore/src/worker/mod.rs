@@ -644,7 +644,9 @@ impl<P: Port> Worker<P> {
             self.core.act(token, act);
         }
         let Some(conn) = self.core.conns.get_mut(token) else { return };
-        conn.publish_queued(); // a filter may have made more or less of it
+        if conn.filter.is_some() {
+            conn.publish_queued(); // it may have made more or less of it
+        }
         if !conn.facts.receiving && conn.wants_input() {
             conn.facts.receiving = true;
             self.core.ops.push((socket, Op::Recv { credit: RECV_CREDIT }));
@@ -677,7 +679,9 @@ impl<P: Port> Worker<P> {
         } else if bytes > 0 {
             conn.deadlines.handle_sending(now, conn.limits.write);
         }
-        self.core.release_reply(token);
+        if conn.held.is_some() {
+            self.core.release_reply(token);
+        }
         self.tell_sent(token);
         let Some(conn) = self.core.conns.get(token) else { return };
         if !conn.send.is_idle() || !conn.is_open() {

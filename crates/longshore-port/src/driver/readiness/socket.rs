@@ -96,6 +96,7 @@ impl Entry {
     ///
     /// Fewer bytes than there was room for are all there were, unless the stream ends behind them:
     /// what comes later is a new edge (`epoll(7)`, «edge-triggered»). That saves the second call.
+    #[inline]
     pub(super) fn receive(&mut self, pool: &Rc<RecvPool>, most: usize) -> Received {
         let mut asked = 0;
         let filled = pool.fill(most, |room| {
