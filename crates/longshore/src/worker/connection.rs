@@ -81,6 +81,8 @@ pub(crate) struct Facts {
     pub(crate) ending: bool,
     /// The send side is shut down.
     pub(crate) half_closed: bool,
+    /// Replies of the filter went over the bound of the queue: nothing is read until its low mark.
+    pub(crate) overfull: bool,
 }
 
 /// One connection, as its worker's core sees it.
@@ -159,7 +161,13 @@ impl Connection {
     /// Whether input has to wait: the handler does not want it, or its answer finds no room.
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
-        self.facts.paused || self.held.is_some()
+        self.facts.paused || self.waits_for_room()
+    }
+
+    /// Whether the codec's or the filter's answers find no room.
+    #[inline]
+    pub(crate) fn waits_for_room(&self) -> bool {
+        self.held.is_some() || self.facts.overfull
     }
 
     /// Bytes queued here and on their way in mailboxes.

@@ -301,18 +301,41 @@ impl Core {
         Ok(())
     }
 
-    /// Bytes are out: queues the answer that waited for that, if it fits, and reads on.
-    pub(crate) fn release_reply(&mut self, token: Token) {
-        let Some(conn) = self.conns.get_mut(token) else { return };
-        let Some(len) = conn.held.as_ref().map(|reply| reply.len() as u64) else { return };
-        if conn.queued().saturating_add(len) > conn.limits.send_queue_bytes {
+    /// The filter has queued replies of its own, which nobody could refuse. Past the bound a slow
+    /// reader is one, or nothing more is read that could bring others.
+    pub(crate) fn replied(&mut self, token: Token) {
+        self.mark(token);
+        let Some(conn) = self.conns.get_mut(token).filter(|conn| conn.is_open()) else { return };
+        conn.publish_queued();
+        if conn.queued() <= conn.limits.send_queue_bytes {
             return;
         }
-        let Some(reply) = conn.held.take() else { return };
-        if let Some(conn) = self.queue_bytes(token, *reply) {
-            conn.publish_queued();
+        if conn.limits.slow_reader.disconnects() {
+            return self.abort(token, DisconnectReason::SlowReader);
+        }
+        conn.facts.overfull = true;
+        conn.own_backlog();
+    }
+
+    /// Bytes are out: queues the answer that waited for that, if it fits, and reads on.
+    pub(crate) fn room_again(&mut self, token: Token) {
+        let Some(conn) = self.conns.get_mut(token) else { return };
+        let queued = conn.queued();
+        if let Some(len) = conn.held.as_ref().map(|reply| reply.len() as u64) {
+            if queued.saturating_add(len) > conn.limits.send_queue_bytes {
+                return;
+            }
+        } else if queued > conn.limits.send_queue_low_bytes {
+            return;
+        }
+        conn.facts.overfull = false;
+        if let Some(reply) = conn.held.take() {
+            if let Some(conn) = self.queue_bytes(token, *reply) {
+                conn.publish_queued();
+            }
         }
         self.make_runnable(token);
+        self.mark(token);
     }
 
     /// Queues bytes without asking whether they fit: that was asked before. Nothing, unless the
@@ -436,6 +459,7 @@ impl Core {
         conn.deadlines.handle_closing();
         conn.facts.paused = false;
         conn.held = None;
+        conn.facts.overfull = false;
         conn.drop_backlog();
         conn.ended = None;
         self.interrupt(token);

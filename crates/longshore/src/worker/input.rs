@@ -47,7 +47,7 @@ impl<P: Port> Worker<P> {
         };
         if !reply.is_empty() {
             conn.send.handle_filter_reply(reply.split_off(0).into());
-            self.core.mark(token);
+            self.core.replied(token);
         }
         if !plain.is_empty() {
             self.input(token, Chunk::Owned(plain.split_off(0)));

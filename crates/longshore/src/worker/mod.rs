@@ -622,7 +622,7 @@ impl<P: Port> Worker<P> {
             }
         };
         if let Some(transmit) = transmit {
-            let refused = conn.shared.refused.load(Ordering::Relaxed) || conn.held.is_some();
+            let refused = conn.shared.refused.load(Ordering::Relaxed) || conn.waits_for_room();
             let watched = !conn.is_open() || refused;
             let prompt = transmit.prompt || watched || transmit.whole;
             if transmit.whole {
@@ -679,8 +679,8 @@ impl<P: Port> Worker<P> {
         } else if bytes > 0 {
             conn.deadlines.handle_sending(now, conn.limits.write);
         }
-        if conn.held.is_some() {
-            self.core.release_reply(token);
+        if conn.waits_for_room() {
+            self.core.room_again(token);
         }
         self.tell_sent(token);
         let Some(conn) = self.core.conns.get(token) else { return };

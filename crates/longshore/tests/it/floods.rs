@@ -1,12 +1,11 @@
 //! Floods: who has a connection is served while others come, send and push.
 
-use crate::net::{Event, Lab, PATIENCE, Peer, Probe, codec, on_every_port, on_real_ports};
+use crate::net::{Event, Lab, Peer, Probe, codec, on_every_port, on_real_ports, wait_until};
 use longshore::{Conn, Ctx, Limits, Listener, Sent, Server, SlowReader, Timer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::thread::ScopedJoinHandle;
-use std::time::Instant;
 
 on_every_port! {
     handles_of_all_threads_together_keep_to_the_bound_of_the_queue,
@@ -14,15 +13,6 @@ on_every_port! {
 
 on_real_ports! {
     a_flood_of_connects_leaves_room_for_those_who_are_in,
-}
-
-/// Waits, on a worker or in a test, until something else has come that far.
-fn wait_until(mut done: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < until, "it does not come that far");
-        std::thread::yield_now();
-    }
 }
 
 fn a_flood_of_connects_leaves_room_for_those_who_are_in(lab: &mut Lab) {

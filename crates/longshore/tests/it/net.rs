@@ -10,13 +10,22 @@ use longshore::*;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest wait on real ports, for a machine that is busy with other things.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest wait in simulation, in virtual time.
 const VIRTUAL_PATIENCE: Duration = Duration::from_secs(1_000);
+
+/// Waits on real ports, on a worker or in a test, until something else has come that far.
+pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < until, "it does not come that far");
+        std::thread::yield_now();
+    }
+}
 
 /// Seeds of a simulated test; many more in the long form.
 pub(crate) fn seeds() -> std::ops::Range<u64> {

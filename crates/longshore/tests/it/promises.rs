@@ -1,7 +1,7 @@
 //! Sentences of the documentation that did not hold once.
 
 use crate::net::{
-    Event, Lab, PATIENCE, Probe, codec, frame, on_every_port, on_real_ports, simulated,
+    Event, Lab, PATIENCE, Probe, codec, frame, on_every_port, on_real_ports, simulated, wait_until,
 };
 use longshore::testing::Net;
 use longshore::*;
@@ -18,6 +18,8 @@ const SECOND: Duration = Duration::from_secs(1);
 on_every_port! {
     outgoing_connections_are_spread_over_the_workers,
     answers_of_a_codec_wait_for_room_where_a_full_queue_refuses,
+    replies_of_a_filter_keep_to_the_bound_where_a_full_queue_refuses,
+    replies_of_a_filter_past_the_bound_end_a_slow_reader,
 }
 
 on_real_ports! {
@@ -115,6 +117,103 @@ fn answers_of_a_codec_wait_for_room_where_a_full_queue_refuses(lab: &mut Lab) {
     }
     lab.read_to_end(&mut peer);
     assert_eq!(server.snapshot().messages_in, 1);
+}
+
+/// Answers each byte with itself, and hands nothing on.
+struct Mirror;
+
+impl Filter for Mirror {
+    fn handle_input(
+        &mut self,
+        input: &[u8],
+        _: &mut Vec<u8>,
+        reply: &mut Vec<u8>,
+    ) -> core::result::Result<(), FrameError> {
+        reply.extend_from_slice(input);
+        Ok(())
+    }
+
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+        wire.extend_from_slice(plain);
+    }
+}
+
+/// A server of which the filter alone answers.
+fn mirror(lab: &mut Lab, policy: SlowReader) -> Server {
+    let limits = Limits::new().send_queue_bytes(4096).slow_reader(policy);
+    let listener = Listener::addr(lab.addr(), Fixed::bytes(8)).limits(limits);
+    let listener = listener.filter(|| Box::new(Mirror));
+    lab.start(Server::builder().listen(listener, |_| Ok(Deaf)).workers(1))
+}
+
+/// Never hears anything.
+struct Deaf;
+
+impl Handler for Deaf {
+    type Codec = Fixed;
+
+    fn on_message(&mut self, _: &mut Ctx<'_, Self>, _: &[u8]) -> Result {
+        Ok(())
+    }
+}
+
+/// What one receive may bring beyond the bound.
+const CREDIT: u64 = 256 * 1024;
+
+fn replies_of_a_filter_keep_to_the_bound_where_a_full_queue_refuses(lab: &mut Lab) {
+    let server = mirror(lab, SlowReader::Refuse);
+    let addr = server.local_addrs()[0].socket_addr().unwrap();
+    let bytes: Vec<u8> = (0..8u32 << 20).map(|number| (number % 251) as u8).collect();
+    let most = || server.connections().iter().map(|conn| conn.queued_bytes).max().unwrap_or(0);
+    if let Some(net) = lab.net() {
+        let mut peer = net.connect(addr, Raw::new());
+        peer.set_reading(false);
+        peer.send_bytes(&bytes[..1 << 20]);
+        net.run_for(5 * SECOND);
+        assert!((1..=4096 + CREDIT).contains(&most()), "{} bytes", most());
+        peer.set_reading(true);
+        let mut came = Vec::new();
+        net.run_until(1_000 * SECOND, |_| {
+            came.extend(peer.received_bytes());
+            came.len() == 1 << 20
+        });
+        assert!(came == bytes[..1 << 20], "{} bytes came", came.len());
+        return;
+    }
+    let mut peer = TcpStream::connect(addr).unwrap();
+    let mut reader = peer.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| peer.write_all(&bytes).unwrap());
+        // Nobody reads until the server has had as much as it takes.
+        let mut last = (0, 0);
+        while last.1 < 1_000 {
+            let now = server.snapshot().bytes_in;
+            last = if now == last.0 && now > 0 { (now, last.1 + 1) } else { (now, 0) };
+            assert!(most() <= 4096 + CREDIT, "{} bytes", most());
+            std::thread::yield_now();
+        }
+        let mut came = vec![0; bytes.len()];
+        reader.read_exact(&mut came).unwrap();
+        assert!(came == bytes, "other bytes came");
+        writing.join().unwrap();
+    });
+}
+
+fn replies_of_a_filter_past_the_bound_end_a_slow_reader(lab: &mut Lab) {
+    let server = mirror(lab, SlowReader::Disconnect);
+    let mut peer = lab.connect(&server);
+    peer.stop_reading();
+    let bytes = vec![7; 16 << 20];
+    if lab.is_simulated() {
+        peer.send(&bytes[..1 << 20]);
+        lab.pass(10 * SECOND);
+    } else {
+        let addr = server.local_addrs()[0].socket_addr().unwrap();
+        let mut peer = TcpStream::connect(addr).unwrap();
+        assert!(peer.write_all(&bytes).is_err(), "it reads without an end");
+    }
+    let slow = || server.snapshot().disconnects[DisconnectReason::SlowReader.index()];
+    wait_until(|| slow() == 1);
 }
 
 fn outgoing_connections_are_spread_over_the_workers(lab: &mut Lab) {
