@@ -303,17 +303,15 @@ impl<L: Lease> SendHalf<L> {
         if self.in_flight > 0 || self.end == self.sent {
             return None;
         }
-        let data = match filter {
-            Some(filter) => self.filtered_data(pool, filter)?,
+        let (data, bytes) = match filter {
             None if self.queue.is_empty() && self.tail.len() <= WHOLE_BYTES_MAX => {
-                SendData::One(Segment::Block(Block::new(std::mem::take(&mut self.tail))))
+                let tail = std::mem::take(&mut self.tail);
+                let bytes = tail.len();
+                (SendData::One(Segment::Block(Block::new(tail))), bytes)
             }
-            None => {
-                self.seal(pool);
-                self.gather(pool, self.most_now())
-            }
+            filter => self.next_data(pool, filter)?,
         };
-        self.in_flight = u32::try_from(data.byte_count()).unwrap_or(u32::MAX);
+        self.in_flight = u32::try_from(bytes).unwrap_or(u32::MAX);
         debug_assert!(self.in_flight > 0, "a send of nothing");
         let more = !self.queue.is_empty() || !self.tail.is_empty();
         if more {
@@ -322,6 +320,23 @@ impl<L: Lease> SendHalf<L> {
             self.give_memory_back(pool);
         }
         Some(Transmit { data, whole: self.congested, prompt: more || self.tracked.is_some() })
+    }
+
+    /// The next send where there is more than the small messages of one turn, and its bytes.
+    #[inline(never)]
+    fn next_data(
+        &mut self,
+        pool: &mut SendPool<L>,
+        filter: Option<&mut (dyn Filter + 'static)>,
+    ) -> Option<(SendData<L>, usize)> {
+        let data = if let Some(filter) = filter {
+            self.filtered_data(pool, filter)?
+        } else {
+            self.seal(pool);
+            self.gather(pool, self.most_now())
+        };
+        let bytes = data.byte_count();
+        Some((data, bytes))
     }
 
     /// The send came back; what the kernel did not take goes in front again.

@@ -622,9 +622,11 @@ impl<P: Port> Worker<P> {
             }
         };
         if let Some(transmit) = transmit {
-            let refused = conn.shared.refused.load(Ordering::Relaxed) || conn.waits_for_room();
-            let watched = !conn.is_open() || refused;
-            let prompt = transmit.prompt || watched || transmit.whole;
+            let prompt = transmit.prompt
+                || transmit.whole
+                || !conn.is_open()
+                || conn.waits_for_room()
+                || conn.shared.refused.load(Ordering::Relaxed);
             if transmit.whole {
                 conn.deadlines.handle_sending(now, conn.limits.write);
             }

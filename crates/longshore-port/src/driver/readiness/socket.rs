@@ -232,6 +232,7 @@ impl Sending {
 }
 
 /// Calls again as long as a signal came in between.
+#[inline]
 fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
