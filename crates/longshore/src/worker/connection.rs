@@ -81,8 +81,9 @@ pub(crate) struct Facts {
     pub(crate) ending: bool,
     /// The send side is shut down.
     pub(crate) half_closed: bool,
-    /// Replies of the filter went over the bound of the queue: nothing is read until its low mark.
-    pub(crate) overfull: bool,
+    /// What the codec or the filter answered by itself went over the bound of the queue: nothing is
+    /// read until there is room.
+    pub(crate) waits_for_room: bool,
 }
 
 /// One connection, as its worker's core sees it.
@@ -102,7 +103,7 @@ pub(crate) struct Connection {
     pub(crate) source: Option<Source>,
     pub(crate) backlog: Option<Box<Backlog>>,
     pub(crate) ended: Option<InputEnd>,
-    /// What the codec answered by itself when the queue was full. Nothing is read until it fits.
+    /// What the codec answered by itself when the queue was full.
     pub(crate) held: Option<Box<Bytes>>,
     pub(crate) filter: Option<Box<dyn Filter>>,
     pub(crate) reason: Option<Box<DisconnectReason>>,
@@ -161,13 +162,7 @@ impl Connection {
     /// Whether input has to wait: the handler does not want it, or its answer finds no room.
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
-        self.facts.paused || self.waits_for_room()
-    }
-
-    /// Whether the codec's or the filter's answers find no room.
-    #[inline]
-    pub(crate) fn waits_for_room(&self) -> bool {
-        self.held.is_some() || self.facts.overfull
+        self.facts.paused || self.facts.waits_for_room
     }
 
     /// Bytes queued here and on their way in mailboxes.

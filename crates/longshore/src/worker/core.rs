@@ -295,6 +295,7 @@ impl Core {
             return self.send_encoded(token, bytes);
         }
         conn.held = Some(Box::new(bytes));
+        conn.facts.waits_for_room = true;
         conn.own_backlog();
         self.interrupt(token);
         self.mark(token);
@@ -313,7 +314,7 @@ impl Core {
         if conn.limits.slow_reader.disconnects() {
             return self.abort(token, DisconnectReason::SlowReader);
         }
-        conn.facts.overfull = true;
+        conn.facts.waits_for_room = true;
         conn.own_backlog();
     }
 
@@ -328,7 +329,7 @@ impl Core {
         } else if queued > conn.limits.send_queue_low_bytes {
             return;
         }
-        conn.facts.overfull = false;
+        conn.facts.waits_for_room = false;
         if let Some(reply) = conn.held.take() {
             if let Some(conn) = self.queue_bytes(token, *reply) {
                 conn.publish_queued();
@@ -459,7 +460,7 @@ impl Core {
         conn.deadlines.handle_closing();
         conn.facts.paused = false;
         conn.held = None;
-        conn.facts.overfull = false;
+        conn.facts.waits_for_room = false;
         conn.drop_backlog();
         conn.ended = None;
         self.interrupt(token);

@@ -625,7 +625,7 @@ impl<P: Port> Worker<P> {
             let prompt = transmit.prompt
                 || transmit.whole
                 || !conn.is_open()
-                || conn.waits_for_room()
+                || conn.facts.waits_for_room
                 || conn.shared.refused.load(Ordering::Relaxed);
             if transmit.whole {
                 conn.deadlines.handle_sending(now, conn.limits.write);
@@ -681,7 +681,7 @@ impl<P: Port> Worker<P> {
         } else if bytes > 0 {
             conn.deadlines.handle_sending(now, conn.limits.write);
         }
-        if conn.waits_for_room() {
+        if conn.facts.waits_for_room {
             self.core.room_again(token);
         }
         self.tell_sent(token);
