@@ -30,11 +30,13 @@ struct Queue {
     dropped: u64,
     /// The thread is writing a line that it took out.
     writing: bool,
+    /// There is such a thread.
+    has_thread: bool,
 }
 
 impl Log {
     const fn new() -> Self {
-        let queue = Queue { lines: VecDeque::new(), dropped: 0, writing: false };
+        let queue = Queue { lines: VecDeque::new(), dropped: 0, writing: false, has_thread: false };
         Self { queue: Mutex::new(queue), changed: Condvar::new() }
     }
 
@@ -44,6 +46,10 @@ impl Log {
 
     fn push(&self, line: &[u8]) {
         let mut queue = self.queue();
+        if !queue.has_thread {
+            write(line); // better late than never
+            return;
+        }
         if queue.lines.len() == LINES_MAX {
             queue.dropped += 1;
             return;
@@ -94,13 +100,17 @@ impl Write for Line {
 pub(crate) fn start() {
     let writer = std::thread::Builder::new().name("longshore-log".into()).spawn(|| {
         loop {
-            let line = LOG.take();
-            let _ = io::stderr().write_all(&line); // there is nobody to tell
+            write(&LOG.take());
         }
     });
     if writer.is_ok() {
+        LOG.queue().has_thread = true;
         std::panic::set_hook(Box::new(|panic| say(panic)));
     }
+}
+
+fn write(line: &[u8]) {
+    let _ = io::stderr().write_all(line); // there is nobody to tell
 }
 
 /// A line for a person.
@@ -120,6 +130,7 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_dropped_counted_and_told() {
         let log = Log::new();
+        log.queue().has_thread = true;
         for number in 0..LINES_MAX + 3 {
             log.push(format!("{number}\n").as_bytes());
         }

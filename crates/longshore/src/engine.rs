@@ -295,13 +295,11 @@ fn run<W: World>(
     Err(error)
 }
 
-/// Starts a thread that nobody joins: it ends with the process. Says whether it could.
-pub(crate) fn detach(name: &str, run: impl FnOnce() + Send + 'static) -> bool {
+/// Starts a thread that nobody joins: it ends with the process.
+pub(crate) fn detach(name: &str, run: impl FnOnce() + Send + 'static) -> Result {
     let started = thread::Builder::new().name(name.into()).spawn(run);
-    if let Err(error) = &started {
-        event!(error, %error, "cannot start the thread {name}");
-    }
-    started.is_ok()
+    let failed = |error| Error::msg(format_args!("cannot start the thread {name}: {error}"));
+    started.map(drop).map_err(failed)
 }
 
 type Running = (u16, JoinHandle<Result<(), StartError>>);

@@ -24,6 +24,7 @@ mod unix {
     use crate::{Result, Server};
     use longshore_base::event;
     use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::iterator::Signals as SignalsInfo;
     use signal_hook::low_level;
     use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -52,9 +53,8 @@ mod unix {
         pub(crate) fn new() -> Result<Self> {
             let mut watch = watch();
             if !watch.has_thread {
-                let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
-                let told = move || signals.forever().for_each(handle);
-                watch.has_thread = crate::engine::detach("longshore-signals", told);
+                start_thread()?;
+                watch.has_thread = true;
             }
             watch.starting += 1;
             Ok(Self(()))
@@ -80,6 +80,19 @@ mod unix {
             watch.starting -= 1;
             watch.early &= watch.starting > 0;
         }
+    }
+
+    /// Starts the thread before signals are taken away from the system: were there none to listen,
+    /// nothing but SIGKILL would end the process.
+    fn start_thread() -> Result {
+        let (hand_over, signals) = std::sync::mpsc::channel();
+        crate::engine::detach("longshore-signals", move || {
+            let Ok(mut signals): Result<SignalsInfo, _> = signals.recv() else { return };
+            signals.forever().for_each(handle);
+        })?;
+        let signals = SignalsInfo::new([SIGINT, SIGTERM])?;
+        let _ = hand_over.send(signals); // it waits for that
+        Ok(())
     }
 
     fn handle(signal: i32) {
