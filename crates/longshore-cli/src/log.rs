@@ -1,8 +1,11 @@
-//! The way to stderr. Nobody has to read there: whoever logs never waits, and never fails.
+//! Lines that nobody has to read: whoever writes them never waits, and never fails.
 //!
-//! Lines go into a queue with a bound, and one thread writes them. A pipe that nobody reads stops
+//! They go into a queue with a bound, and one thread writes them. A pipe that nobody reads stops
 //! that thread only; what finds no room is dropped and counted, and the next line that goes out
 //! says how many there were. A pipe without a reader, or a full disk, costs the lines themselves.
+//!
+//! All of stderr goes this way, and what a server says on stdout: it has to stop also when nobody
+//! reads that it did.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -16,8 +19,11 @@ const LINES_MAX: usize = 1024;
 /// How long the end of the program waits for the last lines.
 const END_PATIENCE: Duration = Duration::from_millis(500);
 
-/// The one queue of this program.
+/// The way to stderr.
 static LOG: Log = Log::new();
+
+/// The way to stdout, once [`start_answers`] was called.
+static ANSWERS: Log = Log::new();
 
 /// Lines on their way.
 struct Log {
@@ -47,7 +53,7 @@ impl Log {
     fn push(&self, line: &[u8]) {
         let mut queue = self.queue();
         if !queue.has_thread {
-            write(line); // better late than never
+            write(line); // there is none to be had, and late is better than never
             return;
         }
         if queue.lines.len() == LINES_MAX {
@@ -69,7 +75,7 @@ impl Log {
         queue.writing = true;
         match mem::take(&mut queue.dropped) {
             0 => queue.lines.pop_front().unwrap_or_default(),
-            count => format!("{count} lines of the log were dropped: nobody read them\n").into(),
+            count => format!("{count} lines were dropped: nobody read them\n").into(),
         }
     }
 
@@ -118,8 +124,30 @@ pub(crate) fn say(text: impl std::fmt::Display) {
     LOG.push(format!("{text}\n").as_bytes());
 }
 
+/// Lets answers go out by a thread of their own from now on, which `write` is called on. Says
+/// whether there is one.
+pub(crate) fn start_answers(write: fn(&[u8])) -> bool {
+    let writer = std::thread::Builder::new().name("longshore-answers".into()).spawn(move || {
+        loop {
+            write(&ANSWERS.take());
+        }
+    });
+    ANSWERS.queue().has_thread = writer.is_ok();
+    writer.is_ok()
+}
+
+/// An answer, if they have a thread. Says whether they have.
+pub(crate) fn answer(line: &[u8]) -> bool {
+    let has_thread = ANSWERS.queue().has_thread;
+    if has_thread {
+        ANSWERS.push(line);
+    }
+    has_thread
+}
+
 /// Gives the last lines a moment to go out.
 pub(crate) fn finish() {
+    ANSWERS.flush(END_PATIENCE);
     LOG.flush(END_PATIENCE);
 }
 
@@ -136,7 +164,7 @@ mod tests {
         }
         assert!(!log.flush(Duration::ZERO), "nobody has read");
         let told = String::from_utf8(log.take()).unwrap();
-        assert_eq!(told, "3 lines of the log were dropped: nobody read them\n");
+        assert_eq!(told, "3 lines were dropped: nobody read them\n");
         for number in 0..LINES_MAX {
             assert_eq!(log.take(), format!("{number}\n").as_bytes());
         }

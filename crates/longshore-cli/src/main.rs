@@ -26,7 +26,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args = Args::parse();
     let out = Output::new(args.common);
-    let ended = run(&args, out).and_then(|exit| out::all_written().map(|()| exit));
+    let ended = run(&args, out);
+    log::finish(); // what could not be written is known then
+    let ended = ended.and_then(|exit| out::all_written().map(|()| exit));
     let exit = ended.unwrap_or_else(|failure| {
         out.failure(&failure);
         failure.exit

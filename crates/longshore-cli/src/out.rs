@@ -86,7 +86,15 @@ static LOST: OnceLock<io::Error> = OnceLock::new();
 
 /// A line of an answer.
 pub(crate) fn line(text: impl Display) {
-    note(writeln!(io::stdout().lock(), "{text}"));
+    let line = format!("{text}\n");
+    if !log::answer(line.as_bytes()) {
+        raw(line.as_bytes());
+    }
+}
+
+/// Waits for no reader of answers from now on: for a server, which has to stop without one.
+pub(crate) fn wait_for_nobody() {
+    log::start_answers(raw);
 }
 
 /// Bytes as they are.
@@ -97,7 +105,7 @@ pub(crate) fn raw(bytes: &[u8]) {
 
 /// That nobody reads an answer is no error of ours; that there is no room for it is one.
 fn note(written: io::Result<()>) {
-    if let Err(error) = written.and_then(|()| io::stdout().flush()) {
+    if let Err(error) = written {
         if error.kind() != io::ErrorKind::BrokenPipe {
             let _ = LOST.set(error); // the first one is told
         }

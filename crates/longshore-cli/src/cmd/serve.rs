@@ -36,6 +36,7 @@ pub(crate) fn run(args: &ServeArgs, out: Output) -> Result<Exit, Failure> {
     let server = ready.start()?;
     server.drain_on_signals()?;
     let started = Instant::now();
+    out::wait_for_nobody();
     if out.is_json() {
         out::object(started_object(&server, args));
     } else if !out.is_quiet() {

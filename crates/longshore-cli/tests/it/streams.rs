@@ -84,12 +84,33 @@ fn a_server_whose_stderr_nobody_reads_serves_on_and_tells_later_what_it_dropped(
         }
         is_served(&addr);
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let told =
-            log.find(|line| line.as_ref().unwrap().contains("lines of the log were dropped"));
+        let told = log.find(|line| line.as_ref().unwrap().contains("lines were dropped"));
         assert!(told.is_some());
         let reader = std::thread::spawn(move || log.count());
         stops(&mut child);
         reader.join().unwrap();
+    }
+}
+
+/// Writes to a pipe of the child until it is full.
+#[cfg(target_os = "linux")]
+fn fill(pipe: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    const O_NONBLOCK: i32 = 0o4000; // source: open(2)
+    let mut pipe = File::options().write(true).custom_flags(O_NONBLOCK).open(pipe).unwrap();
+    while pipe.write(&[b'x'; 4096]).is_ok() {}
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_server_whose_stdout_nobody_reads_serves_on_and_stops() {
+    for driver in drivers() {
+        let (mut child, addr) = serve(&driver, Stdio::null(), &[]);
+        fill(&format!("/proc/{}/fd/1", child.id()));
+        is_served(&addr);
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(0));
     }
 }
 
