@@ -53,7 +53,7 @@ mod unix {
         pub(crate) fn new() -> Result<Self> {
             let mut watch = watch();
             if !watch.has_thread {
-                start_thread()?;
+                start_thread(crate::engine::detach)?;
                 watch.has_thread = true;
             }
             watch.starting += 1;
@@ -84,12 +84,13 @@ mod unix {
 
     /// Starts the thread before signals are taken away from the system: were there none to listen,
     /// nothing but SIGKILL would end the process.
-    fn start_thread() -> Result {
+    fn start_thread(detach: impl FnOnce(&str, Box<dyn FnOnce() + Send>) -> Result) -> Result {
         let (hand_over, signals) = std::sync::mpsc::channel();
-        crate::engine::detach("longshore-signals", move || {
+        let listen = move || {
             let Ok(mut signals): Result<SignalsInfo, _> = signals.recv() else { return };
             signals.forever().for_each(handle);
-        })?;
+        };
+        detach("longshore-signals", Box::new(listen))?;
         let signals = SignalsInfo::new([SIGINT, SIGTERM])?;
         let _ = hand_over.send(signals); // it waits for that
         Ok(())
@@ -123,6 +124,17 @@ mod unix {
             Server(server).drain();
         }
         event!(info, "draining; a second signal stops at once");
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn no_signal_is_taken_where_nobody_can_listen() {
+            let nobody = |_: &str, _| Err(crate::Error::msg("no thread is to be had"));
+            assert!(start_thread(nobody).is_err());
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Processes: what children inherit, signals, restarts (R49, R82, R83).
 
-use super::child::{Child, Plan, has_strace};
+use super::child::{Child, Plan};
 use super::support::*;
 use longshore::*;
 use rustix::process::Signal;
@@ -117,21 +117,4 @@ fn restart(driver: Driver, addr: SocketAddr, tries: &mut usize) -> Child {
         }
     }
     panic!("the address of a dead server stays in use")
-}
-
-/// Were signals taken away from the system with nobody to listen, the process could not be ended.
-#[test]
-fn a_process_that_cannot_listen_to_signals_does_not_start() {
-    let _alone = alone();
-    if !has_strace() {
-        return say("SKIPPED, NOT TESTED AT ALL: no strace on this machine");
-    }
-    // With one thread for tests that of signals is the first.
-    let inject = "inject=clone3,clone:error=EAGAIN:when=1";
-    let strace =
-        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=clone3,clone", "-e", inject];
-    let wrapper = [&["env", "RUST_TEST_THREADS=1"], &strace[..]].concat();
-    let child = Plan::new("run", driver_named("readiness"), &wrapper).start();
-    child.addr();
-    assert_eq!(child.wait().code(), Some(101), "its run is an error");
 }
