@@ -172,4 +172,25 @@ mod tests {
         log.queue().writing = false;
         assert!(log.flush(Duration::ZERO));
     }
+
+    /// Who waits for the last line hears of its end, with patience left.
+    #[test]
+    fn the_last_line_that_is_written_ends_a_flush() {
+        static LOG: Log = Log::new();
+        let (told, done) = std::sync::mpsc::channel();
+        std::thread::spawn(|| {
+            loop {
+                LOG.take();
+                std::thread::yield_now();
+            }
+        });
+        std::thread::spawn(move || {
+            for _ in 0..1_000 {
+                LOG.push(b"a line\n");
+                LOG.flush(Duration::from_secs(1_000));
+            }
+            told.send(())
+        });
+        assert!(done.recv_timeout(Duration::from_secs(30)).is_ok(), "it waits for nothing");
+    }
 }

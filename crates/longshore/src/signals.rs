@@ -135,6 +135,16 @@ mod unix {
             let nobody = |_: &str, _| Err(crate::Error::msg("no thread is to be had"));
             assert!(start_thread(nobody).is_err());
         }
+
+        #[test]
+        fn an_early_signal_is_for_those_on_their_way_and_for_nobody_later() {
+            let (first, second) = (Signals::new().unwrap(), Signals::new().unwrap());
+            handle(SIGTERM);
+            drop(first); // it did not start
+            assert!(watch().early, "the other one is still to be told");
+            drop(second);
+            assert!(!watch().early);
+        }
     }
 }
 

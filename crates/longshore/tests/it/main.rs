@@ -17,6 +17,7 @@ mod foreign;
 mod listening;
 mod model;
 mod net;
+mod planted;
 mod promises;
 mod sending;
 mod settings;

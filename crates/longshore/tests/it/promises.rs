@@ -18,6 +18,7 @@ const SECOND: Duration = Duration::from_secs(1);
 on_every_port! {
     outgoing_connections_are_spread_over_the_workers,
     answers_of_a_codec_wait_for_room_where_a_full_queue_refuses,
+    an_answer_as_long_as_the_queue_waits_for_an_empty_one,
     replies_of_a_filter_keep_to_the_bound_where_a_full_queue_refuses,
     replies_of_a_filter_past_the_bound_end_a_slow_reader,
 }
@@ -117,6 +118,18 @@ fn answers_of_a_codec_wait_for_room_where_a_full_queue_refuses(lab: &mut Lab) {
     }
     lab.read_to_end(&mut peer);
     assert_eq!(server.snapshot().messages_in, 1);
+}
+
+/// The one that waits goes when nothing else is left, and not later.
+fn an_answer_as_long_as_the_queue_waits_for_an_empty_one(lab: &mut Lab) {
+    let limits = Limits::new().send_queue_bytes(PONG as u64).slow_reader(SlowReader::Refuse);
+    let listener = Listener::addr(lab.addr(), Pings).limits(limits);
+    let server = lab.start(Server::builder().listen(listener, |_| Ok(Dot)).workers(1));
+    let mut peer = lab.connect(&server);
+    peer.send(b"ppp");
+    for number in 1..=3u32 {
+        assert_eq!(lab.read(&mut peer, PONG)[..4], number.to_be_bytes());
+    }
 }
 
 /// Answers each byte with itself, and hands nothing on.

@@ -77,6 +77,12 @@ impl Gathers {
         self.table.trim();
     }
 
+    /// Lists in use, and those that are kept.
+    #[cfg(test)]
+    pub(super) fn lists(&self) -> usize {
+        self.table.len()
+    }
+
     /// Lists the bytes of `data` behind the first `done`, and says where the list lies.
     fn list(&mut self, token: Token, data: &SendData, done: usize) -> *const libc::msghdr {
         let gather = self.table.get_mut(token).expect("taken for this send");

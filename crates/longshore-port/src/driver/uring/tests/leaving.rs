@@ -95,3 +95,23 @@ fn a_cancelled_connect_ends_the_receive_on_its_socket() {
     };
     assert_eq!(error.kind, ErrorKind::Cancelled);
 }
+
+/// A list of parts is free again whatever became of its send.
+#[test]
+fn sends_that_fail_leave_no_list_behind() {
+    let Some(mut hub) = open(&PortConfig::default()) else { return };
+    for _ in 0..3 {
+        let (id, stream) = hub.pair();
+        drop(stream);
+        let error = loop {
+            let parts = [b"one", b"two"].map(|part| Segment::Shared(Bytes::from_static(part)));
+            hub.send(id, SendData::Many(parts.into()), SendMode::Try, true);
+            let done = hub.wait().pop().map(|completion| completion.what);
+            let Some(What::Sent { error, .. }) = done else { panic!("{done:?}") };
+            if error.is_some() {
+                break error;
+            }
+        };
+        assert!(error.is_some() && hub.port.gathers.lists() == 1, "{}", hub.port.gathers.lists());
+    }
+}

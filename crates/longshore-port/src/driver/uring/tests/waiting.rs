@@ -74,3 +74,59 @@ fn what_came_since_the_last_look_is_not_drained() {
     let what = hub.wait();
     assert!(matches!(&what[0].what, What::Received(lease) if **lease == *b"late"), "{what:?}");
 }
+
+/// Who was served goes behind all that wait, also within one op: else one flood starves the others.
+#[test]
+fn two_floods_take_turns_at_one_block() {
+    let config = PortConfig { recv_blocks: 1, recv_block_bytes: 64, ..PortConfig::default() };
+    let Some(mut hub) = open(&config) else { return };
+    let mut peers = [hub.pair(), hub.pair()];
+    for (id, stream) in &mut peers {
+        stream.write_all(&[1; 64 * 64]).unwrap();
+        hub.port.submit(*id, Op::Recv { credit: 64 * 64 });
+    }
+    let (mut bytes, mut most_in_a_row) = ([0; 2], 0);
+    let (mut last, mut in_a_row) = (usize::MAX, 0);
+    while bytes.iter().all(|bytes| *bytes < 64 * 64) {
+        for Completion { token, what } in hub.wait() {
+            let What::Received(lease) = what else { continue };
+            let who = token.index() as usize;
+            bytes[who] += lease.len();
+            in_a_row = if who == last { in_a_row + 1 } else { 1 };
+            most_in_a_row = most_in_a_row.max(in_a_row);
+            last = who;
+        }
+    }
+    assert!(most_in_a_row < 8, "{most_in_a_row} times one and the same: {bytes:?}");
+}
+
+/// A receive that the kernel refused a block is in no table of it: only the port asks again.
+#[test]
+fn a_refused_receive_is_tried_again_though_nobody_wakes_the_port() {
+    in_time(|| {
+        let config = PortConfig { recv_blocks: 1, recv_block_bytes: 64, ..PortConfig::default() };
+        let Some(mut hub) = open(&config) else { return };
+        let ((first, mut talks), (second, mut waits)) = (hub.pair(), hub.pair());
+        hub.port.submit(first, Op::Recv { credit: 64 });
+        talks.write_all(&[1; 64]).unwrap();
+        let mut held = Vec::new();
+        while held.iter().map(|lease: &crate::RecvBuf| lease.len()).sum::<usize>() < 64 {
+            for Completion { what, .. } in hub.wait() {
+                if let What::Received(lease) = what {
+                    held.push(lease);
+                }
+            }
+        }
+        hub.port.buffers.believe(1); // it has none
+        waits.write_all(b"late").unwrap();
+        hub.port.submit(second, Op::Recv { credit: 64 });
+        while hub.port.parked.is_empty() {
+            hub.port.wait(Until::Now, &mut hub.out).unwrap();
+        }
+        hub.port.buffers.believe(0);
+        drop(held);
+        hub.port.wait(Until::Woken, &mut hub.out).unwrap();
+        let out = std::mem::take(&mut hub.out);
+        assert!(matches!(&out[0].what, What::Received(lease) if lease[..] == *b"late"), "{out:?}");
+    });
+}
