@@ -177,6 +177,7 @@ mod tests {
     #[test]
     fn the_last_line_that_is_written_ends_a_flush() {
         static LOG: Log = Log::new();
+        LOG.queue().has_thread = true; // the next one
         let (told, done) = std::sync::mpsc::channel();
         std::thread::spawn(|| {
             loop {
