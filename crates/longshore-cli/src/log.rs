@@ -124,16 +124,15 @@ pub(crate) fn say(text: impl std::fmt::Display) {
     LOG.push(format!("{text}\n").as_bytes());
 }
 
-/// Lets answers go out by a thread of their own from now on, which `write` is called on. Says
-/// whether there is one.
-pub(crate) fn start_answers(write: fn(&[u8])) -> bool {
+/// Lets answers go out by a thread of their own from now on, which `write` is called on, if there
+/// is one to be had.
+pub(crate) fn start_answers(write: fn(&[u8])) {
     let writer = std::thread::Builder::new().name("longshore-answers".into()).spawn(move || {
         loop {
             write(&ANSWERS.take());
         }
     });
     ANSWERS.queue().has_thread = writer.is_ok();
-    writer.is_ok()
 }
 
 /// An answer, if they have a thread. Says whether they have.

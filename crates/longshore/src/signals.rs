@@ -24,7 +24,7 @@ mod unix {
     use crate::{Result, Server};
     use longshore_base::event;
     use signal_hook::consts::{SIGINT, SIGTERM};
-    use signal_hook::iterator::Signals as SignalsInfo;
+    use signal_hook::iterator::Signals as Incoming;
     use signal_hook::low_level;
     use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -87,11 +87,11 @@ mod unix {
     fn start_thread(detach: impl FnOnce(&str, Box<dyn FnOnce() + Send>) -> Result) -> Result {
         let (hand_over, signals) = std::sync::mpsc::channel();
         let listen = move || {
-            let Ok(mut signals): Result<SignalsInfo, _> = signals.recv() else { return };
+            let Ok(mut signals): Result<Incoming, _> = signals.recv() else { return };
             signals.forever().for_each(handle);
         };
         detach("longshore-signals", Box::new(listen))?;
-        let signals = SignalsInfo::new([SIGINT, SIGTERM])?;
+        let signals = Incoming::new([SIGINT, SIGTERM])?;
         let _ = hand_over.send(signals); // it waits for that
         Ok(())
     }

@@ -97,6 +97,21 @@ impl Hub {
         self.port.submit(id, Op::Send { data, mode, prompt });
     }
 
+    /// Receives 64 bytes of a peer, and keeps them: a whole block of a small pool.
+    fn lend(&mut self, id: SocketId, peer: &mut TcpStream) -> Vec<crate::RecvBuf> {
+        self.port.submit(id, Op::Recv { credit: 64 });
+        peer.write_all(&[1; 64]).unwrap();
+        let mut held: Vec<crate::RecvBuf> = Vec::new();
+        while held.iter().map(|lease| lease.len()).sum::<usize>() < 64 {
+            let received = |completion: Completion| match completion.what {
+                What::Received(lease) => Some(lease),
+                _ => None,
+            };
+            held.extend(self.wait().into_iter().filter_map(received));
+        }
+        held
+    }
+
     /// Echoes everything until `count` bytes went through.
     fn echo(&mut self, count: usize) {
         let mut left = count;
@@ -156,16 +171,7 @@ fn one_block_serves_talking_and_silent_sockets() {
     let Some(mut hub) = open(&config) else { return };
     let mut peers: Vec<_> = (0..200).map(|_| hub.pair()).collect();
     // The block is lent out while all ask: nobody can be armed.
-    peers[0].1.write_all(&[1; 64]).unwrap();
-    hub.port.submit(peers[0].0, Op::Recv { credit: 64 });
-    let mut held = Vec::new();
-    while held.iter().map(|lease: &crate::RecvBuf| lease.len()).sum::<usize>() < 64 {
-        for Completion { what, .. } in hub.wait() {
-            if let What::Received(lease) = what {
-                held.push(lease);
-            }
-        }
-    }
+    let held = hub.lend(peers[0].0, &mut peers[0].1);
     for &(id, _) in &peers[1..] {
         hub.port.submit(id, Op::Recv { credit: 1_000 });
     }
@@ -512,16 +518,7 @@ fn a_receive_without_a_block_is_tried_again_without_a_spin() {
         let config = PortConfig { recv_blocks: 1, recv_block_bytes: 64, ..PortConfig::default() };
         let Some(mut hub) = open(&config) else { return };
         let ((first, mut talks), (second, mut waits)) = (hub.pair(), hub.pair());
-        hub.port.submit(first, Op::Recv { credit: 64 });
-        talks.write_all(&[1; 64]).unwrap();
-        let mut held = Vec::new();
-        while held.iter().map(|lease: &crate::RecvBuf| lease.len()).sum::<usize>() < 64 {
-            for Completion { what, .. } in hub.wait() {
-                if let What::Received(lease) = what {
-                    held.push(lease);
-                }
-            }
-        }
+        let held = hub.lend(first, &mut talks);
         // The only block is lent, and the port believes that the kernel has one more.
         hub.port.buffers.believe(1);
         waits.write_all(b"late").unwrap();

@@ -107,16 +107,7 @@ fn a_refused_receive_is_tried_again_though_nobody_wakes_the_port() {
         let config = PortConfig { recv_blocks: 1, recv_block_bytes: 64, ..PortConfig::default() };
         let Some(mut hub) = open(&config) else { return };
         let ((first, mut talks), (second, mut waits)) = (hub.pair(), hub.pair());
-        hub.port.submit(first, Op::Recv { credit: 64 });
-        talks.write_all(&[1; 64]).unwrap();
-        let mut held = Vec::new();
-        while held.iter().map(|lease: &crate::RecvBuf| lease.len()).sum::<usize>() < 64 {
-            for Completion { what, .. } in hub.wait() {
-                if let What::Received(lease) = what {
-                    held.push(lease);
-                }
-            }
-        }
+        let held = hub.lend(first, &mut talks);
         hub.port.buffers.believe(1); // it has none
         waits.write_all(b"late").unwrap();
         hub.port.submit(second, Op::Recv { credit: 64 });
