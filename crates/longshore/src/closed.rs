@@ -7,127 +7,164 @@ use longshore_proto::FrameError;
 use std::borrow::Cow;
 use std::fmt;
 
-/// Why a connection ended.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum DisconnectReason {
+/// Makes [`DisconnectReason`] and all that is known of each reason from one entry:
+///
+/// - its doc comment, which is also its row in `docs/guide/reasons.md`, and its fields;
+/// - the name of its counter;
+/// - `usual`, or `fault`, which is worth a warning in the log;
+/// - its words;
+/// - where it is a limit that was reached: which one of [`ConnLimits`], and what to do about it.
+macro_rules! reasons {
+    ($(
+        $(#[doc = $doc:literal])+
+        $reason:ident
+            $({ $($(#[$field_doc:meta])+ $field:ident: $field_type:ty,)+ })?
+            $(($inner:ident: $inner_type:ty))?
+            = $name:literal, $weight:ident, $words:literal $(, limit $limit:ident, $remedy:literal)?;
+    )+) => {
+        /// Why a connection ended.
+        #[derive(Debug)]
+        #[non_exhaustive]
+        pub enum DisconnectReason {
+            $(
+                $(#[doc = $doc])+
+                $reason $({ $($(#[$field_doc])+ $field: $field_type,)+ })? $(($inner_type))?,
+            )+
+        }
+
+        /// The reasons without what they carry: where each has its counter and its gate.
+        #[derive(Clone, Copy)]
+        enum Kind {
+            $($reason,)+
+        }
+
+        impl DisconnectReason {
+            /// Names of all reasons, by their places.
+            pub(crate) const NAMES: &[&str] = &[$($name),+];
+
+            /// Where what is kept for each reason has this one.
+            pub(crate) const fn place(&self) -> usize {
+                match self {
+                    $(Self::$reason { .. } => Kind::$reason as usize,)+
+                }
+            }
+
+            /// The name of its kind, as counters have it: `"idle_timeout"`.
+            pub const fn name(&self) -> &'static str {
+                Self::NAMES[self.place()]
+            }
+
+            /// Whether it is worth a warning in the log: a limit or a fault, not the course of
+            /// things.
+            pub const fn is_fault(&self) -> bool {
+                match self {
+                    $(Self::$reason { .. } => reasons!(@$weight),)+
+                }
+            }
+
+            /// In words, with the value of the limit that was reached and what to do about it.
+            pub(crate) fn with_limit(&self, limits: &ConnLimits) -> String {
+                match self {
+                    $($(Self::$reason => {
+                        let (option, value) = (stringify!($limit), &limits.$limit);
+                        format!("{} (limits.{option} = {value:?}; {})", $words, $remedy)
+                    })?)+
+                    other => other.to_string(),
+                }
+            }
+
+            /// Name, meaning, words in the log, and whether they are a warning, of all reasons.
+            #[cfg(test)]
+            fn rows() -> Vec<[String; 4]> {
+                vec![$({
+                    let words = concat!($words $(, " (limits.", stringify!($limit), " = …; ", $remedy, ")")?);
+                    let level = if reasons!(@$weight) { "warning" } else { "debug" };
+                    [$name, concat!($($doc),+), words, level].map(String::from)
+                }),+]
+            }
+        }
+
+        impl fmt::Display for DisconnectReason {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$reason $({ $($field),+ })? $(($inner))? => {
+                        write!(f, $words)?;
+                        $(write!(f, " (limits.{})", stringify!($limit))?;)?
+                    })+
+                }
+                Ok(())
+            }
+        }
+    };
+    (@fault) => { true };
+    (@usual) => { false };
+}
+
+reasons! {
     /// The peer ended its stream, and everything was answered.
-    PeerClosed,
+    PeerClosed = "peer_closed", usual, "peer closed";
+
     /// The peer reset the connection, or it broke.
-    PeerReset,
+    PeerReset = "peer_reset", usual, "peer reset the connection";
+
     /// The peer ended its stream within a frame.
     Truncated {
         /// Bytes of the frame that came.
         have: u64,
         /// Bytes it needs at least.
         need: u64,
-    },
+    } = "truncated", fault, "peer closed after {have} of at least {need} bytes of a frame";
+
     /// The peer sent bytes that are no frame.
-    ProtocolError(FrameError),
+    ProtocolError(error: FrameError) = "protocol_error", fault, "protocol error: {error}";
+
     /// The peer announced or sent a frame longer than allowed.
     FrameTooLong {
         /// Bytes of the frame, as far as known.
         len: u64,
         /// `frame_bytes_max` of the codec.
         max: u64,
-    },
-    /// Connected, and sent nothing within `limits.first_byte`.
-    FirstByteTimeout,
+    } = "frame_too_long", fault, "frame of {len} bytes, limit is {max} (frame_bytes_max)";
+
+    /// The peer connected, and sent nothing within `limits.first_byte`.
+    FirstByteTimeout = "first_byte_timeout", fault, "sent nothing",
+        limit first_byte, "zero where clients only listen";
+
     /// Nothing was received within `limits.idle`.
-    IdleTimeout,
+    IdleTimeout = "idle_timeout", fault, "silent for too long",
+        limit idle, "zero for never, or a ping in on_idle";
+
     /// The send queue passed `limits.send_queue_bytes`.
-    SlowReader,
+    SlowReader = "slow_reader", fault, "reads too slowly",
+        limit send_queue_bytes, "raise it, or let limits.slow_reader refuse";
+
     /// The peer took no byte within `limits.write`.
-    WriteStalled,
+    WriteStalled = "write_stalled", fault, "takes no bytes",
+        limit write, "raise it for peers on slow lines";
+
     /// A callback returned an error.
-    HandlerError(Error),
+    HandlerError(error: Error) = "handler_error", fault, "handler: {error}";
+
     /// A callback panicked.
-    HandlerPanic(String),
+    HandlerPanic(text: String) = "handler_panic", fault, "handler panicked: {text}";
+
     /// The server is shutting down.
-    Shutdown,
+    Shutdown = "shutdown", usual, "server shuts down";
+
     /// The handler, or a handle, closed it.
-    Local,
-    /// The same, with a reason in the user's words.
-    Said(Cow<'static, str>),
+    Local = "local", usual, "closed by this side";
+
+    /// The handler, or a handle, closed it with a reason in the user's words.
+    Said(why: Cow<'static, str>) = "said", usual, "{why}";
+
     /// A handle aborted it.
-    Aborted,
+    Aborted = "aborted", fault, "aborted by this side";
+
     /// The system refused something else.
-    Io(PortError),
+    Io(error: PortError) = "io_error", fault, "{error}";
 }
 
 impl DisconnectReason {
-    /// Names of all kinds, in the order of [`index`](Self::index): labels of counters.
-    pub const NAMES: [&'static str; 16] = [
-        "peer_closed",
-        "peer_reset",
-        "truncated",
-        "protocol_error",
-        "frame_too_long",
-        "first_byte_timeout",
-        "idle_timeout",
-        "slow_reader",
-        "write_stalled",
-        "handler_error",
-        "handler_panic",
-        "shutdown",
-        "local",
-        "said",
-        "aborted",
-        "io_error",
-    ];
-
-    /// Which kind, as a place in [`NAMES`](Self::NAMES).
-    pub const fn index(&self) -> usize {
-        match self {
-            Self::PeerClosed => 0,
-            Self::PeerReset => 1,
-            Self::Truncated { .. } => 2,
-            Self::ProtocolError(_) => 3,
-            Self::FrameTooLong { .. } => 4,
-            Self::FirstByteTimeout => 5,
-            Self::IdleTimeout => 6,
-            Self::SlowReader => 7,
-            Self::WriteStalled => 8,
-            Self::HandlerError(_) => 9,
-            Self::HandlerPanic(_) => 10,
-            Self::Shutdown => 11,
-            Self::Local => 12,
-            Self::Said(_) => 13,
-            Self::Aborted => 14,
-            Self::Io(_) => 15,
-        }
-    }
-
-    /// The name of its kind.
-    pub const fn name(&self) -> &'static str {
-        Self::NAMES[self.index()]
-    }
-
-    /// Whether it is worth a warning in the log: a limit or a fault, not the course of things.
-    pub const fn is_fault(&self) -> bool {
-        !matches!(
-            self,
-            Self::PeerClosed | Self::PeerReset | Self::Shutdown | Self::Local | Self::Said(_)
-        )
-    }
-
-    /// In words, with the value of the limit that was reached and what to do about it.
-    pub(crate) fn with_limit(&self, limits: &ConnLimits) -> String {
-        match self {
-            Self::FirstByteTimeout => format!(
-                "sent nothing (limits.first_byte = {:?}; zero where clients only listen)",
-                limits.first_byte
-            ),
-            Self::IdleTimeout => format!("silent for too long (limits.idle = {:?})", limits.idle),
-            Self::SlowReader => {
-                let bytes = limits.send_queue_bytes;
-                format!("reads too slowly (limits.send_queue_bytes = {bytes})")
-            }
-            Self::WriteStalled => format!("takes no bytes (limits.write = {:?})", limits.write),
-            other => other.to_string(),
-        }
-    }
-
     pub(crate) fn from_frame(error: FrameError) -> Self {
         match error {
             FrameError::TooLong { len, max } => Self::FrameTooLong { len, max },
@@ -140,33 +177,6 @@ impl DisconnectReason {
         match error.kind {
             ErrorKind::Reset | ErrorKind::TimedOut => Self::PeerReset,
             _ => Self::Io(error),
-        }
-    }
-}
-
-impl fmt::Display for DisconnectReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PeerClosed => f.write_str("peer closed"),
-            Self::PeerReset => f.write_str("peer reset the connection"),
-            Self::Truncated { have, need } => {
-                write!(f, "peer closed after {have} of at least {need} bytes of a frame")
-            }
-            Self::ProtocolError(error) => write!(f, "protocol error: {error}"),
-            Self::FrameTooLong { len, max } => {
-                write!(f, "frame of {len} bytes, limit is {max} (frame_bytes_max)")
-            }
-            Self::FirstByteTimeout => f.write_str("sent nothing (limits.first_byte)"),
-            Self::IdleTimeout => f.write_str("silent for too long (limits.idle)"),
-            Self::SlowReader => f.write_str("reads too slowly (limits.send_queue_bytes)"),
-            Self::WriteStalled => f.write_str("takes no bytes (limits.write)"),
-            Self::HandlerError(error) => write!(f, "handler: {error}"),
-            Self::HandlerPanic(text) => write!(f, "handler panicked: {text}"),
-            Self::Shutdown => f.write_str("server shuts down"),
-            Self::Local => f.write_str("closed by this side"),
-            Self::Said(why) => f.write_str(why),
-            Self::Aborted => f.write_str("aborted by this side"),
-            Self::Io(error) => error.fmt(f),
         }
     }
 }
@@ -195,4 +205,52 @@ pub struct Closed<'a> {
     pub bytes_discarded: u64,
     /// The server it belonged to.
     pub server: &'a Server,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+    use crate::metrics::doc_table;
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    /// R85
+    #[test]
+    fn the_guide_has_each_reason_as_it_is() {
+        let head = ["reason", "what it means", "in the log", "as"];
+        doc_table::check(head, &DisconnectReason::rows());
+    }
+
+    #[test]
+    fn each_reason_has_a_name_of_its_own() {
+        let names: BTreeSet<_> = DisconnectReason::NAMES.iter().collect();
+        assert_eq!(names.len(), DisconnectReason::NAMES.len());
+        assert_eq!(DisconnectReason::Aborted.name(), "aborted");
+        assert_eq!(DisconnectReason::Truncated { have: 1, need: 2 }.name(), "truncated");
+    }
+
+    #[test]
+    fn a_limit_that_was_reached_is_told_with_its_value_and_what_to_do() {
+        let limits = Limits::new().idle(Duration::from_secs(7)).send_queue_bytes(4096);
+        let limits = limits.for_conns(Duration::from_secs(3));
+        let told = |reason: DisconnectReason| reason.with_limit(&limits);
+        assert_eq!(
+            told(DisconnectReason::FirstByteTimeout),
+            "sent nothing (limits.first_byte = 3s; zero where clients only listen)"
+        );
+        assert_eq!(
+            told(DisconnectReason::IdleTimeout),
+            "silent for too long (limits.idle = 7s; zero for never, or a ping in on_idle)"
+        );
+        assert!(
+            told(DisconnectReason::SlowReader).contains("limits.send_queue_bytes = 4096; raise")
+        );
+        assert!(told(DisconnectReason::WriteStalled).contains("limits.write = 10s; raise"));
+        let too_long = told(DisconnectReason::FrameTooLong { len: 9, max: 8 });
+        assert_eq!(too_long, "frame of 9 bytes, limit is 8 (frame_bytes_max)");
+        let reason = DisconnectReason::IdleTimeout;
+        assert_eq!(reason.to_string(), "silent for too long (limits.idle)", "without its value");
+        assert!(told(DisconnectReason::Said("bye".into())) == "bye" && reason.is_fault());
+    }
 }

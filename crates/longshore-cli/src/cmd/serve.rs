@@ -6,8 +6,8 @@ use crate::exit::{Exit, Failure};
 use crate::out::{self, Output, counted, grouped};
 use crate::system;
 use longshore::{
-    Addr, Builder, ConfigError, DisconnectReason, Error, ErrorKind, LengthDelimited, Limits, Lines,
-    Listener, Longshore, Raw, Ready, Server, SlowReader, Snapshot, StartError,
+    Addr, Builder, ConfigError, Error, ErrorKind, LengthDelimited, Limits, Lines, Listener,
+    Longshore, Raw, Ready, Server, SlowReader, Snapshot, StartError,
 };
 use serde_json::{Map, Value, json};
 use std::net::Ipv4Addr;
@@ -240,13 +240,12 @@ fn summary(snapshot: &Snapshot, after: Duration, out: Output) {
 
 /// How connections ended, and how many so.
 fn reasons(snapshot: &Snapshot) -> impl Iterator<Item = (&'static str, u64)> {
-    let all = DisconnectReason::NAMES.into_iter().zip(snapshot.disconnects);
-    all.filter(|(_, count)| *count > 0)
+    snapshot.disconnects().filter(|(_, count)| *count > 0)
 }
 
 /// What was refused, by the counters' names.
 fn refusals(snapshot: &Snapshot) -> impl Iterator<Item = (&'static str, u64)> {
-    snapshot.named().filter(|(name, count)| name.starts_with("refused_") && *count > 0)
+    snapshot.refusals().filter(|(_, count)| *count > 0)
 }
 
 fn started_object(server: &Server, args: &ServeArgs) -> Value {

@@ -19,84 +19,176 @@ impl Counter {
     }
 }
 
+/// Makes the counters of a worker and their sum, [`Snapshot`], from one entry each. The doc comment
+/// is also its row in `docs/guide/reasons.md`. A refusal has its counter, and its gate in the log.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    (
+        refusals {
+            $($(#[doc = $refusal_doc:literal])+ $refusal:ident: $why:ident,)+
+        }
+        others {
+            $($(#[doc = $doc:literal])+ $name:ident,)+
+        }
+    ) => {
+        /// Why a connection is refused, at the door or by its factory.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(crate) enum Refused {
+            $($why,)+
+        }
+
+        impl Refused {
+            /// All of them, each at its place.
+            pub(crate) const ALL: &[Self] = &[$(Self::$why),+];
+        }
+
         /// What one worker counts.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
-            $(pub(crate) $name: Counter,)*
-            pub(crate) disconnects: [Counter; DisconnectReason::NAMES.len()],
+            $($refusal: Counter,)+
+            $(pub(crate) $name: Counter,)+
+            disconnects: [Counter; DisconnectReason::NAMES.len()],
+        }
+
+        impl Counters {
+            /// The counter of a refusal.
+            pub(crate) fn refused(&self, why: Refused) -> &Counter {
+                match why {
+                    $(Refused::$why => &self.$refusal,)+
+                }
+            }
         }
 
         /// All counters of a server at one time, summed over its workers. Each only grows, but for
-        /// `connections`.
+        /// `connections`. The guide has a
+        /// [table of them](https://github.com/longshore-rs/longshore/blob/main/docs/guide/reasons.md).
         #[derive(Clone, PartialEq, Eq, Debug, Default)]
         #[non_exhaustive]
         pub struct Snapshot {
             /// Connections that are open now.
             pub connections: u64,
-            $($(#[$doc])* pub $name: u64,)*
-            /// Ended connections, by [`DisconnectReason::index`].
-            pub disconnects: [u64; DisconnectReason::NAMES.len()],
+            $($(#[doc = $doc])+ pub $name: u64,)+
+            $($(#[doc = $refusal_doc])+ pub $refusal: u64,)+
+            disconnects: [u64; DisconnectReason::NAMES.len()],
         }
 
         impl Snapshot {
             pub(crate) fn add(&mut self, counters: &Counters) {
-                $(self.$name += counters.$name.read();)*
+                $(self.$name += counters.$name.read();)+
+                $(self.$refusal += counters.$refusal.read();)+
                 for (sum, counter) in self.disconnects.iter_mut().zip(&counters.disconnects) {
                     *sum += counter.read();
                 }
             }
 
-            /// Names and values of all plain counters, for a log or a metrics page.
+            /// Names and values of all plain counters, for a log or a metrics page: those of the
+            /// fields. How connections ended is told by [`disconnects`](Self::disconnects).
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [("connections", self.connections), $((stringify!($name), self.$name),)*].into_iter()
+                let others = [("connections", self.connections), $((stringify!($name), self.$name),)+];
+                others.into_iter().chain(self.refusals())
+            }
+
+            /// Those of them that count refused connections.
+            ///
+            /// ```
+            /// # let snapshot = longshore::Snapshot::default();
+            /// for (name, count) in snapshot.refusals() {
+            ///     println!("{name} {count}"); // refused_per_source 0
+            /// }
+            /// ```
+            pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($refusal), self.$refusal),)+].into_iter()
+            }
+
+            /// Name and meaning of each.
+            #[cfg(test)]
+            fn rows() -> Vec<[String; 2]> {
+                let connections = ["connections", "Connections that are open now."];
+                let others = [connections, $([stringify!($name), concat!($($doc),+)],)+];
+                let refusals = [$([stringify!($refusal), concat!($($refusal_doc),+)],)+];
+                others.into_iter().chain(refusals).map(|row| row.map(String::from)).collect()
             }
         }
     };
 }
 
 counters! {
-    /// Connections accepted.
-    accepted,
-    /// Connections made to others.
-    connected,
-    /// Attempts to connect that failed.
-    connect_failed,
-    /// Refused: `limits.connections` of the server reached.
-    refused_connections,
-    /// Refused: `limits.connections_per_source` reached.
-    refused_per_source,
-    /// Refused by a factory.
-    refused_by_factory,
-    /// Refused: the socket could not be taken in.
-    refused_by_system,
-    /// Accepting failed and was tried again later: out of descriptors or memory.
-    accept_backoffs,
-    /// Accepting failed for one connection that was gone already.
-    accept_passing_errors,
-    /// Connections ended.
-    closed,
-    /// Bytes received.
-    bytes_in,
-    /// Bytes that the kernel took.
-    bytes_out,
-    /// Frames handed to `on_message`.
-    messages_in,
-    /// Messages queued.
-    messages_out,
-    /// Messages refused because a queue was full.
-    messages_refused,
-    /// Bytes received that no callback saw, because the connection was closing.
-    bytes_discarded,
-    /// Panics caught in callbacks.
-    panics,
-    /// Turns of the workers.
-    turns,
-    /// Completions handled.
-    completions,
-    /// Connections aborted because a shutdown's time was up.
-    shutdown_aborted,
+    refusals {
+        /// Refused: `limits.connections` of the server reached.
+        refused_connections: Connections,
+        /// Refused: `limits.connections_per_source` reached.
+        refused_per_source: PerSource,
+        /// Refused by a factory.
+        refused_by_factory: ByFactory,
+        /// Refused: the socket could not be taken in.
+        refused_by_system: BySystem,
+    }
+    others {
+        /// Connections accepted.
+        accepted,
+        /// Connections made to others.
+        connected,
+        /// Attempts to connect that failed.
+        connect_failed,
+        /// Accepting failed and was tried again later: out of descriptors or memory.
+        accept_backoffs,
+        /// Accepting failed for one connection that was gone already.
+        accept_passing_errors,
+        /// Connections ended.
+        closed,
+        /// Bytes received.
+        bytes_in,
+        /// Bytes that the kernel took.
+        bytes_out,
+        /// Frames handed to `on_message`.
+        messages_in,
+        /// Messages queued.
+        messages_out,
+        /// Messages refused because a queue was full.
+        messages_refused,
+        /// Bytes received that no callback saw, because the connection was closing.
+        bytes_discarded,
+        /// Panics caught in callbacks.
+        panics,
+        /// Turns of the workers.
+        turns,
+        /// Completions handled.
+        completions,
+        /// Connections aborted because a shutdown's time was up.
+        shutdown_aborted,
+    }
+}
+
+impl Counters {
+    /// The counter of connections that ended like this one.
+    pub(crate) fn disconnected(&self, reason: &DisconnectReason) -> &Counter {
+        &self.disconnects[reason.place()]
+    }
+}
+
+impl Snapshot {
+    /// How many connections ended for which reason, by [`DisconnectReason::name`]. Every reason is
+    /// there, those too that nothing ended for.
+    ///
+    /// ```
+    /// # let snapshot = longshore::Snapshot::default();
+    /// let ended: u64 = snapshot.disconnects().map(|(_name, count)| count).sum();
+    /// assert_eq!(ended, snapshot.closed);
+    /// ```
+    pub fn disconnects(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        DisconnectReason::NAMES.iter().copied().zip(self.disconnects)
+    }
+
+    /// How many connections ended for the reason of that [name](DisconnectReason::name). `None` if
+    /// no reason is called so: a typing error is no zero.
+    ///
+    /// ```
+    /// # let snapshot = longshore::Snapshot::default(); // or `server.snapshot()`
+    /// assert_eq!(snapshot.disconnected("slow_reader"), Some(0));
+    /// assert_eq!(snapshot.disconnected("slow_raeder"), None);
+    /// ```
+    pub fn disconnected(&self, reason: &str) -> Option<u64> {
+        self.disconnects().find_map(|(name, count)| (name == reason).then_some(count))
+    }
 }
 
 /// What handles on any thread count for a lane.
@@ -112,5 +204,43 @@ impl LaneCounters {
 
     pub(crate) fn read(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::doc_table;
+
+    /// R85
+    #[test]
+    fn the_guide_has_each_counter_as_it_is() {
+        doc_table::check(["counter", "what it counts"], &Snapshot::rows());
+    }
+
+    #[test]
+    fn what_is_counted_is_read_under_its_own_name() {
+        let counters = Counters::default();
+        for (count, why) in (1..).zip(Refused::ALL) {
+            counters.refused(*why).add(count);
+        }
+        counters.disconnected(&DisconnectReason::SlowReader).add(7);
+        counters.turns.add(9);
+        let mut snapshot = Snapshot::default();
+        snapshot.add(&counters);
+        snapshot.add(&counters);
+        let refusals: Vec<_> = snapshot.refusals().collect();
+        let wanted = [
+            ("refused_connections", 2),
+            ("refused_per_source", 4),
+            ("refused_by_factory", 6),
+            ("refused_by_system", 8),
+        ];
+        assert_eq!(refusals, wanted);
+        assert_eq!(snapshot.disconnected("slow_reader"), Some(14));
+        assert_eq!(snapshot.disconnects().filter(|(_, count)| *count > 0).count(), 1);
+        assert_eq!(snapshot.disconnects().count(), DisconnectReason::NAMES.len());
+        let named: Vec<_> = snapshot.named().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(named, [&[("turns", 18)][..], &wanted].concat());
     }
 }

@@ -1,5 +1,6 @@
 //! Bounds the log: a peer must not be able to fill a disk (R25).
 
+use super::Refused;
 use crate::DisconnectReason;
 use longshore_base::Time;
 use std::fmt;
@@ -9,22 +10,10 @@ use std::time::Duration;
 /// Lines of one kind of one server in one second.
 const LINES_PER_SECOND: u32 = 10;
 
-/// What lines a peer can cause, beside the reason of its end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Refused {
-    Connections,
-    PerSource,
-    BySystem,
-    ByFactory,
-}
-
-/// How many kinds of refusals there are.
-const REFUSALS: usize = 4;
-
 /// The gates of one server, for all its workers. A leaf lock each.
 #[derive(Debug, Default)]
 pub(crate) struct LogGates {
-    refused: [LogGate; REFUSALS],
+    refused: [LogGate; Refused::ALL.len()],
     closed: [LogGate; DisconnectReason::NAMES.len()],
 }
 
@@ -36,7 +25,7 @@ impl LogGates {
 
     /// Whether a line on the end of a connection may be written now.
     pub(crate) fn closed(&self, reason: &DisconnectReason, now: Time) -> Option<HeldBack> {
-        self.closed[reason.index()].open(now)
+        self.closed[reason.place()].open(now)
     }
 }
 

@@ -90,7 +90,7 @@ impl Door {
             return;
         }
         if !core.board.reserve() {
-            core.counters().refused_connections.add(1);
+            core.counters().refused(Refused::Connections).add(1);
             let max = core.board.connections_max;
             if let Some(held_back) = core.board.log.refused(Refused::Connections, core.now) {
                 event!(
@@ -109,7 +109,7 @@ impl Door {
             let count = self.sources.entry(source).or_insert(0);
             if *count >= limits.per_source {
                 core.board.release();
-                core.counters().refused_per_source.add(1);
+                core.counters().refused(Refused::PerSource).add(1);
                 if let Some(held_back) = core.board.log.refused(Refused::PerSource, core.now) {
                     event!(
                         warn,

@@ -342,7 +342,7 @@ impl<P: Port> Worker<P> {
                 self.begin(token);
             }
             Err((error, socket)) => {
-                self.core.counters().refused_by_system.add(1);
+                self.core.counters().refused(Refused::BySystem).add(1);
                 let gate = self.core.board.log.refused(Refused::BySystem, self.core.now);
                 if let Some(held_back) = gate {
                     event!(error, "refused {}: {error}{held_back}", socket.peer);
@@ -395,7 +395,7 @@ impl<P: Port> Worker<P> {
         let counters = self.core.counters();
         let (reason, silent) = match refusal {
             Refusal::Rejected(why) => {
-                counters.refused_by_factory.add(1);
+                counters.refused(Refused::ByFactory).add(1);
                 let silent = why.is_none();
                 let why = why.map_or("refused".into(), |why| why.into_string().into());
                 (DisconnectReason::Said(why), silent)
@@ -479,7 +479,7 @@ impl<P: Port> Worker<P> {
     fn count_closed(&mut self, conn: &Connection, reason: &DisconnectReason) {
         let counters = self.core.counters();
         counters.closed.add(1);
-        counters.disconnects[reason.index()].add(1);
+        counters.disconnected(reason).add(1);
         counters.bytes_discarded.add(conn.bytes_discarded);
         let peer = conn.shared.peer_addr;
         if !reason.is_fault() {

@@ -2,6 +2,7 @@
 
 use longshore::*;
 use socket2::{Domain, SockRef, Socket, Type};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -105,8 +106,8 @@ pub(crate) fn resident_kib(process: &str) -> u64 {
 pub(crate) struct Counts {
     pub(crate) opened: usize,
     pub(crate) closed: usize,
-    /// By `DisconnectReason::index`.
-    pub(crate) reasons: [usize; DisconnectReason::NAMES.len()],
+    /// Ends by the name of their reason.
+    pub(crate) reasons: BTreeMap<&'static str, usize>,
     /// The last reason in words.
     pub(crate) last: String,
     /// For what a test counts besides.
@@ -116,8 +117,9 @@ pub(crate) struct Counts {
 impl Counts {
     /// Connections that ended for the reason of that name.
     pub(crate) fn ended(&self, name: &str) -> usize {
-        let at = DisconnectReason::NAMES.iter().position(|known| *known == name).unwrap();
-        self.reasons[at]
+        let known = Snapshot::default().disconnected(name).is_some();
+        assert!(known, "no reason is called {name}");
+        self.reasons.get(name).copied().unwrap_or_default()
     }
 }
 
@@ -141,7 +143,7 @@ impl Tally {
     pub(crate) fn closed(&self, closed: &Closed<'_>) {
         self.change(|counts| {
             counts.closed += 1;
-            counts.reasons[closed.reason.index()] += 1;
+            *counts.reasons.entry(closed.reason.name()).or_default() += 1;
             counts.last = closed.reason.to_string();
         });
     }

@@ -225,8 +225,8 @@ fn replies_of_a_filter_past_the_bound_end_a_slow_reader(lab: &mut Lab) {
         let mut peer = TcpStream::connect(addr).unwrap();
         assert!(peer.write_all(&bytes).is_err(), "it reads without an end");
     }
-    let slow = || server.snapshot().disconnects[DisconnectReason::SlowReader.index()];
-    wait_until(|| slow() == 1);
+    let slow = || server.snapshot().disconnected("slow_reader");
+    wait_until(|| slow() == Some(1));
 }
 
 fn outgoing_connections_are_spread_over_the_workers(lab: &mut Lab) {
@@ -328,7 +328,7 @@ fn a_server_of_many_workers_logs_ten_lines_of_a_kind_a_second() {
             peer.send_bytes(&[255; 4]);
         }
         net.run_for(20 * SECOND);
-        assert_eq!(server.snapshot().disconnects.iter().sum::<u64>(), 60);
+        assert_eq!(server.snapshot().disconnects().map(|(_, count)| count).sum::<u64>(), 60);
         server.drain();
         net.run_for(SECOND);
     });

@@ -364,7 +364,7 @@ fn messages_and_bytes_are_counted(lab: &mut Lab) {
     assert_eq!((snapshot.messages_in, snapshot.messages_out), (3, 4));
     assert_eq!((snapshot.bytes_in, snapshot.bytes_out), (27, 32));
     assert_eq!((snapshot.accepted, snapshot.closed), (1, 1));
-    assert_eq!(snapshot.disconnects.iter().sum::<u64>(), 1);
+    assert_eq!(snapshot.disconnected("peer_closed"), Some(1));
     assert!(snapshot.turns > 0 && snapshot.completions > 0);
     assert!(snapshot.named().any(|named| named == ("messages_out", 4)));
 }
