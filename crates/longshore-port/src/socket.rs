@@ -71,7 +71,17 @@ impl SocketId {
 }
 
 /// Options of a connection's socket. A listener's connections inherit them.
+///
+/// ```
+/// use longshore_port::{Keepalive, SocketOptions};
+///
+/// let keepalive = Keepalive::default().probes(2);
+/// let options = SocketOptions::default().nodelay(false).keepalive(keepalive).user_timeout(None);
+/// assert!(!options.nodelay && options.keepalive == Some(keepalive));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "options do nothing until they are given to a listener or connector"]
+#[non_exhaustive]
 pub struct SocketOptions {
     /// Send small messages at once (`TCP_NODELAY`). Default on.
     pub nodelay: bool,
@@ -97,8 +107,53 @@ impl Default for SocketOptions {
     }
 }
 
+impl SocketOptions {
+    /// Whether small messages are sent at once (`TCP_NODELAY`). Default yes.
+    pub fn nodelay(mut self, yes: bool) -> Self {
+        self.nodelay = yes;
+        self
+    }
+
+    /// Probing of silent peers; `None` for none. Default after 60 s, 4 times every 15 s.
+    pub fn keepalive(mut self, keepalive: impl Into<Option<Keepalive>>) -> Self {
+        self.keepalive = keepalive.into();
+        self
+    }
+
+    /// How long sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`, Linux only), 1 ms to 24
+    /// days; `None` for the system's choice. Default 60 s.
+    pub fn user_timeout(mut self, within: impl Into<Option<Duration>>) -> Self {
+        self.user_timeout = within.into();
+        self
+    }
+
+    /// Bytes of the system's send buffer (`SO_SNDBUF`), 1 to 2^31 - 1; `None`, the default, for
+    /// the system's choice.
+    pub fn send_buf_bytes(mut self, bytes: impl Into<Option<u32>>) -> Self {
+        self.send_buf_bytes = bytes.into();
+        self
+    }
+
+    /// Bytes of the system's receive buffer (`SO_RCVBUF`), 1 to 2^31 - 1; `None`, the default, for
+    /// the system's choice.
+    pub fn recv_buf_bytes(mut self, bytes: impl Into<Option<u32>>) -> Self {
+        self.recv_buf_bytes = bytes.into();
+        self
+    }
+}
+
 /// When and how often a silent peer is probed by TCP itself.
+///
+/// ```
+/// use longshore_port::Keepalive;
+/// use std::time::Duration;
+///
+/// let keepalive = Keepalive::default().idle(Duration::from_secs(600)).probes(2);
+/// assert_eq!(keepalive.interval, Duration::from_secs(15));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "it does nothing until it is given to `SocketOptions`"]
+#[non_exhaustive]
 pub struct Keepalive {
     /// Silence before the first probe, whole seconds.
     pub idle: Duration,
@@ -111,6 +166,26 @@ pub struct Keepalive {
 impl Default for Keepalive {
     fn default() -> Self {
         Self { idle: Duration::from_secs(60), interval: Duration::from_secs(15), probes: 4 }
+    }
+}
+
+impl Keepalive {
+    /// Silence before the first probe, 1 to 32,767 whole seconds. Default 60 s.
+    pub fn idle(mut self, after: Duration) -> Self {
+        self.idle = after;
+        self
+    }
+
+    /// Time between probes, 1 to 32,767 whole seconds. Default 15 s.
+    pub fn interval(mut self, between: Duration) -> Self {
+        self.interval = between;
+        self
+    }
+
+    /// Unanswered probes until the connection is given up, 1 to 127. Default 4.
+    pub fn probes(mut self, count: u32) -> Self {
+        self.probes = count;
+        self
     }
 }
 

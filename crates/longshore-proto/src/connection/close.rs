@@ -13,7 +13,17 @@ use longshore_base::Time;
 use std::time::Duration;
 
 /// How long and how much a graceful close goes on reading.
+///
+/// ```
+/// use longshore_proto::connection::Linger;
+/// use std::time::Duration;
+///
+/// let linger = Linger::default().wait(Duration::from_secs(1)).bytes(0);
+/// assert_eq!(linger.total, Duration::from_secs(30));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "it does nothing until it is given to `Limits`"]
+#[non_exhaustive]
 pub struct Linger {
     /// Longest silence while waiting for the peer's end; zero does not wait. Default 5 s.
     pub wait: Duration,
@@ -27,6 +37,27 @@ pub struct Linger {
 impl Default for Linger {
     fn default() -> Self {
         Self { wait: Duration::from_secs(5), total: Duration::from_secs(30), bytes: 1 << 20 }
+    }
+}
+
+impl Linger {
+    /// Longest silence while waiting for the peer's end; zero does not wait. Default 5 s.
+    pub fn wait(mut self, most: Duration) -> Self {
+        self.wait = most;
+        self
+    }
+
+    /// Longest time from the close to the end, flushing included, at least [`wait`](Self::wait);
+    /// zero is no bound. Default 30 s.
+    pub fn total(mut self, most: Duration) -> Self {
+        self.total = most;
+        self
+    }
+
+    /// Most bytes that are read and discarded after the close. Default 1 MiB.
+    pub fn bytes(mut self, most: u64) -> Self {
+        self.bytes = most;
+        self
     }
 }
 

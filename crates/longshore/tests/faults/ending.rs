@@ -70,7 +70,7 @@ impl Handler for Answer {
 }
 
 fn answering(driver: Driver, frames: usize, then: Then) -> Running {
-    let linger = Linger { wait: Duration::from_secs(2), ..Linger::default() };
+    let linger = Linger::default().wait(Duration::from_secs(2));
     let limits = Limits::new().send_queue_bytes(80 << 20).linger(linger);
     let make = move |tally| Answer { frames, then, tally };
     Running::handled(driver, listener().limits(limits), |builder| builder, make)

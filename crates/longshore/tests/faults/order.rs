@@ -58,7 +58,7 @@ impl Handler for Target {
 
 /// Small buffers everywhere, refusals instead of disconnects.
 fn narrow() -> Listener<LengthDelimited> {
-    let options = SocketOptions { send_buf_bytes: Some(4096), ..SocketOptions::default() };
+    let options = SocketOptions::default().send_buf_bytes(4096);
     let limits = Limits::new()
         .first_byte(Duration::ZERO)
         .send_queue_bytes(16 * 1024)
@@ -171,7 +171,7 @@ impl Handler for Pump {
 fn r19_short_sends_go_on_at_the_exact_byte() {
     on_each_driver(|driver| {
         let chunks = pick(8 << 20, 150_000_000) / CHUNK_BYTES;
-        let options = SocketOptions { send_buf_bytes: Some(4096), ..SocketOptions::default() };
+        let options = SocketOptions::default().send_buf_bytes(4096);
         let running = Running::handled(
             driver,
             listener().socket_options(options),

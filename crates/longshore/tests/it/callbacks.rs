@@ -482,7 +482,7 @@ fn c3_a_timer_or_idle_of_a_closed_connection_does_not_come(lab: &mut Lab) {
             Ok(())
         }
     };
-    let linger = Linger { wait: 30 * MS, ..Linger::default() };
+    let linger = Linger::default().wait(30 * MS);
     let (server, events) = lab.serve(Limits::new().linger(linger), script);
     let mut peer = lab.connect(&server);
     peer.say(b"go");

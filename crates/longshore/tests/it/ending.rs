@@ -111,7 +111,7 @@ fn the_answer_reaches_a_client_that_keeps_sending(lab: &mut Lab) {
 fn a_peer_that_never_ends_is_dropped_after_the_linger_time() {
     for seed in seeds() {
         let mut lab = Lab::simulated(seed);
-        let linger = Linger { wait: 5 * SECOND, total: 30 * SECOND, ..Linger::default() };
+        let linger = Linger::default().wait(5 * SECOND).total(30 * SECOND);
         let script = || {
             |cx: &mut Ctx<'_, Probe>, event: &Event| {
                 if let Event::Connect(_) = event {

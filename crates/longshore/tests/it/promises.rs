@@ -30,8 +30,7 @@ on_real_ports! {
 
 fn a_close_reads_no_more_than_the_linger_says_while_it_flushes_too(lab: &mut Lab) {
     const BYTES: u64 = 64 * 1024;
-    let (wait, total) = (SECOND / 2, SECOND / 2);
-    let linger = Linger { wait, total, bytes: BYTES };
+    let linger = Linger::default().wait(SECOND / 2).total(SECOND / 2).bytes(BYTES);
     let script = || {
         |cx: &mut Ctx<'_, Probe>, event: &Event| {
             if let Event::Message(_) = event {

@@ -166,7 +166,9 @@ fn limits_of_the_send_queue() {
 
 #[test]
 fn limits_of_the_linger() {
-    let linger = |wait, total| with(Limits::new().linger(Linger { wait, total, bytes: 0 }));
+    let linger = |wait, total| {
+        with(Limits::new().linger(Linger::default().wait(wait).total(total).bytes(0)))
+    };
     accepts([linger(Duration::ZERO, Duration::ZERO), linger(MS, MS), linger(MS, YEAR)]);
     refuses(linger(TOO_LONG, TOO_LONG), "limits.linger.wait = 31622401s", "at most 366 days");
     refuses(linger(MS, TOO_LONG), "limits.linger.total = 31622401s", "at most 366 days");
@@ -277,4 +279,24 @@ fn without_listeners_it_runs_and_with_too_many_it_does_not() {
         builder = builder.listen(listener(), probe);
     }
     refuses(builder, "listeners = 65536", "0 to 65535");
+}
+
+#[test]
+fn a_setter_sets_what_it_is_named_for_and_nothing_else() {
+    let keepalive = Keepalive::default().idle(6 * MS).interval(7 * MS).probes(8);
+    assert_eq!((keepalive.idle, keepalive.interval, keepalive.probes), (6 * MS, 7 * MS, 8));
+    let options = SocketOptions::default()
+        .nodelay(false)
+        .keepalive(keepalive)
+        .user_timeout(9 * MS)
+        .send_buf_bytes(10)
+        .recv_buf_bytes(11);
+    assert_eq!((options.nodelay, options.keepalive), (false, Some(keepalive)));
+    assert_eq!(options.user_timeout, Some(9 * MS));
+    assert_eq!((options.send_buf_bytes, options.recv_buf_bytes), (Some(10), Some(11)));
+    let none = options.keepalive(None).user_timeout(None).send_buf_bytes(None).recv_buf_bytes(None);
+    assert_eq!((none.keepalive, none.user_timeout), (None, None));
+    assert_eq!((none.send_buf_bytes, none.recv_buf_bytes), (None, None));
+    let linger = Linger::default().wait(12 * MS).total(13 * MS).bytes(14);
+    assert_eq!((linger.wait, linger.total, linger.bytes), (12 * MS, 13 * MS, 14));
 }

@@ -218,11 +218,12 @@ fn limits(rng: &mut Rng) -> Limits {
         .slow_reader(rng.of(&[SlowReader::Disconnect, SlowReader::Refuse]))
         .half_close(rng.of(&[HalfClose::Flush, HalfClose::Close]))
         .write(rng.of(&[Duration::from_millis(200), 10 * SECOND]))
-        .linger(Linger {
-            wait: rng.of(&[Duration::ZERO, SECOND]),
-            total: rng.of(&[SECOND, 30 * SECOND]),
-            bytes: rng.of(&[0, 100, 1 << 20]),
-        })
+        .linger(
+            Linger::default()
+                .wait(rng.of(&[Duration::ZERO, SECOND]))
+                .total(rng.of(&[SECOND, 30 * SECOND]))
+                .bytes(rng.of(&[0, 100, 1 << 20])),
+        )
 }
 
 /// Nothing of it ends a peer that keeps to the rules.
@@ -231,7 +232,7 @@ fn echo_listener(at: Inn, rng: &mut Rng) -> Listener<Pinged> {
         .slow_reader(SlowReader::Refuse)
         .first_byte(Duration::ZERO)
         .write(Duration::ZERO)
-        .linger(Linger { total: 3_000 * SECOND, ..Linger::default() })
+        .linger(Linger::default().total(3_000 * SECOND))
         .half_close(HalfClose::Flush)
         .connections_per_source(at.per_source)
         .count_loopback(true);
