@@ -26,6 +26,8 @@ pub enum Call {
     Connect,
     /// Taking a socket in.
     Attach,
+    /// Letting a socket go to another port.
+    Detach,
     /// Receiving.
     Recv,
     /// Sending.
@@ -120,6 +122,7 @@ impl fmt::Display for PortError {
             Call::Accept => "accept",
             Call::Connect => "connect",
             Call::Attach => "take a socket in",
+            Call::Detach => "let a socket go",
             Call::Recv => "receive",
             Call::Send => "send",
             Call::Resolve => "look the name up",

@@ -9,7 +9,7 @@
 //! Each driver keeps these; `contract` (feature `contract`) has a test for each.
 //!
 //! 1. At most one op of each kind is in flight per socket. `Recv` and `Accept` are streams with a
-//!    credit: completions, then one end.
+//!    credit: completions, then one end. What a caller may do stands in [`InFlight`], once for all.
 //! 2. Completions come only out of `wait`, also when the kernel finished at once; per socket in
 //!    order, `Closed` last.
 //! 3. A send's data comes back in every outcome, unadvanced; leases go home on drop. A result
@@ -30,6 +30,7 @@
 pub mod contract;
 mod driver;
 mod error;
+mod in_flight;
 mod jobs;
 mod op;
 mod port;
@@ -38,6 +39,7 @@ mod socket;
 
 pub use driver::{DriverChoice, DriverRefused, SystemNotifier, SystemPort, SystemWorld};
 pub use error::{Call, ErrorKind, PortError};
+pub use in_flight::InFlight;
 pub use jobs::{Job, JobPool, Work, WorkDone};
 pub use op::{Completion, End, Op, OpKind, Segment, SendData, SendMode, What};
 pub use port::{Abilities, Notify, OutOfRange, Port, PortConfig, Until, Waited, World};

@@ -48,13 +48,15 @@ pub enum Op {
         prompt: bool,
     },
     /// Half-close: no more bytes from us. Done at once, no completion; errors are ignored, since
-    /// the receive says how the stream ended. Not while a send is in flight.
+    /// the receive says how the stream ended. Not behind a send that is not answered.
     Shutdown,
-    /// Leaves this port whole: ends the receive, waits for a send in flight, then `Detached`.
+    /// Leaves this port whole: ends the receive, waits for a send in flight, then `Detached`; or
+    /// `DetachFailed`, and the socket stays.
     Detach,
-    /// Ends what is in flight, then closes. `Closed` is the last completion of the socket.
+    /// Ends what is in flight, then closes. `Closed` is the last completion of the socket. A send
+    /// that does not wait is tried before.
     Close,
-    /// The same with a reset to the peer.
+    /// The same with a reset to the peer. May also follow a `Detach`, which it overtakes.
     Abort,
 }
 
@@ -97,7 +99,8 @@ pub enum What {
     RecvEnded(End),
     /// The send is over.
     Sent {
-        /// How many bytes the system took; with an error, those before it.
+        /// How many bytes the system took; with an error, those before it. Of a send that was
+        /// cancelled at least so many: only `Close` and `Abort` may follow that.
         bytes: usize,
         /// What was to be sent, unadvanced, in every outcome.
         data: SendData,
@@ -106,6 +109,8 @@ pub enum What {
     },
     /// The socket has left the port; it may be attached to another one.
     Detached(Unattached),
+    /// The socket cannot leave: it stays as it is, without a receive in flight.
+    DetachFailed(PortError),
     /// The socket is closed and its id stale. The last completion of a socket.
     Closed,
     /// Work is done.

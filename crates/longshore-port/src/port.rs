@@ -176,8 +176,8 @@ pub trait Port {
     /// Starts an op. It may run at once or in the next `wait`.
     ///
     /// # Panics
-    /// When an op of that kind is in flight on the socket, or one follows `Close` or `Detach`. A
-    /// connect that fails closes of itself; a `Close` of it, before `Closed` is out, does nothing.
+    /// When the op may not be begun: see [`InFlight`](crate::InFlight). A connect that fails closes of itself; a
+    /// `Close` of it, before `Closed` is out, does nothing.
     fn submit(&mut self, socket: SocketId, op: Op);
 
     /// Asks that an op end soon. Its own last completion says how it ended; this has none.
@@ -234,7 +234,7 @@ pub trait Notify: Clone + Send + Sync + Debug + 'static {
 pub struct Abilities {
     /// `io_uring`, `epoll`, `kqueue`, `iocp`, `simulated`.
     pub driver: &'static str,
-    /// `Op::Detach` works.
+    /// `Op::Detach` works; where not, it ends with `DetachFailed`.
     pub moves_sockets: bool,
     /// Why a better driver was not taken, in words for a person; empty if none is better.
     pub passed_over: String,

@@ -6,9 +6,9 @@ use crate::SimWorld;
 use crate::network::{Owner, VirtualSocket};
 use longshore_base::{Slab, Time, Token};
 use longshore_port::{
-    Abilities, Addr, Call, Completion, ConnectTo, ErrorKind, Listening, Notify, Op, OpKind, Port,
-    PortConfig, PortError, RawSocket, RecvPool, SocketId, Unattached, Until, Waited, What, Work,
-    WorkDone, World,
+    Abilities, Addr, Call, Completion, ConnectTo, ErrorKind, InFlight, Listening, Notify, Op,
+    OpKind, Port, PortConfig, PortError, RawSocket, RecvPool, SocketId, Unattached, Until, Waited,
+    What, Work, WorkDone, World,
 };
 use ops::{Leaving, Send, Socket, Stream};
 use std::collections::{BTreeMap, VecDeque};
@@ -78,9 +78,15 @@ impl SimPort {
         }
     }
 
-    fn add(&mut self, token: Token, handle: VirtualSocket, peer: Addr, local: Addr) -> SocketId {
+    fn add(
+        &mut self,
+        token: Token,
+        handle: VirtualSocket,
+        (peer, local): (Addr, Addr),
+        ops: InFlight,
+    ) -> SocketId {
         let descriptor = handle.descriptor;
-        let id = self.sockets.insert(Socket::new(token, handle, peer, local));
+        let id = self.sockets.insert(Socket::new(token, handle, (peer, local), ops));
         self.world.network().set_owner(descriptor, Some(self.owner(id)));
         SocketId::from_token(id)
     }
@@ -144,15 +150,11 @@ impl SimPort {
             let words = [5, self.index as u64, u64::from(completion.token.index()), kind, size];
             self.world.network().trace.note(words);
             if let Some(id) = id {
-                match ops::ends(&completion.what) {
-                    Some(kind) => {
-                        let socket = self.sockets.get_mut(id).expect("`Closed` comes last");
-                        socket.unanswered[kind as usize] = false;
-                    }
-                    None if matches!(completion.what, What::Closed | What::Detached(_)) => {
-                        self.sockets.remove(id);
-                    }
-                    None => {}
+                if matches!(completion.what, What::Closed | What::Detached(_)) {
+                    self.sockets.remove(id);
+                } else {
+                    let socket = self.sockets.get_mut(id).expect("`Closed` comes last");
+                    ops::answer(&mut socket.ops, &completion.what);
                 }
             }
             out.push(completion);
@@ -190,7 +192,7 @@ impl Port for SimPort {
     ) -> Result<SocketId, (PortError, Unattached)> {
         let Unattached { peer, local, raw } = socket;
         match self.handle(raw) {
-            Ok(handle) => Ok(self.add(token, *handle, peer, local)),
+            Ok(handle) => Ok(self.add(token, *handle, (peer, local), InFlight::connection())),
             Err(raw) => {
                 let error = PortError::new(Call::Attach, ErrorKind::Unsupported);
                 Err((error, Unattached { peer, local, raw }))
@@ -201,36 +203,32 @@ impl Port for SimPort {
     fn listen(&mut self, listening: Listening, token: Token) -> Result<SocketId, PortError> {
         let unsupported = PortError::new(Call::Attach, ErrorKind::Unsupported);
         let handle = self.handle(listening.raw).map_err(|_| unsupported)?;
-        Ok(self.add(token, *handle, listening.local, listening.local))
+        Ok(self.add(token, *handle, (listening.local, listening.local), InFlight::listener()))
     }
 
     fn connect(&mut self, to: &ConnectTo, token: Token) -> Result<SocketId, PortError> {
         let connecting = self.world.network().connect(to);
         let (descriptor, local) = connecting.map_err(|kind| PortError::new(Call::Connect, kind))?;
         let handle = VirtualSocket::new(&self.world, descriptor);
-        let id = self.add(token, handle, to.addr.into(), local.into());
+        let addrs = (to.addr.into(), local.into());
+        let id = self.add(token, handle, addrs, InFlight::connecting());
         let socket = self.sockets.get_mut(id.token()).expect("just added");
         socket.connect = Some(ops::Connect { cancel_at: None });
-        socket.unanswered[OpKind::Connect as usize] = true;
         Ok(id)
     }
 
     fn submit(&mut self, socket: SocketId, op: Op) {
         let id = socket.token();
         let Some(socket) = self.sockets.get_mut(id) else { return };
-        let stays = matches!(socket.leaving, None | Some(Leaving::Failed));
-        assert!(stays, "{op:?} on a socket that was asked to leave");
+        socket.ops.begin(&op);
         match op {
             Op::Accept { credit } => {
-                socket.begin(OpKind::Accept);
                 socket.accept = Some(Stream { credit, cancel_at: None });
             }
             Op::Recv { credit } => {
-                socket.begin(OpKind::Recv);
                 socket.recv = Some(Stream { credit, cancel_at: None });
             }
             Op::Send { data, mode, prompt } => {
-                socket.begin(OpKind::Send);
                 socket.send = Some(Send { data, mode, prompt, done: 0, cancel_at: None });
             }
             Op::Shutdown => socket.shutdown(),

@@ -79,6 +79,11 @@ impl SimWorld {
         self.network().limit_descriptors(count);
     }
 
+    /// From now on sockets cannot leave their port: `Op::Detach` fails.
+    pub fn keep_sockets(&self) {
+        self.network().keeps_sockets = true;
+    }
+
     /// Sockets that are open, those of clients included: zero at the end of a clean run.
     pub fn descriptors(&self) -> usize {
         self.network().descriptors()
@@ -115,7 +120,7 @@ impl World for SimWorld {
     fn abilities(&self) -> Abilities {
         Abilities {
             driver: "simulated",
-            moves_sockets: true,
+            moves_sockets: !self.network().keeps_sockets,
             passed_over: String::new(),
             features: vec![],
         }

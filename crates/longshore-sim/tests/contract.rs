@@ -26,24 +26,36 @@ impl Bench for Simulated {
         false
     }
 
+    fn is_simulated(&self) -> bool {
+        true
+    }
+
     fn meanwhile(&self, task: Box<dyn FnOnce() + Send>) {
         task();
     }
 }
 
 fn on_every_seed(test: fn(&Simulated)) {
-    for seed in 0..SEEDS {
-        let trace = on_seed(seed, test);
+    in_worlds(SEEDS, &SimWorld::new, test);
+}
+
+fn in_worlds(seeds: u64, world: &dyn Fn(u64) -> SimWorld, test: fn(&Simulated)) {
+    for seed in 0..seeds {
+        let trace = on_seed(seed, world(seed), test);
         if seed < SEEDS_TWICE {
-            assert_eq!(on_seed(seed, test), trace, "seed {seed} gave two different runs");
+            assert_eq!(
+                on_seed(seed, world(seed), test),
+                trace,
+                "seed {seed} gave two different runs"
+            );
         }
     }
 }
 
 /// Runs one promise in one world; the trace of the run.
 #[expect(clippy::print_stdout, reason = "the seed is how a failure is found again")]
-fn on_seed(seed: u64, test: fn(&Simulated)) -> u64 {
-    let bench = Simulated(SimWorld::new(seed));
+fn on_seed(seed: u64, world: SimWorld, test: fn(&Simulated)) -> u64 {
+    let bench = Simulated(world);
     let run = std::panic::AssertUnwindSafe(|| test(&bench));
     if let Err(panic) = std::panic::catch_unwind(run) {
         println!("seed {seed} breaks the promise");
@@ -53,3 +65,18 @@ fn on_seed(seed: u64, test: fn(&Simulated)) -> u64 {
 }
 
 longshore_port::contract_tests!(on_every_seed);
+
+/// As on a system whose ports keep what they have once taken in.
+mod where_sockets_stay {
+    use super::{SEEDS_TWICE, SimWorld, Simulated, in_worlds};
+
+    fn run(test: fn(&Simulated)) {
+        let world = |seed| {
+            let world = SimWorld::new(seed);
+            world.keep_sockets();
+            world
+        };
+        in_worlds(SEEDS_TWICE, &world, test);
+    }
+    longshore_port::contract_tests!(run);
+}

@@ -22,6 +22,7 @@ pub mod leasing;
 pub mod moving;
 pub mod receiving;
 mod rig;
+pub mod rules;
 pub mod sending;
 pub mod waiting;
 pub mod working;
@@ -45,6 +46,11 @@ pub trait Bench {
     /// Whether `wait` blocks until its time. A simulated one says what is due and returns.
     fn blocks(&self) -> bool {
         true
+    }
+
+    /// Whether sends end short, and refusals come, by chance.
+    fn is_simulated(&self) -> bool {
+        false
     }
 
     /// Runs `task` beside the thread of the ports. Where there is one thread: at once.
@@ -83,12 +89,14 @@ macro_rules! contract_promises {
             sending::a_second_send_is_a_bug_and_panics
             cancelling::no_byte_is_lost_between_a_cancel_and_the_next_receive
             cancelling::a_cancelled_receive_ends_even_when_nothing_comes
-            cancelling::a_cancelled_whole_send_says_how_much_went
+            cancelling::a_cancelled_whole_send_says_what_went_at_least
             cancelling::cancel_without_an_op_does_nothing
             closing::close_ends_everything_and_says_closed_last
             closing::close_with_a_receive_in_flight_reaches_the_peer
             closing::close_delivers_what_was_sent_before
             closing::abort_resets_the_peer
+            closing::abort_ends_a_send_that_is_stuck
+            closing::a_close_behind_a_try_lets_it_go_first
             closing::a_stale_id_finds_nothing
             closing::an_op_after_close_is_a_bug_and_panics
             closing::a_reused_slot_never_gets_foreign_bytes
@@ -96,6 +104,18 @@ macro_rules! contract_promises {
             moving::a_socket_moves_while_it_receives
             moving::a_move_waits_for_the_send_in_flight
             moving::a_move_with_bytes_under_way_loses_none
+            moving::abort_overtakes_a_move
+            moving::a_socket_that_cannot_move_stays
+            rules::each_op_has_its_kind_of_socket
+            rules::a_second_accept_is_a_bug_and_panics
+            rules::a_stream_op_has_a_credit
+            rules::a_send_has_something_to_send
+            rules::a_send_has_a_greatest_size
+            rules::a_send_that_waits_has_no_lease
+            rules::shutdown_is_not_behind_an_unanswered_send
+            rules::a_try_is_in_flight_until_it_is_answered
+            rules::nothing_but_an_end_before_a_connection_stands
+            rules::nothing_but_an_end_behind_a_cancelled_send
             leasing::starved_sockets_all_go_on_when_leases_return
             leasing::a_lease_stays_as_it_is_while_others_come
             leasing::leases_of_a_send_come_home

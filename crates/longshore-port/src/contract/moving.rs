@@ -2,7 +2,7 @@
 
 use super::Bench;
 use super::rig::{Rig, Side, must_panic, shared};
-use crate::{End, Op, OpKind, Port, PortConfig, SendMode, World};
+use crate::{Call, End, ErrorKind, Op, OpKind, Port, PortConfig, SendMode, What, World};
 use longshore_base::SEND_BYTES_MAX;
 
 /// Three ports, the third one to move to; nothing if ports of this world cannot do that.
@@ -84,5 +84,48 @@ pub fn a_move_with_bytes_under_way_loses_none<B: Bench>(bench: &B) {
     let missing = sent - got.len();
     got.extend(rig.read(inside, missing));
     assert!(got == bytes[..sent], "the stream is another one");
+    rig.finish();
+}
+
+/// A move that waits for a send to a peer that does not read can be given up: `Abort` ends the send,
+/// and the socket closes instead of leaving.
+pub fn abort_overtakes_a_move<B: Bench>(bench: &B) {
+    let Some(mut rig) = rig(bench) else { return };
+    let (inside, out) = rig.narrow_pair();
+    let bytes = rig.random.bytes(SEND_BYTES_MAX);
+    rig.send(out, shared(&bytes), SendMode::Whole);
+    rig.settle();
+    rig.submit(out, Op::Detach);
+    rig.settle();
+    rig.submit(out, Op::Abort);
+    let sent = rig.sent(out);
+    assert!(sent.error.is_some() && sent.bytes < bytes.len(), "a send that was cut off: {sent:?}");
+    let what = rig.next(out, "`Closed`", |_| true);
+    assert!(matches!(what, What::Closed), "{what:?}");
+    rig.settle();
+    rig.recv(inside, u32::MAX);
+    let (_, end) = rig.received_all(inside);
+    assert!(matches!(end, End::Failed(error) if error.kind == ErrorKind::Reset), "{end:?}");
+    rig.finish();
+}
+
+/// Where sockets cannot leave, `Detach` says so behind the end of the receive, and the connection
+/// goes on as it was.
+pub fn a_socket_that_cannot_move_stays<B: Bench>(bench: &B) {
+    if bench.world().abilities().moves_sockets {
+        return;
+    }
+    let mut rig = Rig::new(bench);
+    let (inside, out) = rig.pair();
+    rig.recv(inside, u32::MAX);
+    rig.submit(inside, Op::Detach);
+    assert_eq!(rig.received_all(inside), (vec![], End::Cancelled));
+    let what = rig.next(inside, "`DetachFailed`", |_| true);
+    let What::DetachFailed(error) = what else { panic!("{what:?}") };
+    assert_eq!((error.call, error.kind), (Call::Detach, ErrorKind::Unsupported));
+    rig.send_whole(out, b"still there?");
+    assert_eq!(rig.read(inside, 12), b"still there?");
+    rig.send_whole(inside, b"still here");
+    assert_eq!(rig.read(out, 10), b"still here");
     rig.finish();
 }

@@ -281,6 +281,11 @@ impl<'b, B: Bench> Rig<'b, B> {
                 assert!(!busy, "{what:?} with ops in flight: {state:?}");
                 state.gone = true;
             }
+            What::DetachFailed(_) => {
+                let busy = state.recv || state.send.is_some();
+                assert!(!busy, "{what:?} with ops in flight: {state:?}");
+                assert!(take(&mut state.leaving), "it was not asked to leave");
+            }
             What::Work(_) => {
                 assert!(take(&mut state.work), "done, but nobody asked");
                 state.gone = true;

@@ -104,6 +104,8 @@ pub(crate) struct Network {
     descriptors_free: BTreeSet<usize>,
     descriptors_max: usize,
     clients: usize,
+    /// No socket leaves its port.
+    pub(crate) keeps_sockets: bool,
     connections: BTreeMap<u64, Connection>,
     connection_count: u64,
     listeners: BTreeMap<SocketAddr, Listener>,
@@ -131,6 +133,7 @@ impl Network {
             descriptors_free: BTreeSet::new(),
             descriptors_max: usize::MAX,
             clients: 0,
+            keeps_sockets: false,
             connections: BTreeMap::new(),
             connection_count: 0,
             listeners: BTreeMap::new(),

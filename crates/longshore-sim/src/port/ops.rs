@@ -4,8 +4,8 @@ use super::SimPort;
 use crate::network::{Descriptor, Owner, Progress, VirtualSocket};
 use longshore_base::{Segment, Time, Token};
 use longshore_port::{
-    Addr, Call, Completion, End, ErrorKind, OpKind, PortError, RawSocket, SendData, SendMode,
-    Unattached, What, WorkDone,
+    Addr, Call, Completion, End, ErrorKind, InFlight, OpKind, PortError, RawSocket, SendData,
+    SendMode, Unattached, What, WorkDone,
 };
 use std::convert::Infallible;
 
@@ -62,12 +62,17 @@ pub(super) struct Socket {
     pub(super) close_at: Option<Time>,
     /// Its receive has no lease, and is in the queue of those.
     pub(super) starved: bool,
-    /// Ops whose end was not returned yet, by `OpKind`.
-    pub(super) unanswered: [bool; 4],
+    /// What its owner has asked for and got no answer to.
+    pub(super) ops: InFlight,
 }
 
 impl Socket {
-    pub(super) fn new(token: Token, handle: VirtualSocket, peer: Addr, local: Addr) -> Self {
+    pub(super) fn new(
+        token: Token,
+        handle: VirtualSocket,
+        (peer, local): (Addr, Addr),
+        ops: InFlight,
+    ) -> Self {
         Self {
             token,
             handle: Some(handle),
@@ -80,7 +85,7 @@ impl Socket {
             leaving: None,
             close_at: None,
             starved: false,
-            unanswered: [false; 4],
+            ops,
         }
     }
 
@@ -102,26 +107,22 @@ impl Socket {
         }
     }
 
-    /// Counts an op in.
-    pub(super) fn begin(&mut self, kind: OpKind) {
-        let second = std::mem::replace(&mut self.unanswered[kind as usize], true);
-        assert!(!second, "a second {kind:?} on a socket that has one in flight");
-    }
-
     /// Whether it closes: every op ends as it is.
     fn closes(&self) -> bool {
         self.leaving.is_some_and(|leaving| leaving != Leaving::Detach)
     }
 }
 
-/// Which op a completion is the end of.
-pub(super) fn ends(what: &What) -> Option<OpKind> {
+/// The owner hears of this: an op may be over with it.
+pub(super) fn answer(ops: &mut InFlight, what: &What) {
     match what {
-        What::AcceptEnded(_) => Some(OpKind::Accept),
-        What::Connected { .. } | What::ConnectFailed(_) => Some(OpKind::Connect),
-        What::RecvEnded(_) => Some(OpKind::Recv),
-        What::Sent { .. } => Some(OpKind::Send),
-        _ => None,
+        What::AcceptEnded(_) => ops.end(OpKind::Accept),
+        What::Connected { .. } => ops.end(OpKind::Connect),
+        What::ConnectFailed(_) => ops.connect_failed(),
+        What::RecvEnded(_) => ops.end(OpKind::Recv),
+        What::Sent { error, .. } => ops.sent(*error),
+        What::DetachFailed(_) => ops.stay(),
+        _ => {}
     }
 }
 
@@ -144,6 +145,7 @@ pub(super) fn summary(what: &What) -> (u64, u64) {
         What::Detached(_) => (8, 0),
         What::Closed => (9, 0),
         What::Work(WorkDone::Job(done)) => (10, u64::from(done.is_ok())),
+        What::DetachFailed(error) => (12, error.kind as u64),
         What::Work(WorkDone::Resolved(addrs)) => (11, addrs.as_ref().map_or(0, Vec::len) as u64),
     }
 }
@@ -234,7 +236,9 @@ impl SimPort {
         let Some(send) = &mut socket.send else { return false };
         let left = send.data.byte_count() - send.done;
         let mut network = self.world.network();
-        let cancelled = closes || send.cancel_at.is_some_and(|at| at <= network.now);
+        // What does not wait is tried also in front of a close.
+        let cut_off = closes && send.mode == SendMode::Whole;
+        let cancelled = cut_off || send.cancel_at.is_some_and(|at| at <= network.now);
         let mut error = None;
         let mut more_room = false;
         match network.send_room(descriptor) {
@@ -266,7 +270,13 @@ impl SimPort {
     fn answer(&mut self, id: Token, error: Option<ErrorKind>) {
         let socket = self.sockets.get_mut(id).expect("checked in step");
         let token = socket.token;
-        let Send { data, done, prompt, .. } = socket.send.take().expect("a send that is over");
+        let Send { data, mut done, prompt, .. } = socket.send.take().expect("a send that is over");
+        if error == Some(ErrorKind::Cancelled) {
+            let random = &mut self.world.network().random;
+            if random.one_in(4) {
+                done = random.below(done + 1); // how much went is not always known
+            }
+        }
         let error = error.map(|kind| PortError::new(Call::Send, kind));
         let is_leased = |segment: &Segment<_>| matches!(segment, Segment::Leased(_));
         let leased = data.segments().iter().any(is_leased);
@@ -347,6 +357,11 @@ impl SimPort {
             return;
         }
         let descriptor = socket.descriptor();
+        if leaving == Leaving::Detach && self.world.network().keeps_sockets {
+            socket.leaving = None;
+            let error = PortError::new(Call::Detach, ErrorKind::Unsupported);
+            return self.push(id, What::DetachFailed(error));
+        }
         if leaving == Leaving::Detach {
             self.world.network().set_owner(descriptor, None);
             let handle = socket.handle.take().expect("a socket that has not left");

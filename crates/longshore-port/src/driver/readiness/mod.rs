@@ -93,11 +93,20 @@ pub struct ReadinessPort {
     ready: VecDeque<Token>,
     /// Sockets that could go on if there was a lease; first come, first served.
     starved: VecDeque<Token>,
+    /// Ops whose last answer was made since the last wait: their owner does not know of it yet.
+    answered: Vec<(Token, Answered)>,
     /// Sockets that are to leave the port.
     endings: VecDeque<Token>,
     completions_max: usize,
     /// Bytes received in this wait.
     received: usize,
+}
+
+/// How an op came to its end.
+#[derive(Clone, Copy, Debug)]
+enum Answered {
+    Sent(Option<PortError>),
+    Ended(OpKind),
 }
 
 /// Wakes a [`ReadinessPort`].
@@ -160,6 +169,7 @@ impl ReadinessPort {
             received: 0,
             ready: VecDeque::new(),
             starved: VecDeque::new(),
+            answered: Vec::new(),
             endings: VecDeque::new(),
             completions_max,
         })
@@ -301,30 +311,17 @@ impl Port for ReadinessPort {
     #[inline]
     fn submit(&mut self, socket: SocketId, op: Op) {
         let Some(entry) = self.sockets.get_mut(socket.0) else { return };
-        assert!(entry.ending.is_none(), "an op after Close, Abort or Detach");
+        entry.ops.begin(&op);
         match op {
-            Op::Accept { credit } => {
-                assert!(entry.role == Role::Listener, "Accept on a connection");
-                self.want(socket.0, credit);
-            }
-            Op::Recv { credit } => {
-                assert!(entry.role != Role::Listener, "Recv on a listener");
-                self.want(socket.0, credit);
-            }
+            Op::Accept { credit } | Op::Recv { credit } => self.want(socket.0, credit),
             Op::Send { data, mode, prompt } => {
-                assert!(entry.role != Role::Listener, "Send on a listener");
-                assert!(entry.send.is_none(), "a second Send in flight");
                 self.send(socket.0, Sending::new(data), mode, prompt);
             }
             Op::Shutdown => {
-                assert!(entry.send.is_none(), "Shutdown with a Send in flight");
                 // What may fail here, the receive tells.
                 let _ = entry.socket.shutdown(Shutdown::Write);
             }
-            Op::Detach => {
-                assert!(entry.role == Role::Connection, "Detach of what is no connection");
-                self.end(socket.0, Ending::Detach);
-            }
+            Op::Detach => self.end(socket.0, Ending::Detach),
             Op::Close => self.end(socket.0, Ending::Close),
             Op::Abort => self.end(socket.0, Ending::Abort),
         }
@@ -369,6 +366,14 @@ impl Port for ReadinessPort {
         let count = self.answers.len().min(self.completions_max);
         out.extend(self.answers.drain(..count));
         self.urgent = !self.answers.is_empty();
+        for (id, answered) in self.answered.drain(..) {
+            if let Some(entry) = self.sockets.get_mut(id) {
+                match answered {
+                    Answered::Sent(error) => entry.ops.sent(error),
+                    Answered::Ended(kind) => entry.ops.end(kind),
+                }
+            }
+        }
         // Who starves although nothing was lent just now waits for leases that the owner keeps;
         // its input is out of reach, not behind what was returned.
         let starving = !self.starved.is_empty() && self.pool.leases() > leases;

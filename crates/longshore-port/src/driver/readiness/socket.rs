@@ -2,7 +2,8 @@
 
 use crate::driver::SEND_FLAGS;
 use crate::{
-    Addr, Call, ErrorKind, PortError, RawSocket, RecvBuf, RecvPool, SendData, SendMode, Unattached,
+    Addr, Call, ErrorKind, InFlight, PortError, RawSocket, RecvBuf, RecvPool, SendData, SendMode,
+    Unattached,
 };
 use longshore_base::{SEGMENTS_MAX, Token};
 use socket2::Socket;
@@ -18,6 +19,8 @@ pub(super) struct Entry {
     /// Of a listener the same as `local`.
     pub(super) peer: Addr,
     pub(super) local: Addr,
+    /// What its owner has asked for and got no answer to.
+    pub(super) ops: InFlight,
     pub(super) role: Role,
     /// What the receive or the accept in flight may still take; 0 if there is none.
     pub(super) credit: u32,
@@ -76,6 +79,11 @@ impl Entry {
             socket,
             peer,
             local,
+            ops: match role {
+                Role::Listener => InFlight::listener(),
+                Role::Connecting => InFlight::connecting(),
+                Role::Connection => InFlight::connection(),
+            },
             role,
             credit: 0,
             send: None,
@@ -181,7 +189,6 @@ pub(super) struct Sending {
 impl Sending {
     /// Nothing of it is out yet.
     pub(super) fn new(data: SendData) -> Self {
-        assert!(data.segments().len() <= SEGMENTS_MAX, "a send of too many segments");
         let left = data.byte_count();
         Self { data, bytes: 0, left }
     }

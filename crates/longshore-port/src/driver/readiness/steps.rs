@@ -1,8 +1,10 @@
 //! What takes ops further: the edges of the system, new ops, and their ends.
 
 use super::socket::{Ending, Entry, Received, Role, Sending};
-use super::{Readiness, ReadinessPort, TURN_ACCEPTS, TURN_BYTES, WAIT_BYTES};
-use crate::{Call, Completion, End, ErrorKind, PortError, RawSocket, SendMode, Unattached, What};
+use super::{Answered, Readiness, ReadinessPort, TURN_ACCEPTS, TURN_BYTES, WAIT_BYTES};
+use crate::{
+    Call, Completion, End, ErrorKind, OpKind, PortError, RawSocket, SendMode, Unattached, What,
+};
 use longshore_base::{Token, event};
 use std::net::Shutdown;
 use std::time::Duration;
@@ -35,8 +37,6 @@ impl ReadinessPort {
     /// Starts a receive or an accept.
     pub(super) fn want(&mut self, id: Token, credit: u32) {
         let Some(entry) = self.sockets.get_mut(id) else { return };
-        assert!(entry.credit == 0, "a second Recv or Accept in flight");
-        assert!(credit > 0, "a Recv or Accept without credit");
         entry.credit = credit;
         self.queue(id);
     }
@@ -112,6 +112,9 @@ impl ReadinessPort {
                 let what = What::RecvEnded(End::Credit);
                 self.answers.push_back(Completion { token: entry.token, what });
             }
+            if entry.credit == 0 {
+                entry.ops.end(OpKind::Recv);
+            }
             self.urgent = true;
         }
     }
@@ -122,7 +125,7 @@ impl ReadinessPort {
             if !entry.can_go_on() || self.answers.len() >= self.completions_max {
                 return;
             }
-            let (what, end) = match entry.accept() {
+            let (what, end): (_, Option<End>) = match entry.accept() {
                 Ok(None) => return,
                 Ok(Some(accepted)) => {
                     if entry.credit < u32::MAX {
@@ -135,6 +138,9 @@ impl ReadinessPort {
                     (None, Some(End::Failed(error)))
                 }
             };
+            if end.is_some() {
+                entry.ops.end(OpKind::Accept);
+            }
             let what = what.into_iter().chain(end.map(What::AcceptEnded));
             let token = entry.token;
             self.answers.extend(what.map(|what| Completion { token, what }));
@@ -153,6 +159,7 @@ impl ReadinessPort {
         }
         let what = What::Sent { bytes: send.bytes, data: send.data, error };
         self.answers.push_back(Completion { token: entry.token, what });
+        self.answered.push((id, Answered::Sent(error)));
         // A send that went out whole and that nobody waits for does not keep the port awake, until
         // there are so many of them that there would be no room for what the port wakes for.
         self.urgent |= prompt || !whole || self.answers.len() >= self.completions_max;
@@ -177,11 +184,13 @@ impl ReadinessPort {
 
     fn sent(&mut self, id: Token, send: Sending, error: Option<PortError>) {
         let Some(entry) = self.sockets.get(id) else { return };
+        let token = entry.token;
         if entry.ending == Some(Ending::Detach) {
             self.endings.push_back(id); // this is what it waited for
         }
         let what = What::Sent { bytes: send.bytes, data: send.data, error };
-        self.answer(entry.token, what);
+        self.answered.push((id, Answered::Sent(error)));
+        self.answer(token, what);
     }
 
     /// Ends the receive or the accept, if one is in flight.
@@ -190,11 +199,12 @@ impl ReadinessPort {
         if std::mem::take(&mut entry.credit) == 0 {
             return;
         }
-        let what = match entry.role {
-            Role::Listener => What::AcceptEnded(end),
-            Role::Connecting | Role::Connection => What::RecvEnded(end),
+        let (kind, what) = match entry.role {
+            Role::Listener => (OpKind::Accept, What::AcceptEnded(end)),
+            Role::Connecting | Role::Connection => (OpKind::Recv, What::RecvEnded(end)),
         };
         let token = entry.token;
+        self.answered.push((id, Answered::Ended(kind)));
         self.answer(token, what);
     }
 
@@ -203,7 +213,10 @@ impl ReadinessPort {
         let token = entry.token;
         match entry.connected() {
             None => {}
-            Some(Ok(local)) => self.answer(token, What::Connected { local }),
+            Some(Ok(local)) => {
+                entry.ops.end(OpKind::Connect);
+                self.answer(token, What::Connected { local });
+            }
             Some(Err(error)) => self.connect_failed(id, error),
         }
     }

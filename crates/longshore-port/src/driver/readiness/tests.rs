@@ -219,8 +219,9 @@ fn quiet_answers_never_take_the_room_of_what_the_port_wakes_for() {
     let mut port = open(&PortConfig { completions_max: 1, ..PortConfig::default() });
     let (id, mut peer) = attached(&mut port, 1);
     port.submit(id, Op::Recv { credit: 100 });
-    for _ in 0..3 {
-        port.submit(id, send(b"quiet".to_vec(), SendMode::Try, false));
+    let others = [2, 3, 4].map(|n| attached(&mut port, n));
+    for &(other, _) in &others {
+        port.submit(other, send(b"quiet".to_vec(), SendMode::Try, false));
     }
     peer.write_all(b"loud").unwrap();
     let all = completions(&mut port, 4);

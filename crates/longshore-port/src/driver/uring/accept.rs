@@ -5,7 +5,7 @@
 use super::names::{Kind, user_data};
 use super::socket::{Accepting, Role, unattached};
 use super::{Socket, UringPort};
-use crate::{Addr, Call, Completion, End, PortError, What};
+use crate::{Addr, Call, Completion, End, OpKind, PortError, What};
 use io_uring::opcode;
 use longshore_base::Token;
 use socket2::{SockAddr, SockAddrStorage, Socket as SystemSocket};
@@ -42,15 +42,12 @@ fn accepting(socket: &mut Socket) -> Option<&mut Box<Accepting>> {
 impl UringPort {
     pub(super) fn start_accept(&mut self, token: Token, credit: u32) {
         let socket = self.sockets.get_mut(token).expect("checked by submit");
-        let Role::Listener { accepting, .. } = &mut socket.role else {
-            panic!("an accept on a connection")
-        };
-        assert!(accepting.is_none(), "a second accept on a listener");
-        let count = credit.clamp(1, ACCEPTS_MAX);
+        let Role::Listener { accepting, .. } = &mut socket.role else { return };
+        let count = credit.min(ACCEPTS_MAX);
         let slots: Vec<_> = (0..count).map(|_| self.accepts.insert(AcceptOp::new(token))).collect();
         let op = Accepting {
             slots: slots.clone(),
-            credit: if credit == ENDLESS { ENDLESS } else { credit.max(1) - count },
+            credit: if credit == ENDLESS { ENDLESS } else { credit - count },
             cancelled: false,
             error: None,
         };
@@ -145,6 +142,7 @@ impl UringPort {
         let owner = socket.owner;
         let Role::Listener { accepting, .. } = &mut socket.role else { return };
         let Some(op) = accepting.take() else { return };
+        socket.ops.end(OpKind::Accept);
         let end = match op.error {
             Some(error) if !closing => End::Failed(error),
             _ if op.cancelled => End::Cancelled,

@@ -6,11 +6,11 @@ use super::send::SendOp;
 use super::socket::{Connecting, Leaving, RecvState, Role, make_fit, unattached};
 use super::{Socket, UringPort};
 use crate::{
-    Addr, Call, Completion, ConnectTo, ErrorKind, Listening, PortError, SocketId, Unattached, What,
+    Addr, Call, Completion, ConnectTo, ErrorKind, Listening, OpKind, PortError, SocketId,
+    Unattached, What,
 };
 use io_uring::{opcode, squeue};
 use longshore_base::Token;
-use std::net::Shutdown;
 use std::time::Duration;
 
 impl UringPort {
@@ -89,35 +89,25 @@ impl UringPort {
             _ if socket.leaving.is_some() => PortError::new(Call::Connect, ErrorKind::Cancelled),
             code @ 1.. => PortError::from_code(Call::Connect, code),
             _ => {
+                socket.ops.end(OpKind::Connect);
                 self.ready.push(Completion { token: owner, what: What::Connected { local } });
                 return;
             }
         };
         socket.leaving.get_or_insert(Leaving::Closed);
         self.ready.push(Completion { token: owner, what: What::ConnectFailed(error) });
-        // Whatever else is in flight ends as well, or the socket would never be out.
-        self.stop_recv(token);
-        self.stop_send(token);
-        self.settle(token);
+        self.settle(token); // nothing else can be in flight: the socket is gone with this
     }
 
     /// Lets a socket leave: ends its ops now, takes it out when the last one has returned.
     pub(super) fn leave(&mut self, token: Token, how: Leaving) {
         let socket = self.sockets.get_mut(token).expect("checked by submit");
-        let connection = matches!(socket.role, Role::Connection { .. });
-        assert!(connection || how != Leaving::Detached, "a detach of what is no connection");
         socket.leaving = Some(how);
-        // Errors of the two calls below say that the connection is gone already.
+        let tries = socket.send.and_then(|slot| self.sends.get(slot)).is_some_and(SendOp::is_try);
         match how {
-            Leaving::Closed if connection && !socket.is_idle() => {
-                // The peer is told at once, also while the ring still holds the socket; `close`
-                // alone would leave it open for the receive in flight. A system call, not an op:
-                // the ring hands that to a thread. With nothing in flight `close` does it all.
-                let _ = socket.system.shutdown(Shutdown::Both);
-            }
-            Leaving::Aborted => {
-                let _ = socket.system.set_linger(Some(Duration::ZERO));
-            }
+            Leaving::Closed if !tries => socket.end_stream(),
+            // An error says that the connection is gone already.
+            Leaving::Aborted => drop(socket.system.set_linger(Some(Duration::ZERO))),
             Leaving::Closed | Leaving::Detached => {}
         }
         self.stop_recv(token);

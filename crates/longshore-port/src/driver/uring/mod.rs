@@ -83,6 +83,8 @@ pub struct UringPort {
     ticket_last: u64,
     /// A receive was armed again after bytes came; there may be more of them.
     rearmed: bool,
+    /// Receives that have ended outside of a `wait`, whose owners do not know of it yet.
+    ended: Vec<Token>,
     /// The kernel had no buffer for a receive, although blocks are in its hands.
     refused: bool,
     tried: Tried,
@@ -193,6 +195,7 @@ impl UringPort {
             parked: BTreeMap::new(),
             ticket_last: 0,
             rearmed: false,
+            ended: Vec::new(),
             refused: false,
             tried: Tried::default(),
             in_flight: 1, // the read of `wake`
@@ -436,8 +439,8 @@ impl Port for UringPort {
     #[inline]
     fn submit(&mut self, id: SocketId, op: Op) {
         let SocketId(token) = id;
-        let Some(socket) = self.sockets.get(token) else { return };
-        assert!(socket.leaving.is_none(), "an op after close or detach");
+        let Some(socket) = self.sockets.get_mut(token) else { return };
+        socket.ops.begin(&op);
         match op {
             Op::Send { data, mode, prompt } => self.start_send(token, data, mode, prompt),
             Op::Recv { credit } => self.start_recv(token, credit),
@@ -498,6 +501,11 @@ impl Port for UringPort {
         };
         self.woken = false;
         self.hand_out(out);
+        for token in self.ended.drain(..) {
+            if let Some(socket) = self.sockets.get_mut(token) {
+                socket.ops.end(OpKind::Recv);
+            }
+        }
         let drained = !stuck && self.is_drained(in_vain);
         self.now = self.clock.now();
         if self.trim.is_due(self.now) {

@@ -5,7 +5,7 @@ use super::names::{Kind, user_data};
 use super::ring::set_recv_credit;
 use super::socket::{Recv, RecvState};
 use super::{Features, UringPort, buffers};
-use crate::{Call, Completion, End, PortError, What};
+use crate::{Call, Completion, End, OpKind, PortError, What};
 use io_uring::{cqueue, opcode, squeue, types};
 use longshore_base::Token;
 
@@ -39,8 +39,6 @@ pub(super) fn recv_entry(features: Features, fd: types::Fd, credit: u32) -> sque
 impl UringPort {
     pub(super) fn start_recv(&mut self, token: Token, credit: u32) {
         let socket = self.sockets.get_mut(token).expect("checked by submit");
-        assert!(socket.recv.state == RecvState::Idle, "a second receive on a socket");
-        let credit = credit.max(1); // to the kernel none is one without end
         socket.recv = Recv { credit, ..Recv::default() };
         if self.parked.is_empty() && self.buffers.in_kernel() > 0 {
             self.arm_recv(token);
@@ -94,6 +92,7 @@ impl UringPort {
             RecvState::Parked => {
                 self.parked.remove(&socket.recv.ticket);
                 self.end_recv(token, End::Cancelled);
+                self.ended.push(token);
             }
             RecvState::Armed => {
                 if !std::mem::replace(&mut socket.recv.cancelled, true) {
@@ -157,6 +156,9 @@ impl UringPort {
 
     fn finish_recv(&mut self, token: Token, end: End) {
         self.end_recv(token, end);
+        if let Some(socket) = self.sockets.get_mut(token) {
+            socket.ops.end(OpKind::Recv);
+        }
         self.settle(token);
     }
 }

@@ -9,7 +9,7 @@ use super::UringPort;
 use super::names::{Kind, user_data};
 use crate::{Call, Completion, ErrorKind, PortError, SendData, SendMode, What};
 use io_uring::{opcode, squeue};
-use longshore_base::{SEND_BYTES_MAX, Slab, Token, event};
+use longshore_base::{Slab, Token, event};
 
 /// A send in flight. Owns its bytes; they lie outside of this value and do not move with it.
 pub(super) struct SendOp {
@@ -25,6 +25,11 @@ pub(super) struct SendOp {
 }
 
 impl SendOp {
+    /// Whether it does not wait for room.
+    pub(super) fn is_try(&self) -> bool {
+        self.mode == SendMode::Try
+    }
+
     /// Whether it was asked to end.
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled
@@ -114,9 +119,7 @@ impl UringPort {
         prompt: bool,
     ) {
         let socket = self.sockets.get_mut(token).expect("checked by submit");
-        assert!(socket.send.is_none(), "a second send on a socket");
         let len = data.byte_count();
-        assert!(len <= SEND_BYTES_MAX, "a send of {len} bytes, at most {SEND_BYTES_MAX} go");
         let several = matches!(data, SendData::Many(_));
         let gather = several.then(|| self.gathers.take());
         let op = SendOp { socket: token, data, mode, len, done: 0, cancelled: false, gather };
@@ -235,9 +238,13 @@ impl UringPort {
         }
         let socket = self.sockets.get_mut(op.socket).expect("open until its send has returned");
         socket.send = None;
+        socket.ops.sent(error);
         let what = What::Sent { bytes, data: op.data, error };
         self.ready.push(Completion { token: socket.owner, what });
         if socket.leaving.is_some() {
+            if op.mode == SendMode::Try {
+                socket.end_stream(); // which waited for it
+            }
             self.settle(op.socket);
         }
     }

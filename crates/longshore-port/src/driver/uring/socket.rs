@@ -1,11 +1,12 @@
 //! One socket of the port: which ops it has in flight, and how it leaves.
 
-use crate::{Addr, Call, ErrorKind, PortError, RawSocket, Unattached};
+use crate::{Addr, Call, ErrorKind, InFlight, PortError, RawSocket, Unattached};
 use io_uring::types;
 use longshore_base::Token;
 use rustix::fs::OFlags;
 use socket2::Socket as SystemSocket;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 
 /// A socket that this port holds.
@@ -13,6 +14,8 @@ pub(super) struct Socket {
     /// What the owner calls it.
     pub(super) owner: Token,
     pub(super) system: SystemSocket,
+    /// What its owner has asked for and got no answer to.
+    pub(super) ops: InFlight,
     pub(super) role: Role,
     pub(super) recv: Recv,
     /// The send in flight, by its slot.
@@ -77,7 +80,12 @@ pub(super) enum Leaving {
 
 impl Socket {
     pub(super) fn new(owner: Token, system: SystemSocket, role: Role) -> Self {
-        Self { owner, system, role, recv: Recv::default(), send: None, leaving: None }
+        let ops = match role {
+            Role::Connection { .. } => InFlight::connection(),
+            Role::Connecting(_) => InFlight::connecting(),
+            Role::Listener { .. } => InFlight::listener(),
+        };
+        Self { owner, system, ops, role, recv: Recv::default(), send: None, leaving: None }
     }
 
     #[inline]
@@ -93,6 +101,17 @@ impl Socket {
             Role::Listener { accepting, .. } => accepting.is_none(),
         };
         role_idle && self.recv.state == RecvState::Idle && self.send.is_none()
+    }
+
+    /// Ends the stream of a connection that closes while the ring still holds it: the peer is told at
+    /// once, where `close` alone would leave it open for the receive in flight. A system call, not an
+    /// op: the ring hands that to a thread. With nothing in flight `close` does it all.
+    pub(super) fn end_stream(&self) {
+        let connection = matches!(self.role, Role::Connection { .. });
+        if connection && self.leaving == Some(Leaving::Closed) && !self.is_idle() {
+            // An error says that the connection is gone already.
+            let _ = self.system.shutdown(Shutdown::Both);
+        }
     }
 
     /// Whether it is being closed, so that errors of its ops are our own doing.

@@ -536,35 +536,6 @@ fn a_receive_without_a_block_is_tried_again_without_a_spin() {
     });
 }
 
-/// A connect that fails at once ends whatever else was submitted on its socket.
-#[test]
-fn a_connect_that_fails_ends_the_receive_on_its_socket() {
-    in_time(|| {
-        let Some(mut hub) = open(&PortConfig::default()) else { return };
-        let nobody = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let addr = nobody.local_addr().unwrap();
-        drop(nobody);
-        let to = crate::ConnectTo { addr, from: None, options: SocketOptions::default() };
-        for ops in 0..3 {
-            let id = hub.port.connect(&to, Token::new(7, 0)).unwrap();
-            if ops > 0 {
-                hub.port.submit(id, Op::Recv { credit: 64 });
-            }
-            if ops > 1 {
-                hub.send(id, shared(b"to nobody".to_vec()), SendMode::Whole, true);
-            }
-            let mut out = Vec::new();
-            while !matches!(out.last(), Some(What::Closed)) {
-                out.extend(hub.wait().into_iter().map(|completion| completion.what));
-            }
-            assert_eq!(out.len(), 2 + ops, "{out:?}");
-            let failed = |what: &What| matches!(what, What::ConnectFailed(_));
-            assert_eq!(out.iter().filter(|what| failed(what)).count(), 1, "{out:?}");
-        }
-        assert_eq!((hub.port.in_flight, hub.port.sockets()), (1, 1), "the wake-up, the listener");
-    });
-}
-
 /// The kernel looks at the buffers as long as there is a ring.
 #[test]
 fn a_port_that_does_not_open_lets_go_of_the_ring_before_the_buffers() {

@@ -1,0 +1,180 @@
+//! What a caller may do with a socket: one value for all drivers, so that they cannot disagree.
+
+use crate::{ErrorKind, Op, OpKind, PortError, SendData, SendMode};
+use longshore_base::{SEGMENTS_MAX, SEND_BYTES_MAX, Segment};
+
+/// The ops of one socket that were begun and not answered, and what may follow them.
+///
+/// A driver keeps one for each socket, shows it every op before anything else is done with it, and
+/// tells it of every end when the completion is handed out. Whoever asks for what the contract does
+/// not allow has a bug that must not depend on the driver to be seen: it panics.
+///
+/// | op | may be begun |
+/// | --- | --- |
+/// | `Accept` | on a listener, one at a time, with a credit |
+/// | `Recv` | on a connection, one at a time, with a credit |
+/// | `Send` | on a connection, one at a time: 1 byte to `SEND_BYTES_MAX`, at most `SEGMENTS_MAX` segments, no lease in `Whole` |
+/// | `Shutdown` | on a connection without an unanswered send |
+/// | `Detach` | on a connection |
+/// | `Close` | on whatever was not asked to leave |
+/// | `Abort` | the same, and behind a `Detach` |
+///
+/// While a connect is under way only `Close` and `Abort` may be begun, and so after one that failed
+/// and after a send that was cancelled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InFlight {
+    /// A bit for each kind.
+    ops: u8,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Listener,
+    /// The attempt is under way.
+    Connecting,
+    Connection,
+    /// Of no more use: its attempt failed, or a send was cut off, behind which nobody knows what the
+    /// peer has.
+    Spent,
+    /// `Detach` was begun.
+    Leaving,
+    /// `Close` or `Abort` was begun.
+    Closing,
+}
+
+const fn bit(kind: OpKind) -> u8 {
+    1 << kind as u8
+}
+
+impl InFlight {
+    /// Of a listener.
+    pub const fn listener() -> Self {
+        Self { ops: 0, stage: Stage::Listener }
+    }
+
+    /// Of a connection that stands.
+    pub const fn connection() -> Self {
+        Self { ops: 0, stage: Stage::Connection }
+    }
+
+    /// Of one whose attempt was begun.
+    pub const fn connecting() -> Self {
+        Self { ops: bit(OpKind::Connect), stage: Stage::Connecting }
+    }
+
+    /// Whether an op of that kind was begun and is not answered.
+    #[inline]
+    pub const fn has(&self, kind: OpKind) -> bool {
+        self.ops & bit(kind) != 0
+    }
+
+    /// Whether anything is.
+    pub const fn is_idle(&self) -> bool {
+        self.ops == 0
+    }
+
+    /// An op is begun.
+    ///
+    /// # Panics
+    /// When it is one that may not be: see the table above.
+    #[inline]
+    pub fn begin(&mut self, op: &Op) {
+        match op {
+            Op::Send { data, mode, .. } => {
+                check_send(data, *mode);
+                self.start(OpKind::Send, Stage::Connection);
+            }
+            Op::Recv { credit } => {
+                assert!(*credit > 0, "a Recv without credit");
+                self.start(OpKind::Recv, Stage::Connection);
+            }
+            Op::Accept { credit } => {
+                assert!(*credit > 0, "an Accept without credit");
+                self.start(OpKind::Accept, Stage::Listener);
+            }
+            Op::Shutdown => {
+                self.on("Shutdown", Stage::Connection);
+                assert!(!self.has(OpKind::Send), "Shutdown behind a Send that was not answered");
+            }
+            Op::Detach => {
+                self.on("Detach", Stage::Connection);
+                self.stage = Stage::Leaving;
+            }
+            Op::Close => {
+                let leaves = matches!(self.stage, Stage::Leaving | Stage::Closing);
+                assert!(!leaves, "Close of what was asked to leave");
+                self.stage = Stage::Closing;
+            }
+            Op::Abort => {
+                assert!(self.stage != Stage::Closing, "Abort of what was asked to close");
+                self.stage = Stage::Closing;
+            }
+        }
+    }
+
+    #[inline]
+    fn start(&mut self, kind: OpKind, stage: Stage) {
+        if self.stage != stage || self.has(kind) {
+            self.refuse(kind);
+        }
+        self.ops |= bit(kind);
+    }
+
+    #[cold]
+    fn refuse(self, kind: OpKind) -> ! {
+        assert!(!self.has(kind), "a second {kind:?} while the first is not answered");
+        panic!("{kind:?} on what is {:?}", self.stage);
+    }
+
+    fn on(self, op: &str, stage: Stage) {
+        assert!(self.stage == stage, "{op} on what is {:?}", self.stage);
+    }
+
+    /// An op has ended otherwise than by [`sent`](Self::sent): its last completion is handed out.
+    #[inline]
+    pub fn end(&mut self, kind: OpKind) {
+        debug_assert!(self.has(kind), "the end of a {kind:?} that nobody began");
+        self.ops &= !bit(kind);
+        if kind == OpKind::Connect && self.stage == Stage::Connecting {
+            self.stage = Stage::Connection;
+        }
+    }
+
+    /// A send has ended.
+    #[inline]
+    pub fn sent(&mut self, error: Option<PortError>) {
+        self.end(OpKind::Send);
+        let cancelled = error.is_some_and(|error| error.kind == ErrorKind::Cancelled);
+        if cancelled && self.stage == Stage::Connection {
+            self.stage = Stage::Spent;
+        }
+    }
+
+    /// The attempt to connect has failed.
+    pub fn connect_failed(&mut self) {
+        self.end(OpKind::Connect);
+        if self.stage == Stage::Connection {
+            self.stage = Stage::Spent;
+        }
+    }
+
+    /// A detach has failed: the socket stays.
+    pub fn stay(&mut self) {
+        debug_assert!(self.stage == Stage::Leaving, "nobody asked it to leave");
+        self.stage = Stage::Connection;
+    }
+}
+
+#[inline]
+fn check_send(data: &SendData, mode: SendMode) {
+    let bytes = data.byte_count();
+    assert!(bytes > 0, "a Send of nothing");
+    assert!(bytes <= SEND_BYTES_MAX, "a Send of {bytes} bytes, at most {SEND_BYTES_MAX} go");
+    let segments = data.segments();
+    assert!(segments.len() <= SEGMENTS_MAX, "a Send of {} segments", segments.len());
+    if mode == SendMode::Whole {
+        let leased = segments.iter().any(|segment| matches!(segment, Segment::Leased(_)));
+        assert!(!leased, "a Send that may wait for ever, of a lease");
+    }
+}
