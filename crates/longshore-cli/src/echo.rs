@@ -1,8 +1,7 @@
 //! The handler of `serve`: every message goes back to where it came from.
 
 use longshore::{
-    Bytes, Codec, Ctx, Frame, Handler, LengthDelimited, Lines, Longshore, Out, Raw, Result,
-    SendError,
+    Bytes, Codec, Ctx, Frame, Handler, LengthDelimited, Lines, Longshore, Raw, Result, SendError,
 };
 
 /// A codec whose frames can be sent as they are.
@@ -40,11 +39,7 @@ impl<C: EchoCodec> Echo<C> {
 
     #[cold]
     fn keep(&mut self, cx: &mut Ctx<'_, Self>, frame: &Frame<'_, Self>) -> Result {
-        let (mut bytes, mut kept) = (Vec::new(), Vec::new());
-        let mut out = Out::new(&mut bytes, &[], &mut kept, self.codec.frame_bytes_max());
-        self.codec.encode(C::back(frame), &mut out)?;
-        out.finish()?;
-        self.waiting = Some(bytes.into());
+        self.waiting = Some(self.codec.to_bytes(C::back(frame))?);
         cx.pause();
         Ok(())
     }

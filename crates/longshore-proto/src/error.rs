@@ -1,6 +1,7 @@
 //! What is wrong with what a peer sent, or with what a handler wants to send.
 
 use std::fmt::Display;
+use std::io;
 
 /// The bytes at hand are no frame of this protocol, or the item makes none.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -22,6 +23,18 @@ pub enum FrameError {
         /// Bytes it needs at least.
         need: u64,
     },
+    /// A field of a frame reaches beyond the frame's end: [`In`](crate::In) says so.
+    #[error("{what} at byte {at} needs {need} bytes, {have} are left")]
+    Missing {
+        /// What was to be read: `"u32"`, `"bytes"`.
+        what: &'static str,
+        /// Where it begins, counted from the first byte that was to be read.
+        at: u64,
+        /// Bytes that it has.
+        need: u64,
+        /// Bytes that are left from there on.
+        have: u64,
+    },
     /// The bytes break the rules of the protocol.
     #[error("{0}")]
     Invalid(Box<str>),
@@ -31,5 +44,13 @@ impl FrameError {
     /// The bytes break a rule, in the codec author's words: lower case, no full stop.
     pub fn invalid(what: impl Display) -> Self {
         Self::Invalid(what.to_string().into())
+    }
+}
+
+/// So that `write!(out, …)?` in an encoder fails with what [`Out`](crate::Out) said, which is
+/// [`TooLong`](FrameError::TooLong). An error of another writer is `Invalid`, with its text.
+impl From<io::Error> for FrameError {
+    fn from(error: io::Error) -> Self {
+        error.downcast().unwrap_or_else(Self::invalid)
     }
 }

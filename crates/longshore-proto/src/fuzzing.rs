@@ -8,7 +8,7 @@ use crate::FrameError;
 use crate::connection::{CutEnd, Event, Next, RecvHalf};
 use crate::frame::{
     ByteOrder, Codec, DELIMITER_BYTES_MAX, Delimiter, Fixed, LengthDelimited, Lines, Longshore,
-    Message, Out, Tagged, TypeTagged,
+    Message, Tagged, TypeTagged,
 };
 use longshore_base::BlockPool;
 use std::convert::Infallible;
@@ -185,11 +185,7 @@ fn run<C: Subject>(codec: &C, stream: &[u8], mut pace: Pace) -> Outcome<C::Kept>
 }
 
 fn write<C: Codec>(codec: &C, item: C::Item<'_>) -> Vec<u8> {
-    let (mut bytes, mut kept) = (Vec::new(), Vec::new());
-    let mut out = Out::new(&mut bytes, &[], &mut kept, codec.frame_bytes_max());
-    let written = codec.encode(item, &mut out).and_then(|()| out.finish());
-    assert_eq!(written, Ok(bytes.len()), "what was read cannot be written");
-    bytes
+    codec.to_bytes(item).expect("what was read can be written").into()
 }
 
 /// Codecs whose frames are bytes.

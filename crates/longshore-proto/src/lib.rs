@@ -16,6 +16,7 @@ pub mod fuzzing;
 pub use connection::{RecvHalf, SendHalf};
 pub use error::FrameError;
 pub use frame::{
-    ByteOrder, Codec, Decoded, Delimiter, Fixed, LengthDelimited, Lines, Longshore, Message, Out,
-    Raw, Tagged, TypeTagged, with_len_u16_be, with_len_u32_be,
+    ByteOrder, Codec, Decoded, Delimiter, Fixed, In, LengthDelimited, Lines, Longshore, Message,
+    Out, Raw, Tagged, TypeTagged, with_len_u16_be, with_len_u16_le, with_len_u32_be,
+    with_len_u32_le,
 };

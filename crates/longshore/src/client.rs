@@ -2,7 +2,7 @@
 //!
 //! One thread, one connection, no worker. What needs more is a [`Connector`](crate::Connector).
 
-use crate::{Codec, ConfigError, Decoded, FrameError, Out};
+use crate::{Codec, ConfigError, Decoded, FrameError};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -115,10 +115,7 @@ impl<C: Codec> Client<C> {
     /// # Errors
     /// `Frame` if it makes no frame, then nothing was sent; `Broken`.
     pub fn send(&mut self, item: C::Item<'_>) -> Result<(), ClientError> {
-        let (mut bytes, mut kept) = (Vec::new(), Vec::new());
-        let mut out = Out::new(&mut bytes, &[], &mut kept, self.codec.frame_bytes_max());
-        self.codec.encode(item, &mut out)?;
-        out.finish()?;
+        let bytes = self.codec.to_bytes(item)?;
         self.stream.write_all(&bytes).map_err(ClientError::Broken)
     }
 

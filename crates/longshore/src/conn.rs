@@ -5,7 +5,7 @@ use crate::worker::mailbox::{Cmd, Ending};
 use crate::{Handler, Item, SendError};
 use bytes::Bytes;
 use longshore_port::Addr;
-use longshore_proto::{Codec, Out};
+use longshore_proto::Codec;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -147,12 +147,7 @@ impl<H: Handler> Conn<H> {
         if self.is_closed() {
             return Err(SendError::Closed);
         }
-        let codec = &self.lane.codec;
-        let (mut bytes, mut kept) = (Vec::new(), Vec::new());
-        let mut out = Out::new(&mut bytes, &[], &mut kept, codec.frame_bytes_max());
-        codec.encode(item, &mut out)?;
-        out.finish()?;
-        self.send_encoded(bytes.into())
+        self.send_encoded(self.lane.codec.to_bytes(item)?)
     }
 
     /// Queues bytes as they are: whole frames, encoded elsewhere. Of no bytes nothing is heard.

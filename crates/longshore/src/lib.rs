@@ -62,6 +62,6 @@ pub use longshore_port::{
 };
 pub use longshore_proto::connection::{Filter, Linger, TooManyTimers};
 pub use longshore_proto::frame::*;
-pub use longshore_proto::{Codec, Decoded, FrameError, Out};
+pub use longshore_proto::{Codec, Decoded, FrameError, In, Out};
 pub use metrics::Snapshot;
 pub use server::{Builder, ConnInfo, Ready, Server, Tick};

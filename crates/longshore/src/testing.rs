@@ -28,7 +28,7 @@
 use crate::engine::Prepared;
 use crate::server::Builder;
 use crate::worker::Worker;
-use crate::{Codec, Decoded, Handler, Listener, Out, Peer as Who, Reject, Result, Server};
+use crate::{Codec, Decoded, Handler, Listener, Peer as Who, Reject, Result, Server};
 use longshore_base::Time;
 use longshore_port::World;
 use longshore_sim::{SimClient, SimPort, SimWorld};
@@ -216,10 +216,7 @@ impl<C: Codec> Peer<C> {
     /// # Panics
     /// When the codec cannot make a frame of it.
     pub fn send(&mut self, item: C::Item<'_>) {
-        let (mut bytes, mut kept) = (Vec::new(), Vec::new());
-        let mut out = Out::new(&mut bytes, &[], &mut kept, self.codec.frame_bytes_max());
-        self.codec.encode(item, &mut out).expect("an item that makes a frame");
-        out.finish().expect("a frame within frame_bytes_max");
+        let bytes = self.codec.to_bytes(item).expect("an item that makes a frame");
         self.send_bytes(&bytes);
     }
 

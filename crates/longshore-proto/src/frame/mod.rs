@@ -5,6 +5,7 @@
 
 mod delimiter;
 mod fixed;
+mod input;
 mod length;
 mod lines;
 mod longshore;
@@ -19,10 +20,13 @@ use bytes::Bytes;
 
 pub use delimiter::{DELIMITER_BYTES_MAX, Delimiter, DelimiterDecoder};
 pub use fixed::Fixed;
+pub use input::In;
 pub use length::{ByteOrder, LengthDelimited};
 pub use lines::{Lines, LinesDecoder};
 pub use longshore::{LONGSHORE_VERSION, Longshore, Message, PING_BYTES_MAX};
-pub use out::{Kept, Out, PAYLOAD_KEPT_MIN, with_len_u16_be, with_len_u32_be};
+pub use out::{
+    Kept, Out, PAYLOAD_KEPT_MIN, with_len_u16_be, with_len_u16_le, with_len_u32_be, with_len_u32_le,
+};
 pub use raw::Raw;
 pub use tagged::{Tagged, TypeTagged};
 
@@ -104,6 +108,30 @@ pub trait Codec: Send + Sync + 'static {
     /// # Errors
     /// When the item makes no frame, for example because it does not fit the length field.
     fn encode(&self, item: Self::Item<'_>, out: &mut Out<'_>) -> Result<(), FrameError>;
+
+    /// `item` as a frame of its own, in the bytes that go onto the wire: for a message that is sent
+    /// to many, or kept for later. What sends one item at once needs it not.
+    ///
+    /// It holds `encode` to [`frame_bytes_max`](Self::frame_bytes_max), as the engine does; there
+    /// is nothing to gain from another implementation.
+    ///
+    /// ```
+    /// use longshore_proto::{Codec, LengthDelimited};
+    ///
+    /// let codec = LengthDelimited::u16_be(5);
+    /// assert_eq!(codec.to_bytes(b"hello").unwrap(), &b"\0\x05hello"[..]);
+    /// assert!(codec.to_bytes(b"good morning").is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `encode`, and [`FrameError::TooLong`] when it wrote too much.
+    fn to_bytes(&self, item: Self::Item<'_>) -> Result<Bytes, FrameError> {
+        let (mut bytes, mut kept) = (Vec::new(), Vec::new());
+        let mut out = Out::new(&mut bytes, &[], &mut kept, self.frame_bytes_max());
+        self.encode(item, &mut out)?;
+        out.finish()?;
+        Ok(bytes.into())
+    }
 
     /// The stream ended with `input` left over, which is not empty. A last frame may be made of
     /// it (a line without its end); the default says that it was truncated.

@@ -1,6 +1,7 @@
 //! Where an encoder writes.
 
 use crate::FrameError;
+use std::io;
 use std::ops::Range;
 
 /// Payloads from here on, 8 KiB, are not copied when they lie in the received bytes at hand: below
@@ -18,7 +19,22 @@ pub struct Kept {
 
 /// Where an encoder writes. Bounded by `frame_bytes_max`: beyond it nothing is written any more and
 /// the send fails. Rolled back when encoding fails or panics, so that half a frame never stays on
-/// the wire.
+/// the wire. [`In`](super::In) reads what it writes.
+///
+/// It is a [`Write`](io::Write) as well, for text and for libraries that write into one:
+///
+/// ```
+/// use longshore_proto::{FrameError, Out};
+/// use std::io::Write;
+///
+/// fn put_price(cents: u32, out: &mut Out<'_>) -> Result<(), FrameError> {
+///     write!(out, "{}.{:02}\n", cents / 100, cents % 100)?;
+///     Ok(())
+/// }
+/// # let (mut bytes, mut kept) = (Vec::new(), Vec::new());
+/// # put_price(705, &mut Out::new(&mut bytes, &[], &mut kept, 100)).unwrap();
+/// # assert_eq!(bytes, b"7.05\n");
+/// ```
 #[derive(Debug)]
 pub struct Out<'a> {
     bytes: &'a mut Vec<u8>,
@@ -86,16 +102,34 @@ impl<'a> Out<'a> {
         self.put_slice(&value.to_be_bytes());
     }
 
+    /// Writes a number of two bytes, little-endian.
+    #[inline]
+    pub fn put_u16_le(&mut self, value: u16) {
+        self.put_slice(&value.to_le_bytes());
+    }
+
     /// Writes a number of four bytes, big-endian.
     #[inline]
     pub fn put_u32(&mut self, value: u32) {
         self.put_slice(&value.to_be_bytes());
     }
 
+    /// Writes a number of four bytes, little-endian.
+    #[inline]
+    pub fn put_u32_le(&mut self, value: u32) {
+        self.put_slice(&value.to_le_bytes());
+    }
+
     /// Writes a number of eight bytes, big-endian.
     #[inline]
     pub fn put_u64(&mut self, value: u64) {
         self.put_slice(&value.to_be_bytes());
+    }
+
+    /// Writes a number of eight bytes, little-endian.
+    #[inline]
+    pub fn put_u64_le(&mut self, value: u64) {
+        self.put_slice(&value.to_le_bytes());
     }
 
     /// As [`put_slice`](Self::put_slice), but a large payload that still lies in the received bytes
@@ -142,10 +176,28 @@ impl<'a> Out<'a> {
     /// [`FrameError::TooLong`] when it was too much; the caller rolls back.
     pub fn finish(self) -> Result<usize, FrameError> {
         if self.lost > 0 {
-            let len = self.len().saturating_add(self.lost);
-            return Err(FrameError::TooLong { len: len as u64, max: self.max as u64 });
+            return Err(self.too_long());
         }
         Ok(self.len())
+    }
+
+    #[cold]
+    fn too_long(&self) -> FrameError {
+        let len = self.len().saturating_add(self.lost);
+        FrameError::TooLong { len: len as u64, max: self.max as u64 }
+    }
+}
+
+/// As [`put_slice`](Out::put_slice), with an error at once when there is no room: it holds the
+/// [`FrameError::TooLong`] that the send fails with, whatever becomes of the error.
+impl io::Write for Out<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put_slice(bytes);
+        if self.lost > 0 { Err(io::Error::other(self.too_long())) } else { Ok(bytes.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -167,6 +219,23 @@ pub fn with_len_u16_be(
     })
 }
 
+/// As [`with_len_u16_be`], little-endian.
+///
+/// # Errors
+/// As [`with_len_u16_be`].
+pub fn with_len_u16_le(
+    out: &mut Out<'_>,
+    body: impl FnOnce(&mut Out<'_>) -> Result<(), FrameError>,
+) -> Result<(), FrameError> {
+    out.put_behind(2, body, |place, count| match u16::try_from(count) {
+        Ok(count) => {
+            place.copy_from_slice(&count.to_le_bytes());
+            Ok(())
+        }
+        Err(_) => Err(no_length(count, place)),
+    })
+}
+
 /// As [`with_len_u16_be`], with a length of four bytes.
 ///
 /// # Errors
@@ -178,6 +247,23 @@ pub fn with_len_u32_be(
     out.put_behind(4, body, |place, count| match u32::try_from(count) {
         Ok(count) => {
             place.copy_from_slice(&count.to_be_bytes());
+            Ok(())
+        }
+        Err(_) => Err(no_length(count, place)),
+    })
+}
+
+/// As [`with_len_u32_be`], little-endian.
+///
+/// # Errors
+/// As [`with_len_u32_be`].
+pub fn with_len_u32_le(
+    out: &mut Out<'_>,
+    body: impl FnOnce(&mut Out<'_>) -> Result<(), FrameError>,
+) -> Result<(), FrameError> {
+    out.put_behind(4, body, |place, count| match u32::try_from(count) {
+        Ok(count) => {
+            place.copy_from_slice(&count.to_le_bytes());
             Ok(())
         }
         Err(_) => Err(no_length(count, place)),
@@ -231,6 +317,43 @@ mod tests {
         let received = vec![7; PAYLOAD_KEPT_MIN];
         let (result, ..) = write(&received, 100, |out| out.put_payload(&received));
         assert_eq!(result, Err(FrameError::TooLong { len: PAYLOAD_KEPT_MIN as u64, max: 100 }));
+    }
+
+    #[test]
+    fn a_write_past_the_limit_is_an_error_and_the_frame_is_too_long() {
+        use std::io::Write;
+        let (result, bytes, _) = write(b"", 8, |out| {
+            out.write_all(b"1234").unwrap();
+            write!(out, "{}", 56_789).unwrap_err();
+            let told: FrameError = out.write(b"x").unwrap_err().into();
+            assert_eq!(told, FrameError::TooLong { len: 10, max: 8 });
+            assert_eq!(out.write(b"").map_err(FrameError::from), Err(told), "once is for good");
+            out.flush().unwrap();
+        });
+        assert_eq!(result, Err(FrameError::TooLong { len: 10, max: 8 }), "with the error dropped");
+        assert_eq!(bytes, b"before1234");
+        let (result, bytes, _) = write(b"", 5, |out| write!(out, "{}", 56_789).unwrap());
+        assert_eq!((result, &bytes[..]), (Ok(5), &b"before56789"[..]));
+        let other = io::Error::other("a disk is full");
+        assert_eq!(FrameError::from(other), FrameError::invalid("a disk is full"));
+    }
+
+    #[test]
+    fn little_endian_numbers_begin_with_their_small_end() {
+        let (result, bytes, _) = write(b"", 100, |out| {
+            out.put_u16_le(0x0102);
+            out.put_u32_le(3);
+            out.put_u64_le(4);
+            let body = |out: &mut Out<'_>| {
+                with_len_u16_le(out, |out| {
+                    out.put_u8(9);
+                    Ok(())
+                })
+            };
+            with_len_u32_le(out, body).unwrap();
+        });
+        let wanted = b"\x02\x01\x03\0\0\0\x04\0\0\0\0\0\0\0\x03\0\0\0\x01\0\x09";
+        assert_eq!((result, &bytes[6..]), (Ok(21), &wanted[..]));
     }
 
     #[test]

@@ -1,17 +1,13 @@
 //! What the tests of all codecs share.
 
-use super::{Codec, Out};
+use super::Codec;
 use crate::FrameError;
 use crate::connection::{CutEnd, Event, Next, RecvHalf};
 use longshore_base::BlockPool;
 
 /// `item` on the wire.
 pub(crate) fn encode<C: Codec>(codec: &C, item: C::Item<'_>) -> Result<Vec<u8>, FrameError> {
-    let (mut bytes, mut kept) = (Vec::new(), Vec::new());
-    let mut out = Out::new(&mut bytes, &[], &mut kept, codec.frame_bytes_max());
-    codec.encode(item, &mut out)?;
-    out.finish()?;
-    Ok(bytes)
+    codec.to_bytes(item).map(Vec::from)
 }
 
 /// All frames of a stream that has `input` and then ends.

@@ -3,3 +3,4 @@
 mod corpus;
 mod filter;
 mod hostile;
+mod typed;

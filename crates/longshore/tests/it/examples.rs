@@ -114,8 +114,8 @@ fn custom_codec_finds_its_packets_in_noise() {
         let parts = [b"noise", &report[..], &[0xa5, 0], &damaged, &report, &[0xa5]];
         meter.send_bytes(&parts.concat());
         net.run_for(SOON);
-        let answers = meter.received_with(|packet| (packet.kind, packet.body.to_vec()));
-        assert_eq!(answers, [(2, vec![1]), (2, vec![2])], "seed {seed}");
+        let answers = meter.received_with(|packet| (packet.kind, packet.value));
+        assert_eq!(answers, [(2, 1), (2, 2)], "seed {seed}");
     }
 }
 
