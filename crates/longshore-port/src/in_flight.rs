@@ -14,6 +14,7 @@ use longshore_base::{SEGMENTS_MAX, SEND_BYTES_MAX, Segment};
 /// | `Accept` | on a listener, one at a time, with a credit |
 /// | `Recv` | on a connection, one at a time, with a credit |
 /// | `Send` | on a connection, one at a time: 1 byte to `SEND_BYTES_MAX`, at most `SEGMENTS_MAX` segments, no lease in `Whole` |
+/// | `Watch` | on a connection, one at a time |
 /// | `Shutdown` | on a connection without an unanswered send |
 /// | `Detach` | on a connection |
 /// | `Close` | on whatever was not asked to leave |
@@ -93,6 +94,7 @@ impl InFlight {
                 assert!(*credit > 0, "an Accept without credit");
                 self.start(OpKind::Accept, Stage::Listener);
             }
+            Op::Watch { .. } => self.start(OpKind::Watch, Stage::Connection),
             Op::Shutdown => {
                 self.on("Shutdown", Stage::Connection);
                 assert!(!self.has(OpKind::Send), "Shutdown behind a Send that was not answered");

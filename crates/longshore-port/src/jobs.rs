@@ -19,6 +19,9 @@ pub enum Work {
     Job(Job),
     /// Looks `host:port` up.
     Resolve(Box<str>),
+    /// Gives memory that the allocator keeps for later back to the system, where the allocator has a
+    /// way to ask for that. Takes milliseconds after a peak.
+    TrimHeap,
 }
 
 /// How work ended.
@@ -27,6 +30,8 @@ pub enum WorkDone {
     Job(std::thread::Result<Box<dyn Any + Send>>),
     /// The addresses, at least one.
     Resolved(Result<Vec<Addr>, PortError>),
+    /// What could be given back was.
+    HeapTrimmed,
 }
 
 impl Work {
@@ -35,6 +40,10 @@ impl Work {
         match self {
             Self::Job(job) => WorkDone::Job(catch_unwind(AssertUnwindSafe(job))),
             Self::Resolve(name) => WorkDone::Resolved(resolve(&name)),
+            Self::TrimHeap => {
+                crate::driver::trim_heap();
+                WorkDone::HeapTrimmed
+            }
         }
     }
 }
@@ -59,6 +68,7 @@ impl fmt::Debug for Work {
         match self {
             Self::Job(_) => f.write_str("Job"),
             Self::Resolve(name) => write!(f, "Resolve({name})"),
+            Self::TrimHeap => f.write_str("TrimHeap"),
         }
     }
 }
@@ -68,6 +78,7 @@ impl fmt::Debug for WorkDone {
         match self {
             Self::Job(done) => write!(f, "Job({})", if done.is_ok() { "done" } else { "panicked" }),
             Self::Resolved(addrs) => write!(f, "Resolved({addrs:?})"),
+            Self::HeapTrimmed => f.write_str("HeapTrimmed"),
         }
     }
 }

@@ -32,6 +32,7 @@ mod driver;
 mod error;
 mod in_flight;
 mod jobs;
+mod link;
 mod op;
 mod port;
 mod recv_pool;
@@ -41,6 +42,7 @@ pub use driver::{DriverChoice, DriverRefused, SystemNotifier, SystemPort, System
 pub use error::{Call, ErrorKind, PortError};
 pub use in_flight::InFlight;
 pub use jobs::{Job, JobPool, Work, WorkDone};
+pub use link::Link;
 pub use op::{Completion, End, Op, OpKind, Segment, SendData, SendMode, What};
 pub use port::{Abilities, Notify, OutOfRange, Port, PortConfig, Until, Waited, World};
 pub use recv_pool::{RecvBuf, RecvPool};

@@ -19,6 +19,8 @@ pub enum OpKind {
     Recv,
     /// `Op::Send`.
     Send,
+    /// `Op::Watch`.
+    Watch,
 }
 
 /// What is asked of a socket. Closed, owns every byte, names no raw handle.
@@ -47,10 +49,17 @@ pub enum Op {
         /// that went out whole until something else ends a `wait`; which saves a system call.
         prompt: bool,
     },
+    /// Tells when the connection is over though nothing is received: `WatchEnded`. Holds no memory,
+    /// and takes nothing: what there is to read can still be read. For who does not read for a while.
+    Watch {
+        /// The end of the peer's stream is one already, also behind bytes that nobody has read. Else
+        /// only when nothing can go either way: the peer is gone, or both streams have ended.
+        half: bool,
+    },
     /// Half-close: no more bytes from us. Done at once, no completion; errors are ignored, since
     /// the receive says how the stream ended. Not behind a send that is not answered.
     Shutdown,
-    /// Leaves this port whole: ends the receive, waits for a send in flight, then `Detached`; or
+    /// Leaves this port whole: ends receive and watch, waits for a send in flight, then `Detached`; or
     /// `DetachFailed`, and the socket stays.
     Detach,
     /// Ends what is in flight, then closes. `Closed` is the last completion of the socket. A send
@@ -97,6 +106,9 @@ pub enum What {
     Received(RecvBuf),
     /// The receive is over.
     RecvEnded(End),
+    /// The watch is over: `Eof`, `Cancelled`, or `Failed` with what a receive would say, which it
+    /// then may not say again.
+    WatchEnded(End),
     /// The send is over.
     Sent {
         /// How many bytes the system took; with an error, those before it. Of a send that was

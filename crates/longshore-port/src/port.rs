@@ -1,8 +1,8 @@
 //! The contract: what a world and a port do.
 
 use crate::{
-    BindTo, Call, Completion, ConnectTo, ErrorKind, Listening, Op, OpKind, PortError, SocketId,
-    Unattached, Work,
+    BindTo, Call, Completion, ConnectTo, ErrorKind, Link, Listening, Op, OpKind, PortError,
+    SocketId, Unattached, Work,
 };
 use longshore_base::{Time, Token, event};
 use std::fmt::Debug;
@@ -183,6 +183,10 @@ pub trait Port {
     /// Asks that an op end soon. Its own last completion says how it ended; this has none.
     /// Without such an op, or on a stale socket, nothing happens.
     fn cancel(&mut self, socket: SocketId, kind: OpKind);
+
+    /// What the system knows of the way to a socket's peer: a question to the system, not for every
+    /// message. Of a stale id, and where nothing is told, nothing.
+    fn link(&self, socket: SocketId) -> Link;
 
     /// Starts work off this thread: names and jobs. Never refused; bounding it is the caller's
     /// affair. Ends with `What::Work` under this token.

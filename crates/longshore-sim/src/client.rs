@@ -57,15 +57,21 @@ impl SimClient {
         self.socket.network().reset(self.socket.descriptor);
     }
 
+    /// Its machine goes off: it neither hears nor says anything from now on, not even that. The
+    /// other side finds out when its probes (`SocketOptions::keepalive`) stay unanswered.
+    pub fn vanish(&self) {
+        self.socket.network().vanish(self.socket.descriptor);
+    }
+
     /// Whether nothing more will come: all is read, and the peer has ended the stream, reset the
     /// connection or refused it.
     pub fn is_closed(&self) -> bool {
         let arrived = self.socket.network().arrived(self.socket.descriptor);
-        arrived.bytes == 0 && (arrived.fin || arrived.reset)
+        arrived.bytes == 0 && (arrived.fin || arrived.broken.is_some())
     }
 
     /// Whether the connection was reset or refused.
     pub fn is_reset(&self) -> bool {
-        self.socket.network().arrived(self.socket.descriptor).reset
+        self.socket.network().arrived(self.socket.descriptor).broken.is_some()
     }
 }

@@ -6,7 +6,7 @@ use crate::SimWorld;
 use crate::network::{Owner, VirtualSocket};
 use longshore_base::{Slab, Time, Token};
 use longshore_port::{
-    Abilities, Addr, Call, Completion, ConnectTo, ErrorKind, InFlight, Listening, Notify, Op,
+    Abilities, Addr, Call, Completion, ConnectTo, ErrorKind, InFlight, Link, Listening, Notify, Op,
     OpKind, Port, PortConfig, PortError, RawSocket, RecvPool, SocketId, Unattached, Until, Waited,
     What, Work, WorkDone, World,
 };
@@ -98,6 +98,7 @@ impl SimPort {
             let done = match work {
                 Work::Resolve(name) => WorkDone::Resolved(self.resolve(&name)),
                 job @ Work::Job(_) => job.run(),
+                Work::TrimHeap => WorkDone::HeapTrimmed,
             };
             self.ready.push_back((None, Completion { token, what: What::Work(done) }));
         }
@@ -231,6 +232,7 @@ impl Port for SimPort {
             Op::Send { data, mode, prompt } => {
                 socket.send = Some(Send { data, mode, prompt, done: 0, cancel_at: None });
             }
+            Op::Watch { half } => socket.watch = Some(ops::Watch { half, cancel_at: None }),
             Op::Shutdown => socket.shutdown(),
             Op::Detach => socket.leave(Leaving::Detach),
             Op::Abort => socket.leave(Leaving::Abort),
@@ -253,6 +255,7 @@ impl Port for SimPort {
             OpKind::Connect => socket.connect.as_mut().map(|op| &mut op.cancel_at),
             OpKind::Recv => socket.recv.as_mut().map(|op| &mut op.cancel_at),
             OpKind::Send => socket.send.as_mut().map(|op| &mut op.cancel_at),
+            OpKind::Watch => socket.watch.as_mut().map(|op| &mut op.cancel_at),
         };
         let Some(cancel_at) = cancel_at else { return };
         if cancel_at.is_none() {
@@ -261,6 +264,14 @@ impl Port for SimPort {
             *cancel_at = Some(at);
             network.touch_at(at, Owner { port: self.index, socket: id });
         }
+    }
+
+    fn link(&self, socket: SocketId) -> Link {
+        let mut link = Link::default();
+        if let Some(handle) = self.sockets.get(socket.token()).and_then(Socket::handle) {
+            link.unacknowledged_bytes = self.world.network().unacknowledged(handle.descriptor);
+        }
+        link
     }
 
     fn start(&mut self, token: Token, work: Work) {

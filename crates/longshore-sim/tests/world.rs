@@ -199,3 +199,37 @@ fn different_seeds_give_different_runs() {
     assert!(traces.len() > 150, "{} of {SEEDS} runs differ", traces.len());
     assert_eq!(run(11), run(11));
 }
+
+/// A machine that goes off says nothing: who probes finds out, who does not waits for ever.
+#[test]
+fn a_peer_that_vanishes_is_found_out_by_probing() {
+    for seed in 0..SEEDS {
+        for keepalive in [Some(longshore_port::Keepalive::default()), None] {
+            let world = SimWorld::new(seed);
+            let mut port = world.open(&PortConfig::default()).expect("a port opens");
+            let options = SocketOptions::default().keepalive(keepalive);
+            let to = BindTo { addr: addr(), dual_stack: false, backlog: 8, options };
+            let listening = world.bind(&to).expect("a free address");
+            let listener = port.listen(listening, Token::new(0, 0)).expect("a listener");
+            let client = world.client(addr());
+            let socket = accept(&world, &mut port, listener);
+            let id = port.attach(socket, Token::new(1, 0)).expect("a socket of this world");
+            port.submit(id, Op::Watch { half: true });
+            client.vanish();
+            assert!(client.write(b"nobody hears this") > 0);
+            let gone = world.now();
+            drop(client);
+            if keepalive.is_some() {
+                let what = next(&world, &mut port).remove(0).what;
+                let What::WatchEnded(End::Failed(error)) = what else { panic!("{what:?}") };
+                assert_eq!(error.kind, ErrorKind::TimedOut);
+                assert_eq!(port.now().since(gone), Duration::from_secs(120));
+            } else {
+                world.pass(Duration::from_secs(3600));
+                let mut out = Vec::new();
+                port.wait(Until::Now, &mut out).expect("the port lives");
+                assert!(out.is_empty(), "{out:?}");
+            }
+        }
+    }
+}

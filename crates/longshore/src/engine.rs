@@ -352,7 +352,7 @@ mod tests {
     use crate::{Closed, Ctx, Handler, LengthDelimited, Listener};
     use longshore_base::{Time, Token};
     use longshore_port::{
-        Abilities, BindTo, Call, Completion, ConnectTo, DriverChoice, ErrorKind, Op, OpKind,
+        Abilities, BindTo, Call, Completion, ConnectTo, DriverChoice, ErrorKind, Link, Op, OpKind,
         SocketId, SystemNotifier, SystemPort, SystemWorld, Unattached, Until, Waited, Work,
     };
     use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -444,6 +444,9 @@ mod tests {
         }
         fn cancel(&mut self, socket: SocketId, kind: OpKind) {
             self.port.cancel(socket, kind);
+        }
+        fn link(&self, socket: SocketId) -> Link {
+            self.port.link(socket)
         }
         fn start(&mut self, token: Token, work: Work) {
             self.port.start(token, work);

@@ -72,7 +72,8 @@ pub fn a_cancelled_whole_send_says_what_went_at_least<B: Bench>(bench: &B) {
 pub fn cancel_without_an_op_does_nothing<B: Bench>(bench: &B) {
     let mut rig = Rig::new(bench);
     let (inside, out) = rig.pair();
-    for kind in [OpKind::Accept, OpKind::Connect, OpKind::Recv, OpKind::Send] {
+    let all = [OpKind::Accept, OpKind::Connect, OpKind::Recv, OpKind::Send, OpKind::Watch];
+    for kind in all {
         rig.cancel(inside, kind);
     }
     rig.settle();

@@ -3,7 +3,7 @@
 use super::Bench;
 use super::rig::{Rig, Side, bytes_of, must_panic, shared};
 use crate::{
-    End, ErrorKind, Op, OpKind, Port, Segment, SendData, SendMode, SocketOptions, What, Work,
+    End, ErrorKind, Link, Op, OpKind, Port, Segment, SendData, SendMode, SocketOptions, What, Work,
 };
 use longshore_base::SEND_BYTES_MAX;
 use std::collections::BTreeMap;
@@ -140,9 +140,10 @@ pub fn a_stale_id_finds_nothing<B: Bench>(bench: &B) {
     port.submit(stale, Op::Send { data, mode: SendMode::Try, prompt: true });
     port.submit(stale, Op::Shutdown);
     port.submit(stale, Op::Close);
-    for kind in [OpKind::Accept, OpKind::Connect, OpKind::Recv, OpKind::Send] {
+    for kind in [OpKind::Accept, OpKind::Connect, OpKind::Recv, OpKind::Send, OpKind::Watch] {
         port.cancel(stale, kind);
     }
+    assert_eq!(port.link(stale), Link::default());
     rig.settle();
     assert!(segment.is_unique(), "the op of nobody kept its data");
     assert!(rig.rest(tenant).is_empty(), "an act on a stale id reached the next tenant");

@@ -25,6 +25,7 @@ mod rig;
 pub mod rules;
 pub mod sending;
 pub mod waiting;
+pub mod watching;
 pub mod working;
 
 use crate::World;
@@ -108,6 +109,7 @@ macro_rules! contract_promises {
             moving::a_socket_that_cannot_move_stays
             rules::each_op_has_its_kind_of_socket
             rules::a_second_accept_is_a_bug_and_panics
+            rules::a_second_watch_is_a_bug_and_panics
             rules::a_stream_op_has_a_credit
             rules::a_send_has_something_to_send
             rules::a_send_has_a_greatest_size
@@ -125,6 +127,17 @@ macro_rules! contract_promises {
             waiting::two_notifies_are_one
             waiting::no_wait_returns_more_than_asked_and_drained_comes_at_last
             waiting::time_stands_still_between_waits
+            watching::a_reset_is_told_though_nothing_is_received
+            watching::the_end_of_a_stream_is_told_behind_unread_bytes
+            watching::half_an_end_is_none_unless_asked_for
+            watching::two_ends_are_the_end
+            watching::what_came_before_the_watch_is_told
+            watching::bytes_that_nobody_reads_keep_nobody_awake
+            watching::a_cancelled_watch_ends
+            watching::a_watch_ends_with_its_socket
+            watching::a_watch_takes_nothing_from_a_receive
+            watching::what_the_peer_has_not_taken_can_be_asked
+            working::the_heap_is_trimmed
             working::a_job_gives_its_result_back
             working::a_panic_in_a_job_is_its_result
             working::names_that_are_addresses_resolve

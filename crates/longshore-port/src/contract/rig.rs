@@ -36,6 +36,7 @@ struct State {
     accept: bool,
     connect: bool,
     recv: bool,
+    watch: bool,
     /// Bytes of the send in flight.
     send: Option<usize>,
     work: bool,
@@ -204,6 +205,7 @@ impl<'b, B: Bench> Rig<'b, B> {
             Op::Accept { .. } => state.accept = true,
             Op::Recv { .. } => state.recv = true,
             Op::Send { data, .. } => state.send = Some(data.byte_count()),
+            Op::Watch { .. } => state.watch = true,
             Op::Shutdown => {}
             Op::Detach | Op::Close | Op::Abort => state.leaving = true,
         }
@@ -270,6 +272,10 @@ impl<'b, B: Bench> Rig<'b, B> {
                 assert!(!bytes.is_empty(), "an empty lease");
             }
             What::RecvEnded(_) => assert!(take(&mut state.recv), "an end without a receive"),
+            What::WatchEnded(end) => {
+                assert!(take(&mut state.watch), "an end without a watch");
+                assert!(*end != End::Credit, "a watch has no credit");
+            }
             What::Sent { bytes, data, error } => {
                 let total = state.send.take().expect("an answer to no send");
                 assert_eq!(data.byte_count(), total, "a send's data comes back unadvanced");
@@ -277,12 +283,13 @@ impl<'b, B: Bench> Rig<'b, B> {
                 assert!(error.is_none() || *bytes < total, "all is out, and yet {error:?}");
             }
             What::Detached(_) | What::Closed => {
-                let busy = state.accept || state.connect || state.recv || state.send.is_some();
+                let streams = state.accept || state.recv || state.watch;
+                let busy = streams || state.connect || state.send.is_some();
                 assert!(!busy, "{what:?} with ops in flight: {state:?}");
                 state.gone = true;
             }
             What::DetachFailed(_) => {
-                let busy = state.recv || state.send.is_some();
+                let busy = state.recv || state.watch || state.send.is_some();
                 assert!(!busy, "{what:?} with ops in flight: {state:?}");
                 assert!(take(&mut state.leaving), "it was not asked to leave");
             }
@@ -422,6 +429,14 @@ impl<'b, B: Bench> Rig<'b, B> {
             self.next(side, "the answer to a send", |what| matches!(what, What::Sent { .. }));
         let What::Sent { bytes, data, error } = what else { unreachable!("asked for") };
         Sent { bytes, data, error }
+    }
+
+    /// How the watch in flight ended.
+    pub(super) fn watched(&mut self, side: Side) -> End {
+        let what =
+            self.next(side, "the end of a watch", |what| matches!(what, What::WatchEnded(_)));
+        let What::WatchEnded(end) = what else { unreachable!("asked for") };
+        end
     }
 
     /// Sends all of it, which has to find room.

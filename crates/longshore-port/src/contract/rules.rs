@@ -28,6 +28,7 @@ pub fn each_op_has_its_kind_of_socket<B: Bench>(bench: &B) {
     let (inside, _out) = rig.pair();
     refused(&mut rig, inside, Op::Accept { credit: 1 });
     refused(&mut rig, listener, Op::Recv { credit: 1 });
+    refused(&mut rig, listener, Op::Watch { half: true });
     refused(&mut rig, listener, send(shared(b"to nobody"), SendMode::Try));
     refused(&mut rig, listener, Op::Shutdown);
     refused(&mut rig, listener, Op::Detach);
@@ -40,6 +41,15 @@ pub fn a_second_accept_is_a_bug_and_panics<B: Bench>(bench: &B) {
     let (listener, _) = rig.listen(0, SocketOptions::default());
     rig.submit(listener, Op::Accept { credit: 1 });
     refused(&mut rig, listener, Op::Accept { credit: 1 });
+    rig.finish();
+}
+
+/// At most one watch is in flight per connection.
+pub fn a_second_watch_is_a_bug_and_panics<B: Bench>(bench: &B) {
+    let mut rig = Rig::new(bench);
+    let (inside, _out) = rig.pair();
+    rig.submit(inside, Op::Watch { half: true });
+    refused(&mut rig, inside, Op::Watch { half: false });
     rig.finish();
 }
 
@@ -134,6 +144,7 @@ pub fn nothing_but_an_end_before_a_connection_stands<B: Bench>(bench: &B) {
     for end in [Op::Close, Op::Abort] {
         let out = rig.connect(1, addr, SocketOptions::default());
         refused(&mut rig, out, Op::Recv { credit: 1 });
+        refused(&mut rig, out, Op::Watch { half: true });
         refused(&mut rig, out, send(shared(b"hello"), SendMode::Try));
         refused(&mut rig, out, Op::Shutdown);
         refused(&mut rig, out, Op::Detach);

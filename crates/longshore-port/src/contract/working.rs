@@ -12,6 +12,13 @@ fn done<B: Bench>(rig: &mut Rig<'_, B>, work: Work) -> WorkDone {
     done
 }
 
+/// Memory that is kept for later goes back, where it can; the answer comes either way.
+pub fn the_heap_is_trimmed<B: Bench>(bench: &B) {
+    let mut rig = Rig::new(bench);
+    assert!(matches!(done(&mut rig, Work::TrimHeap), WorkDone::HeapTrimmed));
+    rig.finish();
+}
+
 /// What the closure returns comes out under the token of its start, each its own.
 pub fn a_job_gives_its_result_back<B: Bench>(bench: &B) {
     let mut rig = Rig::new(bench);

@@ -3,6 +3,12 @@
 //! The only place of the workspace that asks which operating system this is.
 
 #[cfg(target_os = "linux")]
+#[path = "os/linux.rs"]
+mod os;
+#[cfg(not(target_os = "linux"))]
+#[path = "os/other.rs"]
+mod os;
+#[cfg(target_os = "linux")]
 #[path = "readiness/epoll.rs"]
 mod poller;
 #[cfg(not(target_os = "linux"))]
@@ -17,8 +23,8 @@ mod uring;
 
 use crate::jobs::WorkDesk;
 use crate::{
-    Abilities, BindTo, Completion, ConnectTo, ErrorKind, JobPool, Listening, Notify, Op, OpKind,
-    Port, PortConfig, PortError, SocketId, Unattached, Until, Waited, Work, World,
+    Abilities, BindTo, Completion, ConnectTo, ErrorKind, JobPool, Link, Listening, Notify, Op,
+    OpKind, Port, PortConfig, PortError, SocketId, Unattached, Until, Waited, Work, World,
 };
 use longshore_base::{Time, Token};
 use readiness::ReadinessPort;
@@ -272,6 +278,10 @@ impl Port for SystemPort {
         on_driver!(self, port => port.cancel(socket, kind));
     }
 
+    fn link(&self, socket: SocketId) -> Link {
+        on_driver!(self, port => port.link(socket))
+    }
+
     fn start(&mut self, token: Token, work: Work) {
         on_driver!(self, port => port.start(token, work));
     }
@@ -357,6 +367,20 @@ pub(crate) fn set_user_timeout(
     #[cfg(not(target_os = "linux"))]
     return Ok(());
 }
+
+/// Asks the allocator to give back what it keeps. Source: `malloc_trim(3)`.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "no crate has it safe")]
+pub(crate) fn trim_heap() {
+    // SAFETY: may be called at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Asks the allocator to give back what it keeps: this one cannot be asked.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) fn trim_heap() {}
 
 /// Flags of every send. A peer that is gone must be an error, not a signal that ends the process
 /// (R31); where there is no such flag, socket2 and std set an option on each socket instead.

@@ -58,6 +58,9 @@ impl Port for UringPort {
     fn cancel(&mut self, _: SocketId, _: OpKind) {
         match *self {}
     }
+    fn link(&self, _: SocketId) -> Link {
+        match *self {}
+    }
     fn start(&mut self, _: Token, _: Work) {
         match *self {}
     }

@@ -20,6 +20,7 @@ pub(super) struct Listener {
     backlog: VecDeque<u64>,
     backlog_max: usize,
     window_bytes: usize,
+    silence_max: Option<Duration>,
 }
 
 /// How a connect stands.
@@ -46,6 +47,11 @@ fn window(options: &SocketOptions) -> usize {
     }
 }
 
+/// How long the probes of these options go on.
+fn silence_max(options: &SocketOptions) -> Option<Duration> {
+    options.keepalive.map(|probing| probing.idle + probing.interval * probing.probes)
+}
+
 impl Network {
     pub(crate) fn bind(&mut self, to: &BindTo) -> Result<(Descriptor, SocketAddr), ErrorKind> {
         self.descriptor_left()?;
@@ -59,6 +65,7 @@ impl Network {
             backlog: VecDeque::new(),
             backlog_max: to.backlog as usize,
             window_bytes: window(&to.options),
+            silence_max: silence_max(&to.options),
         };
         self.listeners.insert(addr, listener);
         Ok((self.open_descriptor(Open::Listener(addr)), addr))
@@ -96,7 +103,8 @@ impl Network {
         let room = self.window_bytes.min(window(&to.options));
         self.connection_count += 1;
         let id = self.connection_count;
-        let connection = Connection { ends: [End::new(local, room), End::new(to.addr, room)] };
+        let mut connection = Connection { ends: [End::new(local, room), End::new(to.addr, room)] };
+        connection.ends[0].silence_max = silence_max(&to.options);
         self.connections.insert(id, connection);
         let end = EndId { connection: id, side: 0 };
         self.transmit(end, Packet::Syn { knocks: 0 });
@@ -157,9 +165,11 @@ impl Network {
         }
         listener.backlog.push_back(end.connection);
         let (owner, window_bytes) = (listener.owner, listener.window_bytes);
+        let silence_max = listener.silence_max;
         let accepted = self.end_mut(end).expect("an end that was just looked at");
         accepted.connected = true;
         accepted.room = accepted.room.min(window_bytes);
+        accepted.silence_max = silence_max;
         self.transmit(end, Packet::Established);
         if let Some(owner) = owner {
             self.touch(owner);

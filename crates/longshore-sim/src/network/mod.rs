@@ -236,9 +236,8 @@ impl Network {
         state.work_due = false;
         let woken = std::mem::take(&mut state.woken);
         let mut sockets: Vec<_> = std::mem::take(&mut state.dirty).into_iter().collect();
-        if !sockets.is_empty() {
-            let first = self.random.below(sockets.len());
-            sockets.rotate_left(first);
+        for left in (1..sockets.len()).rev() {
+            sockets.swap(left, self.random.below(left + 1));
         }
         Due { now: self.now, woken, sockets }
     }

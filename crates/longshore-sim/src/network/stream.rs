@@ -4,6 +4,7 @@ use super::{Descriptor, EndId, Event, Network, Owner};
 use longshore_base::Time;
 use longshore_port::ErrorKind;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// What travels between two ends.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) enum Packet {
     Room(usize),
     Fin,
     Reset,
+    /// Nothing was heard of the peer for too long.
+    Silence,
 }
 
 /// Two ends; which is which see [`EndId`].
@@ -36,14 +39,20 @@ pub(super) struct End {
     pub(super) client: bool,
     pub(super) connected: bool,
     pub(super) refused: Option<ErrorKind>,
-    /// What this end may still send.
+    /// What this end may still send, and what it sent that nobody has read.
     pub(super) room: usize,
+    unread: usize,
+    /// After how much silence of the peer it gives up; never without.
+    pub(super) silence_max: Option<Duration>,
     inbox: Vec<u8>,
     /// When the last packet comes in that is under way to this end: none overtakes it.
     last_arrival: Time,
     fin_sent: bool,
     fin: bool,
-    reset: bool,
+    /// Nothing goes any more, and why.
+    broken: Option<ErrorKind>,
+    /// Its machine is off: nothing comes in, nothing goes out.
+    vanished: bool,
     closed: bool,
 }
 
@@ -56,11 +65,14 @@ impl End {
             connected: false,
             refused: None,
             room,
+            unread: 0,
+            silence_max: None,
             inbox: Vec::new(),
             last_arrival: Time::ZERO,
             fin_sent: false,
             fin: false,
-            reset: false,
+            broken: None,
+            vanished: false,
             closed: false,
         }
     }
@@ -71,7 +83,9 @@ impl End {
 pub(crate) struct Arrived {
     pub(crate) bytes: usize,
     pub(crate) fin: bool,
-    pub(crate) reset: bool,
+    /// The own end of the stream is out.
+    pub(crate) fin_sent: bool,
+    pub(crate) broken: Option<ErrorKind>,
 }
 
 impl Network {
@@ -85,6 +99,9 @@ impl Network {
 
     /// Puts a packet of `from` on the wire, behind those before it.
     pub(super) fn transmit(&mut self, from: EndId, packet: Packet) {
+        if self.end(from).is_some_and(|end| end.vanished) {
+            return;
+        }
         let at = self.later();
         let to = from.other();
         let Some(end) = self.end_mut(to) else { return };
@@ -95,18 +112,22 @@ impl Network {
 
     pub(super) fn arrive(&mut self, id: EndId, packet: Packet) {
         let chance = self.random.one_in(2);
-        let Some(end) = self.end_mut(id) else { return };
+        let Some(end) = self.end_mut(id).filter(|end| !end.vanished) else { return };
         match packet {
             Packet::Syn { knocks } => return self.knock(id, knocks),
             Packet::Bytes(_) if end.closed => return self.transmit(id, Packet::Reset),
-            Packet::Bytes(bytes) if !end.reset => end.inbox.extend_from_slice(&bytes),
+            Packet::Bytes(bytes) if end.broken.is_none() => end.inbox.extend_from_slice(&bytes),
             Packet::Bytes(_) => {}
             Packet::Established => end.connected = true,
-            Packet::Refused(kind) => (end.refused, end.reset) = (Some(kind), true),
-            Packet::Room(bytes) => end.room += bytes,
+            Packet::Refused(kind) => (end.refused, end.broken) = (Some(kind), Some(kind)),
+            Packet::Room(bytes) => {
+                end.room += bytes;
+                end.unread -= bytes;
+            }
             Packet::Fin => end.fin = true,
+            Packet::Silence => end.broken = end.broken.or(Some(ErrorKind::TimedOut)),
             Packet::Reset => {
-                end.reset = true;
+                end.broken = end.broken.or(Some(ErrorKind::Reset));
                 if chance {
                     end.inbox.clear(); // systems differ on what a reset does to unread bytes
                 }
@@ -119,7 +140,8 @@ impl Network {
 
     pub(crate) fn arrived(&self, descriptor: Descriptor) -> Arrived {
         let end = self.end_of(descriptor).and_then(|end| self.end(end)).expect("an open end");
-        Arrived { bytes: end.inbox.len(), fin: end.fin, reset: end.reset }
+        let &End { fin, fin_sent, broken, .. } = end;
+        Arrived { bytes: end.inbox.len(), fin, fin_sent, broken }
     }
 
     /// Takes bytes that have arrived, as many as `into` is long, and tells the sender.
@@ -137,7 +159,27 @@ impl Network {
     /// How many bytes find room now; an error if none ever will.
     pub(crate) fn send_room(&self, descriptor: Descriptor) -> Result<usize, ErrorKind> {
         let end = self.end_of(descriptor).and_then(|end| self.end(end)).expect("an open end");
-        if end.reset || end.fin_sent { Err(ErrorKind::Reset) } else { Ok(end.room) }
+        match end.broken {
+            Some(kind) => Err(kind),
+            None if end.fin_sent => Err(ErrorKind::Reset),
+            None => Ok(end.room),
+        }
+    }
+
+    /// Bytes that were sent and not read.
+    pub(crate) fn unacknowledged(&self, descriptor: Descriptor) -> Option<u64> {
+        let end = self.end_of(descriptor).and_then(|end| self.end(end))?;
+        Some(end.unread as u64)
+    }
+
+    /// The machine of this end goes off. The other one hears nothing more, and gives up when its
+    /// probes were not answered.
+    pub(crate) fn vanish(&mut self, descriptor: Descriptor) {
+        let Some(id) = self.end_of(descriptor) else { return };
+        self.end_mut(id).expect("an open end").vanished = true;
+        if let Some(silence) = self.end(id.other()).and_then(|other| other.silence_max) {
+            self.schedule(self.now + silence, Event::Arrival(id.other(), Packet::Silence));
+        }
     }
 
     /// Sends bytes for which there is room, in pieces of chance.
@@ -145,6 +187,7 @@ impl Network {
         let Some(id) = self.end_of(descriptor) else { return };
         let end = self.end_mut(id).expect("an open end");
         end.room = end.room.checked_sub(bytes.len()).expect("the caller asked how much fits");
+        end.unread += bytes.len();
         self.trace.note([4, id.connection, id.side as u64, bytes.len() as u64]);
         while !bytes.is_empty() {
             let rest = bytes.split_off(self.random.piece(bytes.len()));
@@ -175,7 +218,8 @@ impl Network {
     pub(super) fn reset_end(&mut self, id: EndId) {
         let end = self.end_mut(id).expect("an open end");
         end.fin_sent = true;
-        if !std::mem::replace(&mut end.reset, true) {
+        if end.broken.is_none() {
+            end.broken = Some(ErrorKind::Reset);
             self.transmit(id, Packet::Reset);
         }
     }

@@ -35,6 +35,13 @@ pub(super) struct Send {
     pub(super) cancel_at: Option<Time>,
 }
 
+/// A watch in flight.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) half: bool,
+    pub(super) cancel_at: Option<Time>,
+}
+
 /// How a socket goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Leaving {
@@ -57,6 +64,7 @@ pub(super) struct Socket {
     pub(super) accept: Option<Stream>,
     pub(super) recv: Option<Stream>,
     pub(super) send: Option<Send>,
+    pub(super) watch: Option<Watch>,
     pub(super) leaving: Option<Leaving>,
     /// When a close has gone through.
     pub(super) close_at: Option<Time>,
@@ -82,6 +90,7 @@ impl Socket {
             accept: None,
             recv: None,
             send: None,
+            watch: None,
             leaving: None,
             close_at: None,
             starved: false,
@@ -91,6 +100,11 @@ impl Socket {
 
     pub(super) fn descriptor(&self) -> Descriptor {
         self.handle.as_ref().expect("a socket that has not left").descriptor
+    }
+
+    /// The socket itself, if it has not left.
+    pub(super) fn handle(&self) -> Option<&VirtualSocket> {
+        self.handle.as_ref()
     }
 
     /// Half-closes it, if it is still there.
@@ -120,6 +134,7 @@ pub(super) fn answer(ops: &mut InFlight, what: &What) {
         What::Connected { .. } => ops.end(OpKind::Connect),
         What::ConnectFailed(_) => ops.connect_failed(),
         What::RecvEnded(_) => ops.end(OpKind::Recv),
+        What::WatchEnded(_) => ops.end(OpKind::Watch),
         What::Sent { error, .. } => ops.sent(*error),
         What::DetachFailed(_) => ops.stay(),
         _ => {}
@@ -146,6 +161,8 @@ pub(super) fn summary(what: &What) -> (u64, u64) {
         What::Closed => (9, 0),
         What::Work(WorkDone::Job(done)) => (10, u64::from(done.is_ok())),
         What::DetachFailed(error) => (12, error.kind as u64),
+        What::WatchEnded(end) => (13, of_end(end)),
+        What::Work(WorkDone::HeapTrimmed) => (14, 0),
         What::Work(WorkDone::Resolved(addrs)) => (11, addrs.as_ref().map_or(0, Vec::len) as u64),
     }
 }
@@ -170,6 +187,7 @@ impl SimPort {
         let mut again = self.step_accept(id);
         again |= self.step_send(id);
         again |= self.step_recv(id);
+        self.step_watch(id);
         self.step_leave(id);
         again
     }
@@ -300,8 +318,8 @@ impl SimPort {
                 Some(End::Credit)
             } else if arrived.bytes > 0 {
                 None
-            } else if arrived.reset {
-                Some(End::Failed(PortError::new(Call::Recv, ErrorKind::Reset)))
+            } else if let Some(kind) = arrived.broken {
+                Some(End::Failed(PortError::new(Call::Recv, kind)))
             } else if arrived.fin {
                 Some(End::Eof)
             } else {
@@ -318,6 +336,20 @@ impl SimPort {
             }
         }
         true
+    }
+
+    fn step_watch(&mut self, id: Token) {
+        let socket = self.sockets.get(id).expect("checked in step");
+        let Some(watch) = &socket.watch else { return };
+        let arrived = self.world.network().arrived(socket.descriptor());
+        let end = match arrived.broken {
+            _ if socket.leaving.is_some() || self.cancelled(watch.cancel_at) => End::Cancelled,
+            Some(kind) => End::Failed(PortError::new(Call::Recv, kind)),
+            None if arrived.fin && (watch.half || arrived.fin_sent) => End::Eof,
+            None => return,
+        };
+        self.sockets.get_mut(id).expect("checked in step").watch = None;
+        self.push(id, What::WatchEnded(end));
     }
 
     /// Lends a piece of what has arrived; without room for it the socket queues up.
@@ -353,7 +385,8 @@ impl SimPort {
         let socket = self.sockets.get_mut(id).expect("checked in step");
         let Some(leaving) = socket.leaving else { return };
         let accepts = socket.accept.is_some() || socket.connect.is_some();
-        if accepts || socket.recv.is_some() || socket.send.is_some() {
+        let input = socket.recv.is_some() || socket.watch.is_some();
+        if accepts || input || socket.send.is_some() {
             return;
         }
         let descriptor = socket.descriptor();

@@ -58,7 +58,7 @@ impl<P: Port> Worker<P> {
                 }
             }
             WorkDone::Resolved(Err(error)) => self.name_failed(token, Some(error)),
-            WorkDone::Job(_) => debug_assert!(false, "a dial starts no jobs"),
+            other => debug_assert!(false, "{other:?}: a dial looks names up, nothing else"),
         }
     }
 

@@ -18,6 +18,8 @@ use std::{fmt, io};
 
 /// What `Abilities::driver` says.
 pub(crate) const NAME: &str = "epoll";
+/// An event says for certain that a stream has ended, also behind bytes that were not read.
+pub(crate) const TELLS_END: bool = true;
 /// What `Abilities::features` says.
 pub(crate) const FEATURES: &[&str] = &["edge-triggered readiness", "wake-up by eventfd"];
 
@@ -110,6 +112,7 @@ impl Poller {
             readable: hangup || flags.contains(EventFlags::IN),
             writable: broken || flags.contains(EventFlags::OUT),
             hangup,
+            broken,
         }
     }
 }

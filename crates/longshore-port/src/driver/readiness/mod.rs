@@ -28,11 +28,12 @@ mod steps;
 mod tests;
 
 use super::poller::{self, Poller, Waker};
-use crate::driver::{Clock, TrimTime};
+use crate::driver::{Clock, TrimTime, os};
 use crate::jobs::WorkDesk;
 use crate::{
-    Abilities, Call, Completion, ConnectTo, End, ErrorKind, Listening, Notify, Op, OpKind, Port,
-    PortConfig, PortError, RawSocket, RecvPool, SocketId, Unattached, Until, Waited, What, Work,
+    Abilities, Call, Completion, ConnectTo, End, ErrorKind, Link, Listening, Notify, Op, OpKind,
+    Port, PortConfig, PortError, RawSocket, RecvPool, SocketId, Unattached, Until, Waited, What,
+    Work,
 };
 use longshore_base::{Slab, Time, Token};
 use socket::{Ending, Entry, Role, Sending};
@@ -62,6 +63,7 @@ const EVENTS_MAX: usize = 1024;
 
 /// What is known of a socket since it was last heard of.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state machine")]
 pub(crate) struct Readiness {
     /// Whose.
     pub(crate) token: Token,
@@ -71,6 +73,8 @@ pub(crate) struct Readiness {
     pub(crate) writable: bool,
     /// The stream may have ended: a short receive is not the last one.
     pub(crate) hangup: bool,
+    /// Nothing may go either way any more.
+    pub(crate) broken: bool,
 }
 
 /// A port of epoll or kqueue.
@@ -317,6 +321,10 @@ impl Port for ReadinessPort {
             Op::Send { data, mode, prompt } => {
                 self.send(socket.0, Sending::new(data), mode, prompt);
             }
+            Op::Watch { half } => {
+                entry.watch = Some(half);
+                self.look_at_end(socket.0);
+            }
             Op::Shutdown => {
                 // What may fail here, the receive tells.
                 let _ = entry.socket.shutdown(Shutdown::Write);
@@ -335,12 +343,17 @@ impl Port for ReadinessPort {
                 self.end_input(socket.0, End::Cancelled);
             }
             (OpKind::Send, _) => self.cancel_send(socket.0),
+            (OpKind::Watch, _) => self.end_watch(socket.0, End::Cancelled),
             (OpKind::Connect, Role::Connecting) => {
                 let error = PortError::new(Call::Connect, ErrorKind::Cancelled);
                 self.connect_failed(socket.0, error);
             }
             _ => {}
         }
+    }
+
+    fn link(&self, socket: SocketId) -> Link {
+        self.sockets.get(socket.0).map_or_else(Link::default, |entry| os::link(&entry.socket))
     }
 
     fn start(&mut self, token: Token, work: Work) {

@@ -14,6 +14,8 @@ use std::{fmt, io};
 
 /// What `Abilities::driver` says.
 pub(crate) const NAME: &str = "kqueue";
+/// An event may be the end of a stream, or not.
+pub(crate) const TELLS_END: bool = false;
 /// What `Abilities::features` says.
 pub(crate) const FEATURES: &[&str] = &["edge-triggered readiness"];
 
@@ -92,9 +94,9 @@ impl Poller {
         let event = self.found[index];
         // An end of stream is not told apart from data on every system, so each one may be it:
         // that costs a second receive and is never wrong.
-        let (readable, hangup) = (event.readable, event.readable);
+        let (readable, hangup, broken) = (event.readable, event.readable, event.readable);
         let token = Token::from_bits(event.key as u64);
-        Readiness { token, readable, writable: event.writable, hangup }
+        Readiness { token, readable, writable: event.writable, hangup, broken }
     }
 }
 

@@ -1,17 +1,19 @@
 //! One socket of the port: what is in flight on it, and the system calls that take it further.
 
-use crate::driver::SEND_FLAGS;
+use crate::driver::{SEND_FLAGS, poller};
 use crate::{
-    Addr, Call, ErrorKind, InFlight, PortError, RawSocket, RecvBuf, RecvPool, SendData, SendMode,
-    Unattached,
+    Addr, Call, End, ErrorKind, InFlight, PortError, RawSocket, RecvBuf, RecvPool, SendData,
+    SendMode, Unattached,
 };
 use longshore_base::{SEGMENTS_MAX, Token};
 use socket2::Socket;
 use std::io::{self, ErrorKind as IoErrorKind, IoSlice, Read};
+use std::mem::MaybeUninit;
 use std::rc::Rc;
 
 /// A socket that the port holds.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state machine")]
 pub(super) struct Entry {
     /// What its owner calls it.
     pub(super) token: Token,
@@ -24,6 +26,8 @@ pub(super) struct Entry {
     pub(super) role: Role,
     /// What the receive or the accept in flight may still take; 0 if there is none.
     pub(super) credit: u32,
+    /// The watch in flight, and whether the end of the peer's stream ends it.
+    pub(super) watch: Option<bool>,
     /// The send that waits for room.
     pub(super) send: Option<Sending>,
     /// The last op of all, if it was submitted.
@@ -32,6 +36,8 @@ pub(super) struct Entry {
     pub(super) readable: bool,
     /// The stream may have ended behind what there is to read.
     pub(super) hangup: bool,
+    /// The connection may be over both ways.
+    pub(super) broken: bool,
     /// It stands in the list of those to go on with, or of those without a lease.
     pub(super) queued: bool,
 }
@@ -86,10 +92,12 @@ impl Entry {
             },
             role,
             credit: 0,
+            watch: None,
             send: None,
             ending: None,
             readable: false,
             hangup: false,
+            broken: false,
             queued: false,
         }
     }
@@ -123,6 +131,26 @@ impl Entry {
                 Received::Nothing
             }
             Err(error) => Received::Failed(PortError::from_io(Call::Recv, &error)),
+        }
+    }
+
+    /// Whether what is watched for has come.
+    pub(super) fn watched_end(&self) -> Option<End> {
+        let half = self.watch?;
+        if !(self.broken || half && self.hangup) {
+            return None;
+        }
+        let failed = |error: &io::Error| Some(End::Failed(PortError::from_io(Call::Recv, error)));
+        match self.socket.take_error() {
+            Ok(Some(error)) | Err(error) => return failed(&error),
+            Ok(None) if poller::TELLS_END => return Some(End::Eof),
+            Ok(None) => {}
+        }
+        // A look costs nothing of the stream. An end behind bytes stays unseen until they are read.
+        match retried(|| self.socket.peek(&mut [MaybeUninit::uninit()])) {
+            Ok(0) if half => Some(End::Eof),
+            Err(error) if error.kind() != IoErrorKind::WouldBlock => failed(&error),
+            _ => None,
         }
     }
 

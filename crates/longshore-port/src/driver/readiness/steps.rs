@@ -16,11 +16,16 @@ impl ReadinessPort {
         let Some(entry) = self.sockets.get_mut(event.token) else { return };
         entry.readable |= event.readable;
         entry.hangup |= event.hangup;
+        entry.broken |= event.broken;
+        let watched = entry.watch.is_some();
         if event.writable || event.hangup {
             if entry.role == Role::Connecting {
                 self.try_connected(event.token);
             }
             self.send_rest(event.token);
+        }
+        if watched && event.hangup {
+            self.look_at_end(event.token);
         }
         self.queue(event.token);
     }
@@ -208,6 +213,23 @@ impl ReadinessPort {
         self.answer(token, what);
     }
 
+    /// Ends the watch if what it watches for has come.
+    pub(super) fn look_at_end(&mut self, id: Token) {
+        if let Some(end) = self.sockets.get(id).and_then(Entry::watched_end) {
+            self.end_watch(id, end);
+        }
+    }
+
+    /// Ends the watch, if one is in flight.
+    pub(super) fn end_watch(&mut self, id: Token, end: End) {
+        let Some(entry) = self.sockets.get_mut(id) else { return };
+        if entry.watch.take().is_some() {
+            let token = entry.token;
+            self.answered.push((id, Answered::Ended(OpKind::Watch)));
+            self.answer(token, What::WatchEnded(end));
+        }
+    }
+
     fn try_connected(&mut self, id: Token) {
         let Some(entry) = self.sockets.get_mut(id) else { return };
         let token = entry.token;
@@ -254,6 +276,7 @@ impl ReadinessPort {
             return self.connect_failed(id, PortError::new(Call::Connect, ErrorKind::Cancelled));
         }
         self.end_input(id, End::Cancelled);
+        self.end_watch(id, End::Cancelled);
         self.cancel_send(id);
         let Some(entry) = self.sockets.remove(id) else { return };
         self.unwatch(&entry);
@@ -273,6 +296,7 @@ impl ReadinessPort {
     /// Hands the socket out, unless a send still waits for room: then `sent` comes back to it.
     fn detach(&mut self, id: Token) {
         self.end_input(id, End::Cancelled);
+        self.end_watch(id, End::Cancelled);
         if self.sockets.get(id).is_none_or(|entry| entry.send.is_some()) {
             return;
         }

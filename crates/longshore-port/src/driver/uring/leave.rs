@@ -111,6 +111,7 @@ impl UringPort {
             Leaving::Closed | Leaving::Detached => {}
         }
         self.stop_recv(token);
+        self.stop_watch(token);
         if how != Leaving::Detached {
             self.stop_send(token);
             self.stop_accept(token);
@@ -159,6 +160,10 @@ impl UringPort {
             (Kind::Connect, token) => self.sockets.get(token).is_some_and(|socket| {
                 matches!(&socket.role, Role::Connecting(connecting) if connecting.cancelled)
             }),
+            (Kind::Watch, token) => self
+                .sockets
+                .get(token)
+                .is_some_and(|socket| socket.watch.is_some_and(|watch| watch.cancelled)),
             (Kind::Wake, _) => self.dropping && self.wake.is_armed(),
             (Kind::TrySend | Kind::Cancel, _) => false,
         }

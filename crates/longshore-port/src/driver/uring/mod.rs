@@ -9,6 +9,7 @@
 //! | `Send`, `Whole` | a send that waits for room |
 //! | `Accept` | up to 16 single accepts, each with an address of its own |
 //! | `connect` | a connect |
+//! | `Watch` | a poll for the end of the connection |
 //! | `Close`, `Abort`, `Shutdown` | plain system calls, which are cheaper than the ring's ops; cancels |
 //! | notifier | an event counter with a read on it |
 //!
@@ -41,14 +42,15 @@ mod send;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub(super) use notify::UringNotifier;
 
-use crate::driver::{Clock, TrimTime};
+use crate::driver::{Clock, TrimTime, os};
 use crate::jobs::WorkDesk;
 use crate::{
-    Abilities, Call, Completion, ConnectTo, ErrorKind, Listening, Op, OpKind, Port, PortConfig,
-    PortError, SocketId, Unattached, Until, Waited, What, Work,
+    Abilities, Call, Completion, ConnectTo, ErrorKind, Link, Listening, Op, OpKind, Port,
+    PortConfig, PortError, SocketId, Unattached, Until, Waited, What, Work,
 };
 use accept::AcceptOp;
 use buffers::Buffers;
@@ -294,6 +296,7 @@ impl UringPort {
             Kind::Accept => self.accept_done(token, entry.result()),
             Kind::Connect => self.connect_done(token, entry.result()),
             Kind::Wake => self.wake_done(),
+            Kind::Watch => self.watch_done(token, entry.result(), entry.flags()),
             Kind::Cancel => self.cancel_missed(entry.user_data(), entry.result()),
             Kind::TrySend => {} // looked at before
         }
@@ -445,6 +448,7 @@ impl Port for UringPort {
             Op::Send { data, mode, prompt } => self.start_send(token, data, mode, prompt),
             Op::Recv { credit } => self.start_recv(token, credit),
             Op::Accept { credit } => self.start_accept(token, credit),
+            Op::Watch { half } => self.start_watch(token, half),
             Op::Shutdown => {
                 // An error says that the connection is gone; the receive says so, too.
                 let _ = socket.system.shutdown(Shutdown::Write);
@@ -462,7 +466,12 @@ impl Port for UringPort {
             OpKind::Connect => self.stop_connect(token),
             OpKind::Recv => self.stop_recv(token),
             OpKind::Send => self.stop_send(token),
+            OpKind::Watch => self.stop_watch(token),
         }
+    }
+
+    fn link(&self, SocketId(token): SocketId) -> Link {
+        self.sockets.get(token).map_or_else(Link::default, |socket| os::link(&socket.system))
     }
 
     fn start(&mut self, token: Token, work: Work) {

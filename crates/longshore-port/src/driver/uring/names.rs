@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Connect,
     /// The read on the notifier's counter; no slot.
     Wake,
+    /// A poll for the end of a connection; slot of the socket.
+    Watch,
     /// A cancel that did not work; slot of what it was to cancel.
     Cancel,
 }
@@ -66,6 +68,7 @@ pub(super) fn parse(user_data: u64) -> (Kind, Token) {
         3 => Kind::Accept,
         4 => Kind::Connect,
         5 => Kind::Wake,
+        6 => Kind::Watch,
         _ => Kind::Cancel,
     };
     (kind, Token::from_bits(user_data & !KINDS))
@@ -77,8 +80,15 @@ mod tests {
 
     #[test]
     fn a_name_says_what_was_put_in() {
-        let kinds =
-            [Kind::Recv, Kind::TrySend, Kind::WholeSend, Kind::Accept, Kind::Connect, Kind::Wake];
+        let kinds = [
+            Kind::Recv,
+            Kind::TrySend,
+            Kind::WholeSend,
+            Kind::Accept,
+            Kind::Connect,
+            Kind::Wake,
+            Kind::Watch,
+        ];
         for kind in kinds {
             for token in [Token::new(0, 0), Token::new((1 << 28) - 1, u32::MAX), Token::new(5, 7)] {
                 let name = user_data(kind, token);

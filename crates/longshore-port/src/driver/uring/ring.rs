@@ -25,7 +25,7 @@ const EXT_ARG: u32 = 1 << 3;
 const NO_MEMORY_PAUSE: Duration = Duration::from_millis(1);
 
 /// The ops of the ring that this driver uses, in words and numbers.
-pub(super) const OPS: [(&str, u8); 7] = [
+pub(super) const OPS: [(&str, u8); 8] = [
     ("accept", opcode::Accept::CODE),
     ("connect", opcode::Connect::CODE),
     ("receive", opcode::Recv::CODE),
@@ -33,6 +33,7 @@ pub(super) const OPS: [(&str, u8); 7] = [
     ("gathered send", opcode::SendMsg::CODE),
     ("cancel", opcode::AsyncCancel::CODE),
     ("read", opcode::Read::CODE),
+    ("poll", opcode::PollAdd::CODE),
 ];
 
 /// Source: `io_uring_register(2)`, `IORING_REGISTER_ENABLE_RINGS`.

@@ -18,6 +18,8 @@ pub(super) struct Socket {
     pub(super) ops: InFlight,
     pub(super) role: Role,
     pub(super) recv: Recv,
+    /// The watch in flight.
+    pub(super) watch: Option<Watch>,
     /// The send in flight, by its slot.
     pub(super) send: Option<Token>,
     pub(super) leaving: Option<Leaving>,
@@ -70,6 +72,17 @@ pub(super) enum RecvState {
     Parked,
 }
 
+/// A watch op.
+#[derive(Clone, Copy)]
+pub(super) struct Watch {
+    /// The end of the peer's stream ends it.
+    pub(super) half: bool,
+    /// What it watches for has come.
+    pub(super) over: bool,
+    /// The ring was asked to end it.
+    pub(super) cancelled: bool,
+}
+
 /// How a socket leaves the port.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leaving {
@@ -85,7 +98,16 @@ impl Socket {
             Role::Connecting(_) => InFlight::connecting(),
             Role::Listener { .. } => InFlight::listener(),
         };
-        Self { owner, system, ops, role, recv: Recv::default(), send: None, leaving: None }
+        Self {
+            owner,
+            system,
+            ops,
+            role,
+            recv: Recv::default(),
+            watch: None,
+            send: None,
+            leaving: None,
+        }
     }
 
     #[inline]
@@ -100,7 +122,8 @@ impl Socket {
             Role::Connecting(_) => false,
             Role::Listener { accepting, .. } => accepting.is_none(),
         };
-        role_idle && self.recv.state == RecvState::Idle && self.send.is_none()
+        let input_idle = self.recv.state == RecvState::Idle && self.watch.is_none();
+        role_idle && input_idle && self.send.is_none()
     }
 
     /// Ends the stream of a connection that closes while the ring still holds it: the peer is told at
