@@ -169,8 +169,8 @@ impl Handler for Deaf {
     }
 }
 
-/// What one receive may bring beyond the bound.
-const CREDIT: u64 = 256 * 1024;
+/// What one receive may bring beyond the bound: its credit, and one lease more.
+const CREDIT: u64 = (256 + 128) * 1024;
 
 fn replies_of_a_filter_keep_to_the_bound_where_a_full_queue_refuses(lab: &mut Lab) {
     let server = mirror(lab, SlowReader::Refuse);
