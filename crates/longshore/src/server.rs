@@ -252,7 +252,7 @@ impl fmt::Debug for Builder {
 const WORKERS_MAX: usize = 1024;
 
 /// Most connections of a server: what the names of slots can tell apart.
-const CONNECTIONS_MAX: usize = 1 << 26;
+pub(crate) const CONNECTIONS_MAX: usize = 1 << 26;
 
 impl Builder {
     /// Listens with `listener`; `factory` makes the handler value of each connection, or refuses

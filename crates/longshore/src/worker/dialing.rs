@@ -2,7 +2,8 @@
 
 use super::connection::Connection;
 use super::dial::{Alarm, Dial, DialStart, Then};
-use super::{Drain, KIND_CONN, KIND_DIAL, Worker, of_kind};
+use super::names::{Kind, name as named};
+use super::{Drain, Worker};
 use crate::DisconnectReason;
 use crate::conn::Shared;
 use crate::connector::{ConnectError, Target};
@@ -36,7 +37,7 @@ impl<P: Port> Worker<P> {
         let Some(dial) = self.dials.get_mut(token).filter(|dial| !dial.given_up) else { return };
         match dial.target().clone() {
             Target::Addr(addr) => self.attempt_addr(token, addr.into()),
-            Target::Name(name) => self.port.start(of_kind(KIND_DIAL, token), Work::Resolve(name)),
+            Target::Name(name) => self.port.start(named(Kind::Dial, token), Work::Resolve(name)),
         }
     }
 
@@ -92,7 +93,7 @@ impl<P: Port> Worker<P> {
         conn.deadlines.handle_sending(now, timeout); // the answer to our first packet
         let conn = self.core.conns.insert(conn);
         let to = ConnectTo { addr: socket_addr, from, options };
-        match self.port.connect(&to, of_kind(KIND_CONN, conn)) {
+        match self.port.connect(&to, named(Kind::Conn, conn)) {
             Ok(socket) => {
                 self.core.conns.get_mut(conn).expect("just made").socket = Some(socket);
                 self.dials.get_mut(token).expect("looked up above").conn = Some(conn);

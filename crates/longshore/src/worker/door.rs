@@ -5,7 +5,7 @@ use super::dial::Alarm;
 use super::mailbox::Cmd;
 use crate::metrics::Refused;
 use crate::server::ListenerPlan;
-use longshore_base::{Token, event};
+use longshore_base::event;
 use longshore_port::{Addr, End, ErrorKind, Op, PortError, SocketId, Unattached};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -178,11 +178,6 @@ impl Door {
         if !std::mem::replace(&mut self.shut, true) {
             core.ops.extend(self.listeners.iter().map(|listener| (listener.socket, Op::Close)));
         }
-    }
-
-    /// The names by which a port knows listeners.
-    pub(crate) fn number_of(token: Token) -> u32 {
-        token.index() & super::INDEX_MASK
     }
 }
 

@@ -65,7 +65,7 @@ impl<H: Handler> Lane<H> {
 }
 
 /// A callback without input.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Callback {
     Connect,
     Writable,

@@ -8,6 +8,7 @@ pub(crate) mod door;
 mod input;
 pub(crate) mod lane;
 pub(crate) mod mailbox;
+mod names;
 pub(crate) mod spin;
 pub(crate) mod switchboard;
 mod timer_wheel;
@@ -18,6 +19,7 @@ use self::dial::{Alarm, Dial};
 use self::door::{Door, Source};
 use self::lane::{AnyLane, Callback, Refusal};
 use self::mailbox::Cmd;
+use self::names::{Kind, name, parse};
 use self::spin::Spin;
 use crate::metrics::Refused;
 use crate::server::{ListenerPlan, TickFn};
@@ -44,22 +46,6 @@ const TURN_ADOPTS_MAX: u32 = 16;
 
 /// Turns in a row that may leave completions behind before timers fire all the same.
 const FULL_TURNS_MAX: u32 = 16;
-
-/// Names of different things share one namespace in a port: the top bits of the index tell which.
-const KIND_SHIFT: u32 = 30;
-pub(crate) const INDEX_MASK: u32 = (1 << KIND_SHIFT) - 1;
-const KIND_CONN: u32 = 0;
-const KIND_LISTENER: u32 = 1;
-const KIND_DIAL: u32 = 2;
-
-fn of_kind(kind: u32, token: Token) -> Token {
-    Token::new(token.index() | kind << KIND_SHIFT, token.generation())
-}
-
-fn kind_of(token: Token) -> (u32, Token) {
-    let index = token.index() & INDEX_MASK;
-    (token.index() >> KIND_SHIFT, Token::new(index, token.generation()))
-}
 
 /// One worker. [`turn`](Self::turn) is its loop's body; a thread calls it until it says that it is
 /// done, a simulation when it likes.
@@ -150,7 +136,7 @@ impl<P: Port> Worker<P> {
         lane: u16,
     ) -> Result<(), PortError> {
         let number = Token::new(u32::from(lane), 0);
-        let socket = self.port.listen(listening, of_kind(KIND_LISTENER, number))?;
+        let socket = self.port.listen(listening, name(Kind::Listener, number))?;
         self.door.add(&mut self.core, socket, plan, lane);
         self.submit();
         Ok(())
@@ -299,25 +285,25 @@ impl<P: Port> Worker<P> {
     }
 
     fn dispatch(&mut self, completion: Completion) {
-        let (kind, token) = kind_of(completion.token);
+        let (kind, token) = parse(completion.token);
         match (kind, completion.what) {
-            (KIND_CONN, What::Received(lease)) => self.received(token, lease),
-            (KIND_CONN, What::Sent { bytes, data, error }) => self.sent(token, bytes, data, error),
-            (KIND_CONN, What::RecvEnded(end)) => self.recv_ended(token, end),
-            (KIND_CONN, What::Connected { local }) => self.connected(token, local),
-            (KIND_CONN, What::ConnectFailed(error)) => self.connect_failed(token, error),
-            (KIND_CONN, What::Closed) => self.closed(token),
-            (KIND_LISTENER, What::Accepted(socket)) => {
-                let number = Door::number_of(completion.token);
-                self.door.accepted(&mut self.core, number, socket);
+            (Some(Kind::Conn), What::Received(lease)) => self.received(token, lease),
+            (Some(Kind::Conn), What::Sent { bytes, data, error }) => {
+                self.sent(token, bytes, data, error);
             }
-            (KIND_LISTENER, What::AcceptEnded(end)) => {
-                let number = Door::number_of(completion.token);
-                self.door.accept_ended(&mut self.core, number, end);
+            (Some(Kind::Conn), What::RecvEnded(end)) => self.recv_ended(token, end),
+            (Some(Kind::Conn), What::Connected { local }) => self.connected(token, local),
+            (Some(Kind::Conn), What::ConnectFailed(error)) => self.connect_failed(token, error),
+            (Some(Kind::Conn), What::Closed) => self.closed(token),
+            (Some(Kind::Listener), What::Accepted(socket)) => {
+                self.door.accepted(&mut self.core, token.index(), socket);
             }
-            (KIND_LISTENER, What::Closed) => self.door.open -= 1,
-            (KIND_DIAL, What::Work(done)) => self.resolved(token, done),
-            (kind, what) => debug_assert!(false, "{what:?} for {token:?} of kind {kind}"),
+            (Some(Kind::Listener), What::AcceptEnded(end)) => {
+                self.door.accept_ended(&mut self.core, token.index(), end);
+            }
+            (Some(Kind::Listener), What::Closed) => self.door.open -= 1,
+            (Some(Kind::Dial), What::Work(done)) => self.resolved(token, done),
+            (kind, what) => debug_assert!(false, "{what:?} for {token:?} of kind {kind:?}"),
         }
     }
 
@@ -334,7 +320,7 @@ impl<P: Port> Worker<P> {
             drop(socket);
             return self.forget(token, source);
         }
-        match self.port.attach(socket, of_kind(KIND_CONN, token)) {
+        match self.port.attach(socket, name(Kind::Conn, token)) {
             Ok(socket) => {
                 let conn = self.core.conns.get_mut(token).expect("just made");
                 conn.socket = Some(socket);
