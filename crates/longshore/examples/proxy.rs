@@ -6,7 +6,7 @@
 //!     hello
 
 use longshore::{Builder, Closed, Conn, Connector, Ctx, Handler, Limits, Listener, Raw, Result};
-use longshore::{Retry, SendError, Server, SlowReader};
+use longshore::{Retry, Sent, Server, SlowReader};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::{mem, time::Duration};
 
@@ -43,13 +43,14 @@ impl Handler for Side {
         let (other, waiting) = &self.1[1 - self.0];
         let Some(other) = other.get() else { return Ok(()) };
         match cx.send_to(other, bytes) {
-            Err(SendError::Full) => {
+            Sent::Queued => {}
+            Sent::Full => {
                 *waiting.lock().expect("no panic inside") = bytes.to_vec();
                 cx.pause();
-                Ok(())
             }
-            sent => Ok(sent?),
+            Sent::Closed | Sent::Invalid(_) => cx.close(), // nobody is left to relay to
         }
+        Ok(())
     }
 
     fn on_writable(&mut self, cx: &mut Ctx<'_, Self>) -> Result {

@@ -5,7 +5,7 @@ use crate::worker::mailbox::{Cmd, Ending};
 use crate::{Handler, Item, SendError};
 use bytes::Bytes;
 use longshore_port::Addr;
-use longshore_proto::Codec;
+use longshore_proto::{Codec, FrameError};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,12 +34,16 @@ impl fmt::Debug for ConnId {
     }
 }
 
-/// What became of a message given to a handle.
+/// What became of what was asked of another connection: of a message for it, or of the end of the
+/// one of some name.
 ///
 /// No error type, on purpose: that somebody else is slow or gone must not end *this* connection by
-/// a `?` written in passing.
+/// a `?` written in passing. What a callback sends on its own connection answers with a `Result`.
+///
+/// [`Conn::close`], [`abort`](Conn::abort), [`pause`](Conn::pause) and [`resume`](Conn::resume)
+/// answer nothing: of a connection that is gone, what they ask for is true already.
 #[must_use = "the peer may be slow or gone; write `let _ =` where that does not matter"]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Sent {
     /// It is on its way, behind everything that was sent before.
     Queued,
@@ -47,14 +51,24 @@ pub enum Sent {
     Full,
     /// The connection is closing or gone.
     Closed,
-    /// The codec cannot make a frame of it; [`Conn::try_send`] says why.
-    Invalid,
+    /// The codec cannot make a frame of it, for this reason; nothing was sent.
+    Invalid(FrameError),
 }
 
 impl Sent {
     /// Whether it is on its way.
-    pub fn is_queued(self) -> bool {
-        self == Self::Queued
+    pub fn is_queued(&self) -> bool {
+        *self == Self::Queued
+    }
+
+    /// The same answer in the words for others.
+    pub(crate) fn of(result: Result<(), SendError>) -> Self {
+        match result {
+            Ok(()) => Self::Queued,
+            Err(SendError::Full) => Self::Full,
+            Err(SendError::Closed) => Self::Closed,
+            Err(SendError::Encode(error)) => Self::Invalid(error),
+        }
     }
 }
 
@@ -130,50 +144,57 @@ impl<H: Handler> Conn<H> {
 
     /// Queues a message. What returned before this was called goes onto the wire before it, from
     /// whatever threads.
+    ///
+    /// ```
+    /// use longshore::{Conn, Handler, Lines, Sent};
+    ///
+    /// /// Says which of them were told.
+    /// fn tell_all<H>(who: &[Conn<H>], line: &str) -> Vec<bool>
+    /// where
+    ///     H: Handler<Codec = Lines>,
+    /// {
+    ///     let tell = |conn: &Conn<H>| match conn.send(line) {
+    ///         Sent::Queued => true,
+    ///         Sent::Full | Sent::Closed => false,
+    ///         Sent::Invalid(error) => panic!("{line}: {error}"),
+    ///     };
+    ///     who.iter().map(tell).collect()
+    /// }
+    /// # fn main() {}
+    /// ```
     pub fn send(&self, item: Item<'_, H>) -> Sent {
-        match self.try_send(item) {
-            Ok(()) => Sent::Queued,
-            Err(SendError::Closed) => Sent::Closed,
-            Err(SendError::Full) => Sent::Full,
-            Err(SendError::Encode(_)) => Sent::Invalid,
-        }
-    }
-
-    /// As [`send`](Self::send), with the refusal as an error.
-    ///
-    /// # Errors
-    /// See [`SendError`].
-    pub fn try_send(&self, item: Item<'_, H>) -> Result<(), SendError> {
         if self.is_closed() {
-            return Err(SendError::Closed);
+            return Sent::Closed;
         }
-        self.send_encoded(self.lane.codec.to_bytes(item)?)
+        match self.lane.codec.to_bytes(item) {
+            Ok(bytes) => self.send_encoded(bytes),
+            Err(error) => Sent::Invalid(error),
+        }
     }
 
-    /// Queues bytes as they are: whole frames, encoded elsewhere. Of no bytes nothing is heard.
-    ///
-    /// # Errors
-    /// `Full` and `Closed`.
-    pub fn send_encoded(&self, bytes: Bytes) -> Result<(), SendError> {
+    /// Queues bytes as they are: whole frames, encoded elsewhere, by [`Codec::to_bytes`] for one.
+    /// Of no bytes nothing is heard. Never `Invalid`.
+    pub fn send_encoded(&self, bytes: Bytes) -> Sent {
         let shared = &self.shared;
         if self.is_closed() {
-            return Err(SendError::Closed);
+            return Sent::Closed;
         }
         let len = bytes.len() as u64;
         if len == 0 {
-            return Ok(()); // nothing to bring over, and nothing that a bound would count
+            return Sent::Queued; // nothing to bring over, and nothing that a bound would count
         }
         let local = shared.local_bytes.load(Ordering::Relaxed);
         let max = shared.queue_bytes_max.saturating_sub(local);
         let more = |bytes: u64| bytes.checked_add(len).filter(|sum| *sum <= max);
         if shared.remote_bytes.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_err() {
-            return Err(self.refuse(len));
+            self.refuse(len);
+            return Sent::Full;
         }
         if self.lane.board.push_send(shared, bytes) {
-            return Ok(());
+            return Sent::Queued;
         }
         shared.remote_bytes.fetch_sub(len, Ordering::AcqRel);
-        Err(SendError::Closed)
+        Sent::Closed
     }
 
     /// Closes it: what was sent before is flushed within the linger time, then half-closed.
@@ -206,7 +227,7 @@ impl<H: Handler> Conn<H> {
     /// The queue is at its bound. The worker hears of the first refusal only: who sends on and on
     /// to a worker that is busy must not fill its mailbox with the others.
     #[cold]
-    fn refuse(&self, len: u64) -> SendError {
+    fn refuse(&self, len: u64) {
         let shared = &self.shared;
         self.lane.counters.sends_refused();
         self.lane.board.messages_refused.fetch_add(1, Ordering::Relaxed);
@@ -219,7 +240,6 @@ impl<H: Handler> Conn<H> {
                 self.push(|shared| Cmd::Refused { shared });
             }
         }
-        SendError::Full
     }
 
     fn push(&self, cmd: impl FnOnce(Arc<Shared>) -> Cmd) {

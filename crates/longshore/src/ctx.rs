@@ -7,7 +7,7 @@ use crate::worker::dial::DialStart;
 use crate::worker::lane::LaneShared;
 use crate::{
     Conn, ConnId, Connector, DisconnectReason, Handler, Item, Peer, Reject, Result, SendError,
-    Server, Timer,
+    Sent, Server, Timer,
 };
 use bytes::Bytes;
 use longshore_base::{Time, Token};
@@ -81,18 +81,11 @@ impl<H: Handler> Ctx<'_, H> {
     }
 
     /// Sends to another connection. On the same worker a large payload of the frame at hand is
-    /// handed on without a copy; else it is as [`Conn::try_send`].
-    ///
-    /// # Errors
-    /// See [`SendError`].
-    pub fn send_to<G: Handler>(
-        &mut self,
-        to: &Conn<G>,
-        item: Item<'_, G>,
-    ) -> Result<(), SendError> {
+    /// handed on without a copy; else it is as [`Conn::send`], whose answer it has as well.
+    pub fn send_to<G: Handler>(&mut self, to: &Conn<G>, item: Item<'_, G>) -> Sent {
         match self.core.local_token(&to.shared) {
-            Some(token) => self.core.send_item(token, &*to.lane.codec, item, self.lease),
-            None => to.try_send(item),
+            Some(token) => Sent::of(self.core.send_item(token, &*to.lane.codec, item, self.lease)),
+            None => to.send(item),
         }
     }
 

@@ -226,7 +226,7 @@ fn a_callback_connects_on_its_worker(lab: &mut Lab) {
                 let script = move |cx: &mut Ctx<'_, Probe>, event: &Event| match event {
                     Event::Connect(_) => cx.send(&frame),
                     Event::Message(frame) => {
-                        cx.send_to(&back, frame)?;
+                        assert_eq!(cx.send_to(&back, frame), Sent::Queued);
                         cx.close();
                         Ok(())
                     }

@@ -112,11 +112,7 @@ impl World {
         let known = &mut self.all[at];
         let bytes = crate::net::frame(&payload);
         let answer = if encoded {
-            match known.conn.send_encoded(bytes.clone().into()) {
-                Ok(()) => Sent::Queued,
-                Err(SendError::Closed) => Sent::Closed,
-                Err(other) => panic!("{other}"),
-            }
+            known.conn.send_encoded(bytes.clone().into())
         } else {
             known.conn.send(&payload)
         };

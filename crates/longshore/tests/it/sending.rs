@@ -33,8 +33,9 @@ fn what_returned_before_is_first_on_the_wire(lab: &mut Lab) {
                 cx.send(b"3 cx")?;
                 cx.send_encoded(Bytes::from(frame(b"4 encoded")))?;
                 assert_eq!(conn.send(b"5 handle"), Sent::Queued);
-                cx.send_to(&conn, b"6 to itself")?;
-                conn.send_encoded(Bytes::from(frame(b"7 encoded handle")))?;
+                assert_eq!(cx.send_to(&conn, b"6 to itself"), Sent::Queued);
+                let encoded = Bytes::from(frame(b"7 encoded handle"));
+                assert_eq!(conn.send_encoded(encoded), Sent::Queued);
                 cx.send_tracked(b"8 tracked", 8)?;
             }
             Ok(())
@@ -67,11 +68,10 @@ fn sends_to_others_keep_their_order(lab: &mut Lab) {
                         target = Some(firsts.lock().unwrap().try_recv()?);
                     }
                     let target = target.as_ref().unwrap();
-                    if frame[0] & 1 == 0 {
-                        cx.send_to(target, frame)?;
-                    } else {
-                        target.try_send(frame)?;
-                    }
+                    let by_context = frame[0] & 1 == 0;
+                    let sent =
+                        if by_context { cx.send_to(target, frame) } else { target.send(frame) };
+                    assert_eq!(sent, Sent::Queued);
                 }
                 _ => {}
             }
@@ -241,7 +241,8 @@ fn after_close_every_send_answers_closed(lab: &mut Lab) {
                 assert_eq!(conn.send(b"late"), Sent::Closed);
                 assert_eq!(cx.try_send(b"late"), Err(SendError::Closed));
                 assert_eq!(cx.send_encoded(Bytes::new()), Err(SendError::Closed));
-                assert_eq!(cx.send_to(&conn, b"late"), Err(SendError::Closed));
+                assert_eq!(cx.send_to(&conn, b"late"), Sent::Closed);
+                assert_eq!(conn.send_encoded(Bytes::new()), Sent::Closed);
                 assert!(cx.send_tracked(b"late", 1).is_err());
                 conn.pause();
                 cx.resume();
@@ -332,7 +333,11 @@ fn an_item_that_makes_no_frame_is_an_answer_and_not_the_end(lab: &mut Lab) {
                 let huge = vec![0; (1 << 20) + 1];
                 cx.send(b"before")?;
                 assert!(matches!(cx.try_send(&huge), Err(SendError::Encode(_))));
-                assert_eq!(cx.conn().send(&huge), Sent::Invalid);
+                let (len, max) = (huge.len() as u64 + 4, (1 << 20) + 4);
+                let too_long = Sent::Invalid(FrameError::TooLong { len, max });
+                let conn = cx.conn();
+                assert_eq!(conn.send(&huge), too_long, "by a handle");
+                assert_eq!(cx.send_to(&conn, &huge), too_long, "on its own worker");
                 cx.send(b"after")?;
             }
             Ok(())
