@@ -4,6 +4,7 @@ use crate::worker::lane::LaneShared;
 use crate::worker::mailbox::{Cmd, Ending};
 use crate::{Handler, Item, SendError};
 use bytes::Bytes;
+use longshore_base::Time;
 use longshore_port::Addr;
 use longshore_proto::{Codec, FrameError};
 use std::borrow::Cow;
@@ -72,12 +73,44 @@ impl Sent {
     }
 }
 
+/// A connection as it is at one time: who, since when, and what it has carried.
+///
+/// In a callback, by [`Ctx::info`](crate::Ctx::info), it is what the worker knows. From outside, by
+/// [`Conn::info`] and [`Server::connections`](crate::Server::connections), it is at most a turn of
+/// the worker old, and when the connection is gone what was last. What the kernel took counts when
+/// the port tells of it, which for the last bytes before a silence may be at its next event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ConnInfo {
+    /// Its name.
+    pub id: ConnId,
+    /// The other side.
+    pub peer_addr: Addr,
+    /// This side.
+    pub local_addr: Addr,
+    /// Since when it stands, on the clock of [`Ctx::now`](crate::Ctx::now) and
+    /// [`Tick::now`](crate::Tick::now); `now.since(connected_at)` is its age.
+    pub connected_at: Time,
+    /// Bytes that wait to be sent.
+    pub queued_bytes: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes that the kernel took.
+    pub bytes_out: u64,
+    /// Frames handed to `on_message`, the one at hand included.
+    pub messages_in: u64,
+    /// Messages queued by sends.
+    pub messages_out: u64,
+}
+
 /// What all threads know of a connection. One small allocation each.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) id: ConnId,
     pub(crate) peer_addr: Addr,
     pub(crate) local_addr: Addr,
+    pub(crate) connected_at: Time,
+    pub(crate) counts: Counts,
     /// Which worker it is on. Held while pushing to that worker, so that pushes keep their order.
     pub(crate) route: Mutex<u16>,
     /// The slot in its worker's table: only that worker looks at it.
@@ -92,6 +125,39 @@ pub(crate) struct Shared {
     pub(crate) closed: AtomicBool,
     /// A send was refused since the low mark was last reached.
     pub(crate) refused: AtomicBool,
+}
+
+/// Counters of a connection. Its worker keeps them to itself, and stores them here once a turn for
+/// what it sent, with each receive for what came.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) bytes_in: AtomicU64,
+    pub(crate) bytes_out: AtomicU64,
+    pub(crate) messages_in: AtomicU64,
+    pub(crate) messages_out: AtomicU64,
+}
+
+impl Shared {
+    /// Bytes in mailboxes and in the send half.
+    pub(crate) fn queued_bytes(&self) -> u64 {
+        self.remote_bytes.load(Ordering::Relaxed) + self.local_bytes.load(Ordering::Relaxed)
+    }
+
+    /// As any thread sees it.
+    pub(crate) fn info(&self) -> ConnInfo {
+        let Counts { bytes_in, bytes_out, messages_in, messages_out } = &self.counts;
+        ConnInfo {
+            id: self.id,
+            peer_addr: self.peer_addr,
+            local_addr: self.local_addr,
+            connected_at: self.connected_at,
+            queued_bytes: self.queued_bytes(),
+            bytes_in: bytes_in.load(Ordering::Relaxed),
+            bytes_out: bytes_out.load(Ordering::Relaxed),
+            messages_in: messages_in.load(Ordering::Relaxed),
+            messages_out: messages_out.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// A handle on a connection: small, cloneable, usable from any thread and after the connection is
@@ -138,8 +204,25 @@ impl<H: Handler> Conn<H> {
 
     /// Bytes that wait to be sent. A little behind what the worker knows.
     pub fn queued_bytes(&self) -> u64 {
-        self.shared.remote_bytes.load(Ordering::Relaxed)
-            + self.shared.local_bytes.load(Ordering::Relaxed)
+        self.shared.queued_bytes()
+    }
+
+    /// What it has carried, and since when it stands. At most a turn of its worker old; when the
+    /// connection is gone, what was last.
+    ///
+    /// ```
+    /// # use longshore::{Conn, Handler, Time};
+    /// use std::time::Duration;
+    ///
+    /// /// Whether a peer has said nothing at all for a minute.
+    /// fn is_mute<H: Handler>(conn: &Conn<H>, now: Time) -> bool {
+    ///     let info = conn.info();
+    ///     info.messages_in == 0 && now.since(info.connected_at) > Duration::from_secs(60)
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn info(&self) -> ConnInfo {
+        self.shared.info()
     }
 
     /// Queues a message. What returned before this was called goes onto the wire before it, from

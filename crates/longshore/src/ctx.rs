@@ -6,8 +6,8 @@ use crate::worker::core::Core;
 use crate::worker::dial::DialStart;
 use crate::worker::lane::LaneShared;
 use crate::{
-    Conn, ConnId, Connector, DisconnectReason, Handler, Item, Peer, Reject, Result, SendError,
-    Sent, Server, Timer,
+    Conn, ConnId, ConnInfo, Connector, DisconnectReason, Handler, Item, Peer, Reject, Result,
+    SendError, Sent, Server, Timer,
 };
 use bytes::Bytes;
 use longshore_base::{Time, Token};
@@ -28,6 +28,8 @@ pub struct Ctx<'a, H: Handler> {
     pub(crate) lane: &'a Arc<LaneShared<H>>,
     /// The received bytes that the frame at hand lies in.
     pub(crate) lease: Option<&'a RecvBuf>,
+    /// Frames handed to the handler that its connection does not count yet.
+    pub(crate) messages: u64,
 }
 
 impl<H: Handler> fmt::Debug for Ctx<'_, H> {
@@ -125,6 +127,33 @@ impl<H: Handler> Ctx<'_, H> {
         self.core.conns.get(self.conn).map_or(0, Connection::queued)
     }
 
+    /// What this connection has carried until now, and since when it stands.
+    ///
+    /// ```
+    /// # use longshore::{Ctx, Handler, Lines, Result};
+    /// # struct Session;
+    /// # impl Handler for Session {
+    /// # type Codec = Lines;
+    /// fn on_message(&mut self, cx: &mut Ctx<'_, Self>, line: &str) -> Result {
+    ///     let info = cx.info();
+    ///     let age = cx.now().since(info.connected_at);
+    ///     cx.send(&format!("message {} after {age:?}: {line}", info.messages_in))
+    /// }
+    /// # }
+    /// # fn main() {}
+    /// ```
+    pub fn info(&self) -> ConnInfo {
+        let conn = self.own();
+        ConnInfo {
+            queued_bytes: conn.queued(),
+            bytes_in: conn.bytes_in,
+            bytes_out: conn.send.sent(),
+            messages_in: conn.messages_in + self.messages,
+            messages_out: conn.messages_out,
+            ..conn.shared.info()
+        }
+    }
+
     /// Calls `on_timer` after `after`: never early, at most one tick (1 ms) and the turn at hand
     /// late. Setting a timer again moves it. One of zero comes with the next tick.
     ///
@@ -214,8 +243,12 @@ impl<H: Handler> Ctx<'_, H> {
         self.core.close(self.conn, reason);
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    fn own(&self) -> &Connection {
         let conn = self.core.conns.get(self.conn);
-        &conn.expect("a connection stays while its callback runs").shared
+        conn.expect("a connection stays while its callback runs")
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.own().shared
     }
 }

@@ -1,16 +1,16 @@
 //! A server: how it is set up, and the handle on it while it runs.
 
 use crate::config::{ConnLimits, DURATION_MAX, FIRST_BYTE, Limits, check_duration, in_range};
-use crate::conn::{ConnId, Sent};
+use crate::conn::{Conn, ConnId, ConnInfo, Sent};
 use crate::engine::{self, Threads};
 use crate::listener::{Bound, Listener};
 use crate::metrics::{LaneCounters, Snapshot};
 use crate::worker::dial::DialStart;
 use crate::worker::lane::{AnyLane, Factory, Lane, LaneShared};
 use crate::worker::mailbox::{Cmd, Ending};
-use crate::worker::switchboard::Switchboard;
+use crate::worker::switchboard::{Named, Switchboard};
 use crate::{ConfigError, Connector, Handler, Peer, Reject, Result};
-use longshore_base::Foreign;
+use longshore_base::{Foreign, Time};
 use longshore_port::{Abilities, Addr, BindTo, DriverChoice, PortConfig, SystemWorld, World};
 use longshore_proto::Codec;
 use std::fmt;
@@ -36,20 +36,6 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("local_addrs", &self.0.local_addrs).finish_non_exhaustive()
     }
-}
-
-/// What a connection looks like from outside.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct ConnInfo {
-    /// Its name.
-    pub id: ConnId,
-    /// The other side.
-    pub peer_addr: Addr,
-    /// This side.
-    pub local_addr: Addr,
-    /// Bytes that wait to be sent.
-    pub queued_bytes: u64,
 }
 
 impl Server {
@@ -130,35 +116,53 @@ impl Server {
 
     /// All connections. A view that is a little old when it returns.
     pub fn connections(&self) -> Vec<ConnInfo> {
-        use std::sync::atomic::Ordering::Relaxed;
-        let info = |shared: &Arc<crate::conn::Shared>| ConnInfo {
-            id: shared.id,
-            peer_addr: shared.peer_addr,
-            local_addr: shared.local_addr,
-            queued_bytes: shared.remote_bytes.load(Relaxed) + shared.local_bytes.load(Relaxed),
-        };
-        self.0.board.all().iter().map(info).collect()
+        self.0.board.all().iter().map(|shared| shared.info()).collect()
     }
 
-    /// Closes the connection of that name, gracefully. `Closed` if it is gone already.
+    /// A handle on the connection of that name. `None` if it is gone, or if its handler is no `H`:
+    /// where listeners have several, ask for one after the other.
+    ///
+    /// ```
+    /// use longshore::{ConnId, Handler, Lines, Sent, Server};
+    ///
+    /// /// What a console does for `tell ID TEXT`.
+    /// fn tell<H>(server: &Server, id: ConnId, text: &str) -> Sent
+    /// where
+    ///     H: Handler<Codec = Lines>,
+    /// {
+    ///     server.conn::<H>(id).map_or(Sent::Closed, |conn| conn.send(text))
+    /// }
+    /// # fn main() {}
+    /// ```
+    pub fn conn<H: Handler>(&self, id: ConnId) -> Option<Conn<H>> {
+        let Named { shared, lane } = self.0.board.find(id)?;
+        let lane = lane.upgrade()?.downcast::<LaneShared<H>>().ok()?;
+        Some(Conn { shared, lane })
+    }
+
+    /// Closes the connection of that name, gracefully. [`Sent::Closed`] if it is gone already, else
+    /// `Queued`: a name may be that of nobody, unlike a [`Conn`].
     pub fn close(&self, id: ConnId) -> Sent {
         self.end(id, Ending::Close(None))
     }
 
-    /// Ends the connection of that name with a reset. `Closed` if it is gone already.
+    /// Ends the connection of that name with a reset. Answers as [`close`](Self::close).
     pub fn abort(&self, id: ConnId) -> Sent {
         self.end(id, Ending::Abort)
     }
 
-    /// Closes all connections, gracefully; new ones are accepted as before.
-    pub fn close_all(&self) {
-        for shared in self.0.board.all() {
-            self.0.board.push_end(&shared, Ending::Close(None));
+    /// Closes all connections, gracefully; new ones are accepted as before. Says how many it asked
+    /// to, those included that were closing already.
+    pub fn close_all(&self) -> usize {
+        let all = self.0.board.all();
+        for shared in &all {
+            self.0.board.push_end(shared, Ending::Close(None));
         }
+        all.len()
     }
 
     fn end(&self, id: ConnId, ending: Ending) -> Sent {
-        let Some(shared) = self.0.board.find(id) else { return Sent::Closed };
+        let Some(Named { shared, .. }) = self.0.board.find(id) else { return Sent::Closed };
         self.0.board.push_end(&shared, ending);
         Sent::Queued
     }
@@ -189,6 +193,8 @@ pub struct Tick {
     pub number: u64,
     /// How many were missed just before this one, because the worker was late.
     pub missed: u64,
+    /// The time on the port's clock, the same as [`Ctx::now`](crate::Ctx::now).
+    pub now: Time,
 }
 
 pub(crate) type TickFn = Box<dyn FnMut(&Server, Tick) + Send>;

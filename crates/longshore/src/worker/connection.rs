@@ -188,6 +188,29 @@ impl Connection {
         self.shared.local_bytes.store(queued - self.remote_bytes, Ordering::Release);
     }
 
+    /// The same, and what it has sent. Once a turn, and for a send that came back.
+    #[inline]
+    pub(crate) fn publish(&mut self) {
+        self.publish_queued();
+        let counts = &self.shared.counts;
+        counts.bytes_out.store(self.send.sent(), Ordering::Relaxed);
+        counts.messages_out.store(self.messages_out, Ordering::Relaxed);
+    }
+
+    /// Counts what was received.
+    #[inline]
+    pub(crate) fn count_received(&mut self, bytes: usize) {
+        self.bytes_in += bytes as u64;
+        self.shared.counts.bytes_in.store(self.bytes_in, Ordering::Relaxed);
+    }
+
+    /// Counts frames that its handler got.
+    #[inline]
+    pub(crate) fn count_messages(&mut self, more: u64) {
+        self.messages_in += more;
+        self.shared.counts.messages_in.store(self.messages_in, Ordering::Relaxed);
+    }
+
     #[cold]
     fn give_remote_back(&mut self, queued: u64) {
         let left = self.remote_bytes - queued;

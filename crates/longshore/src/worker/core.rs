@@ -7,7 +7,7 @@ use super::mailbox::{Cmd, Ending};
 use super::switchboard::{Desk, Switchboard};
 use super::timer_wheel::TimerWheel;
 use crate::config::ConnLimits;
-use crate::conn::{ConnId, Shared};
+use crate::conn::{ConnId, Counts, Shared};
 use crate::metrics::Counters;
 use crate::{DisconnectReason, SendError, Server};
 use bytes::Bytes;
@@ -151,6 +151,8 @@ impl Core {
             id: ConnId(u64::from(self.me) << 48 | self.next_conn),
             peer_addr,
             local_addr,
+            connected_at: self.now,
+            counts: Counts::default(),
             route: Mutex::new(self.me),
             slot: AtomicU64::new(u64::MAX),
             remote_bytes: AtomicU64::new(0),
@@ -493,7 +495,7 @@ impl Core {
             return;
         }
         conn.send.clear(&mut self.pool);
-        conn.publish_queued();
+        conn.publish();
         if let Some(socket) = conn.socket {
             self.ops.push((socket, op));
         }

@@ -23,7 +23,7 @@ impl<P: Port> Worker<P> {
         let count = lease.len();
         self.core.counters().bytes_in.add(count as u64);
         let Some(conn) = self.core.conns.get_mut(token) else { return };
-        conn.bytes_in += count as u64;
+        conn.count_received(count);
         if !conn.is_open() {
             conn.discard(count, now);
             return self.core.rearm(token);
@@ -103,7 +103,7 @@ impl<P: Port> Worker<P> {
         core.counters().messages_in.add(cut.messages);
         if let Some(conn) = core.conns.get_mut(token) {
             conn.budget = budget;
-            conn.messages_in += cut.messages;
+            conn.count_messages(cut.messages);
         }
         if let LaneEnd::Failed(reason) = cut.end {
             self.fail(token, reason);
@@ -215,7 +215,7 @@ impl<P: Port> Worker<P> {
         core.current = None;
         core.counters().messages_in.add(cut.messages);
         if let Some(conn) = core.conns.get_mut(token) {
-            conn.messages_in += cut.messages;
+            conn.count_messages(cut.messages);
         }
         match (cut.end, limits.half_close) {
             (LaneEnd::Failed(reason), _) => self.fail(token, reason),

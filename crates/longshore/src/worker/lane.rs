@@ -11,9 +11,10 @@ use longshore_base::{BlockPool, Foreign, Slab, Token, caught, panic_text};
 use longshore_port::RecvBuf;
 use longshore_proto::RecvHalf;
 use longshore_proto::connection::{CutEnd, Event, Filter, Next, Place};
+use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// What a lane and the handles on its connections share.
 pub(crate) struct LaneShared<H: Handler> {
@@ -101,6 +102,9 @@ pub(crate) enum LaneEnd {
 pub(crate) trait AnyLane {
     fn limits(&self) -> &Arc<ConnLimits>;
 
+    /// Its [`LaneShared`], for who looks up a connection by its name.
+    fn shared(&self) -> Weak<dyn Any + Send + Sync>;
+
     /// Asks the factory. The seat it got, or why the connection is refused.
     fn admit(&mut self, peer: &Peer<'_>) -> Result<Token, Refusal>;
 
@@ -158,6 +162,11 @@ impl<H: Handler> AnyLane for Lane<H> {
         &self.shared.limits
     }
 
+    fn shared(&self) -> Weak<dyn Any + Send + Sync> {
+        let shared: Weak<LaneShared<H>> = Arc::downgrade(&self.shared);
+        shared
+    }
+
     fn admit(&mut self, peer: &Peer<'_>) -> Result<Token, Refusal> {
         let factory = &mut self.factory;
         match caught(|| factory(peer)) {
@@ -185,16 +194,16 @@ impl<H: Handler> AnyLane for Lane<H> {
         let Some(Seat { handler, recv }) = seats.get_mut(seat) else {
             return Cut { used: input.len(), messages: 0, end: LaneEnd::Empty };
         };
-        let (mut used, mut messages) = (0, 0);
+        let mut used = 0;
+        let mut cx = Ctx { core, conn, lane: shared, lease, messages: 0 };
         let end = catch_unwind(AssertUnwindSafe(|| {
-            let mut cx = Ctx { core, conn, lane: shared, lease };
             recv.handle_input_at(&*shared.codec, input, &mut used, budget, torn, |event, place| {
                 let lease = lease.filter(|_| place == Place::Input);
-                tell(&mut cx, handler, event, lease, &mut messages)
+                tell(&mut cx, handler, event, lease)
             })
         }));
         let end = end.map_or_else(|panic| panicked(panic_text(panic)), lane_end);
-        Cut { used, messages, end }
+        Cut { used, messages: cx.messages, end }
     }
 
     fn ended(&mut self, core: &mut Core, conn: Token, seat: Token) -> Cut {
@@ -202,15 +211,12 @@ impl<H: Handler> AnyLane for Lane<H> {
         let Some(Seat { handler, recv }) = seats.get_mut(seat) else {
             return Cut { used: 0, messages: 0, end: LaneEnd::Empty };
         };
-        let mut messages = 0;
+        let mut cx = Ctx { core, conn, lane: shared, lease: None, messages: 0 };
         let end = caught(|| {
-            let mut cx = Ctx { core, conn, lane: shared, lease: None };
-            recv.handle_end(&*shared.codec, |event, _| {
-                tell(&mut cx, handler, event, None, &mut messages)
-            })
+            recv.handle_end(&*shared.codec, |event, _| tell(&mut cx, handler, event, None))
         });
         let end = end.map_or_else(panicked, lane_end);
-        Cut { used: 0, messages, end }
+        Cut { used: 0, messages: cx.messages, end }
     }
 
     fn call(
@@ -221,7 +227,7 @@ impl<H: Handler> AnyLane for Lane<H> {
         callback: Callback,
     ) -> Option<DisconnectReason> {
         let Seat { handler, .. } = self.seats.get_mut(seat)?;
-        let mut cx = Ctx { core, conn, lane: &self.shared, lease: None };
+        let mut cx = Ctx { core, conn, lane: &self.shared, lease: None, messages: 0 };
         outcome(caught(|| match callback {
             Callback::Connect => handler.on_connect(&mut cx),
             Callback::Writable => handler.on_writable(&mut cx),
@@ -254,12 +260,11 @@ fn tell<'a, H: Handler>(
     handler: &mut H,
     event: Event<crate::Frame<'_, H>>,
     lease: Option<&'a RecvBuf>,
-    messages: &mut u64,
 ) -> Result<Next> {
     match event {
         Event::Frame(frame) => {
             cx.lease = lease;
-            *messages += 1;
+            cx.messages += 1;
             handler.on_message(cx, frame)?;
         }
         Event::Reply(bytes) => cx.core.reply(cx.conn, bytes)?,

@@ -368,7 +368,7 @@ impl<P: Port> Worker<P> {
         match admitted {
             Ok((filter, seat)) => {
                 (conn.filter, conn.seat) = (filter, Some(seat));
-                self.core.board.enter(&shared);
+                self.core.board.enter(&shared, lane.shared());
                 self.call(token, Callback::Connect);
             }
             Err(refusal) => self.refuse(token, refusal),
@@ -519,7 +519,7 @@ impl<P: Port> Worker<P> {
         let late = now.since(tick.due).as_nanos() / tick.period.as_nanos();
         let missed = u64::try_from(late).unwrap_or(u64::MAX);
         tick.number += 1 + missed;
-        let told = Tick { number: tick.number, missed };
+        let told = Tick { number: tick.number, missed, now };
         let server = &self.core.server;
         let run = &mut tick.run;
         if caught(|| run(server, told)).is_err() {
@@ -632,9 +632,7 @@ impl<P: Port> Worker<P> {
             self.core.act(token, act);
         }
         let Some(conn) = self.core.conns.get_mut(token) else { return };
-        if conn.filter.is_some() {
-            conn.publish_queued(); // it may have made more or less of it
-        }
+        conn.publish(); // a filter may have made more or less of what was queued
         if !conn.facts.receiving && conn.wants_input() {
             conn.facts.receiving = true;
             self.core.ops.push((socket, Op::Recv { credit: RECV_CREDIT }));
@@ -655,10 +653,10 @@ impl<P: Port> Worker<P> {
         conn.send.handle_sent(bytes, data, &mut self.core.pool);
         if conn.facts.ending {
             conn.send.clear(&mut self.core.pool);
-            return conn.publish_queued();
+            return conn.publish();
         }
         // Perhaps nothing is left to settle, and what is out must not count against other threads.
-        conn.publish_queued();
+        conn.publish();
         if let Some(error) = error {
             return self.core.drop_dead(token, DisconnectReason::from_port(error));
         }

@@ -4,10 +4,20 @@ use super::mailbox::{Cmd, Ending, Mailbox};
 use crate::conn::{ConnId, Shared};
 use crate::metrics::{Counters, LogGates};
 use bytes::Bytes;
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+/// A connection in the directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) shared: Arc<Shared>,
+    /// Its `LaneShared`, of whatever handler. Weak: the switchboard, which that holds on to, must
+    /// not hold on to it.
+    pub(crate) lane: Weak<dyn Any + Send + Sync>,
+}
 
 type Wake = Box<dyn Fn() + Send + Sync>;
 
@@ -58,7 +68,7 @@ pub(crate) struct Switchboard {
     pub(crate) log: LogGates,
     /// Sends of handles that were refused because a queue was full.
     pub(crate) messages_refused: AtomicU64,
-    directory: [Mutex<BTreeMap<ConnId, Arc<Shared>>>; SHARDS],
+    directory: [Mutex<BTreeMap<ConnId, Named>>; SHARDS],
 }
 
 impl Switchboard {
@@ -151,16 +161,17 @@ impl Switchboard {
         self.connections.load(Ordering::Relaxed)
     }
 
-    fn shard(&self, id: ConnId) -> &Mutex<BTreeMap<ConnId, Arc<Shared>>> {
+    fn shard(&self, id: ConnId) -> &Mutex<BTreeMap<ConnId, Named>> {
         #[expect(clippy::cast_possible_truncation, reason = "only the low bits count")]
         let at = id.0 as usize % SHARDS;
         &self.directory[at]
     }
 
     /// Makes a connection findable by its name.
-    pub(crate) fn enter(&self, conn: &Arc<Shared>) {
+    pub(crate) fn enter(&self, conn: &Arc<Shared>, lane: Weak<dyn Any + Send + Sync>) {
+        let named = Named { shared: Arc::clone(conn), lane };
         let mut shard = self.shard(conn.id).lock().unwrap_or_else(PoisonError::into_inner);
-        shard.insert(conn.id, Arc::clone(conn));
+        shard.insert(conn.id, named);
     }
 
     /// It is gone.
@@ -169,7 +180,7 @@ impl Switchboard {
     }
 
     /// The connection of that name.
-    pub(crate) fn find(&self, id: ConnId) -> Option<Arc<Shared>> {
+    pub(crate) fn find(&self, id: ConnId) -> Option<Named> {
         self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
@@ -177,7 +188,8 @@ impl Switchboard {
     pub(crate) fn all(&self) -> Vec<Arc<Shared>> {
         let mut all = Vec::with_capacity(self.connections.load(Ordering::Relaxed));
         for shard in &self.directory {
-            all.extend(shard.lock().unwrap_or_else(PoisonError::into_inner).values().cloned());
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(shard.values().map(|named| Arc::clone(&named.shared)));
         }
         all
     }

@@ -220,7 +220,7 @@ fn close_all(lab: &mut Lab, count: usize) {
         let _ = lab.next(&events).conn();
     }
     assert_eq!(server.connections().len(), count);
-    server.close_all();
+    assert_eq!(server.close_all(), count);
     for peer in &mut peers {
         assert_eq!(lab.read_to_end(peer), (vec![], End::Fin));
     }

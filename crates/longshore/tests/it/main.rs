@@ -14,6 +14,7 @@ mod ending;
 mod examples;
 mod floods;
 mod foreign;
+mod handles;
 mod listening;
 mod model;
 mod net;

@@ -293,6 +293,7 @@ impl Lab {
             }
             (World::Simulated(net), Wire::Simulated(wire)) => {
                 let mut came = Vec::new();
+                wire.set_reading(true);
                 let done = net.run_until(VIRTUAL_PATIENCE, |_| {
                     came.extend(wire.received_bytes());
                     !came.is_empty() || wire.is_closed()

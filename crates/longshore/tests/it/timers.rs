@@ -204,11 +204,17 @@ fn ticks_keep_their_rate_in_virtual_time() {
         let mut net = Net::seed(seed);
         let (told, ticks) = channel();
         let builder = Server::builder().workers(2).every(100 * MS, move |_, tick| {
-            told.send(tick.number).unwrap();
+            told.send(tick).unwrap();
         });
+        let begin = net.now();
         net.start(builder).unwrap();
         net.run_for(Duration::from_secs(60) + 50 * MS);
-        assert_eq!(ticks.try_iter().last(), Some(600), "seed {seed}");
+        let ticks: Vec<Tick> = ticks.try_iter().collect();
+        assert_eq!(ticks.last().map(|tick| tick.number), Some(600), "seed {seed}");
+        for Tick { number, now, .. } in ticks {
+            let due = 100 * MS * u32::try_from(number).unwrap();
+            assert!((due..due + 100 * MS).contains(&now.since(begin)), "{number} at {now:?}");
+        }
     }
 }
 
