@@ -15,6 +15,8 @@ mod time;
 
 pub use block::{BLOCK_BYTES, Block, BlockPool};
 pub use foreign::{Foreign, caught, panic_text};
-pub use segment::{Lease, SEGMENTS_MAX, SEND_BYTES_MAX, Segment, SendData};
+pub use segment::{
+    FILE_BYTES_MAX, FileRange, Lease, SEGMENTS_MAX, SEND_BYTES_MAX, Segment, SendData,
+};
 pub use slab::{Slab, Token};
 pub use time::Time;

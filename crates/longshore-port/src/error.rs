@@ -32,6 +32,8 @@ pub enum Call {
     Recv,
     /// Sending.
     Send,
+    /// Reading a file that is sent.
+    File,
     /// Looking a name up.
     Resolve,
     /// Waiting for completions.
@@ -68,6 +70,8 @@ pub enum ErrorKind {
     Unsupported,
     /// A setting is out of its range.
     OutOfRange,
+    /// The file is shorter than it was.
+    Shortened,
     /// No such name.
     NotFound,
     /// Anything else; see the code.
@@ -125,6 +129,7 @@ impl fmt::Display for PortError {
             Call::Detach => "let a socket go",
             Call::Recv => "receive",
             Call::Send => "send",
+            Call::File => "read the file",
             Call::Resolve => "look the name up",
             Call::Wait => "wait for completions",
         };
@@ -142,6 +147,7 @@ impl fmt::Display for PortError {
             ErrorKind::Passing => "the connection was gone before it was taken",
             ErrorKind::Unsupported => "not supported here",
             ErrorKind::OutOfRange => "a setting is out of its range",
+            ErrorKind::Shortened => "it is shorter than it was",
             ErrorKind::NotFound => "no such name",
             ErrorKind::Other => "system error",
         };

@@ -1,7 +1,7 @@
 //! What a caller may do with a socket: one value for all drivers, so that they cannot disagree.
 
 use crate::{ErrorKind, Op, OpKind, PortError, SendData, SendMode};
-use longshore_base::{SEGMENTS_MAX, SEND_BYTES_MAX, Segment};
+use longshore_base::{FILE_BYTES_MAX, SEGMENTS_MAX, SEND_BYTES_MAX, Segment};
 
 /// The ops of one socket that were begun and not answered, and what may follow them.
 ///
@@ -13,7 +13,7 @@ use longshore_base::{SEGMENTS_MAX, SEND_BYTES_MAX, Segment};
 /// | --- | --- |
 /// | `Accept` | on a listener, one at a time, with a credit |
 /// | `Recv` | on a connection, one at a time, with a credit |
-/// | `Send` | on a connection, one at a time: 1 byte to `SEND_BYTES_MAX`, at most `SEGMENTS_MAX` segments, no lease in `Whole` |
+/// | `Send` | on a connection, one at a time: 1 byte to `SEND_BYTES_MAX`, at most `SEGMENTS_MAX` segments, no lease in `Whole`; or a part of a file alone, 1 byte to `FILE_BYTES_MAX` |
 /// | `Watch` | on a connection, one at a time |
 /// | `Shutdown` | on a connection without an unanswered send |
 /// | `Detach` | on a connection |
@@ -42,6 +42,13 @@ enum Stage {
     Leaving,
     /// `Close` or `Abort` was begun.
     Closing,
+}
+
+/// How an op came to its end, noted until its owner knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ended {
+    Sent(Option<PortError>),
+    Other(OpKind),
 }
 
 const fn bit(kind: OpKind) -> u8 {
@@ -153,6 +160,14 @@ impl InFlight {
         }
     }
 
+    /// What was noted has been told.
+    pub(crate) fn told(&mut self, ended: Ended) {
+        match ended {
+            Ended::Sent(error) => self.sent(error),
+            Ended::Other(kind) => self.end(kind),
+        }
+    }
+
     /// The attempt to connect has failed.
     pub fn connect_failed(&mut self) {
         self.end(OpKind::Connect);
@@ -171,8 +186,9 @@ impl InFlight {
 #[inline]
 fn check_send(data: &SendData, mode: SendMode) {
     let bytes = data.byte_count();
+    let most = if data.file().is_some() { FILE_BYTES_MAX } else { SEND_BYTES_MAX };
     assert!(bytes > 0, "a Send of nothing");
-    assert!(bytes <= SEND_BYTES_MAX, "a Send of {bytes} bytes, at most {SEND_BYTES_MAX} go");
+    assert!(bytes <= most, "a Send of {bytes} bytes, at most {most} go");
     let segments = data.segments();
     assert!(segments.len() <= SEGMENTS_MAX, "a Send of {} segments", segments.len());
     if mode == SendMode::Whole {

@@ -1,6 +1,7 @@
 //! Threads for blocking work: jobs and name look-ups. Nobody else in this crate starts a thread.
 
-use crate::{Addr, Call, ErrorKind, Notify, PortError};
+use crate::{Addr, Call, ErrorKind, FileRange, Notify, PortError};
+use bytes::Bytes;
 use longshore_base::{Token, event};
 use std::any::Any;
 use std::collections::VecDeque;
@@ -19,6 +20,8 @@ pub enum Work {
     Job(Job),
     /// Looks `host:port` up.
     Resolve(Box<str>),
+    /// Reads a part of a file, at most `FILE_BYTES_MAX` bytes.
+    Read(FileRange),
     /// Gives memory that the allocator keeps for later back to the system, where the allocator has a
     /// way to ask for that. Takes milliseconds after a peak.
     TrimHeap,
@@ -30,6 +33,8 @@ pub enum WorkDone {
     Job(std::thread::Result<Box<dyn Any + Send>>),
     /// The addresses, at least one.
     Resolved(Result<Vec<Addr>, PortError>),
+    /// All bytes of the part.
+    Read(Result<Bytes, PortError>),
     /// What could be given back was.
     HeapTrimmed,
 }
@@ -40,6 +45,7 @@ impl Work {
         match self {
             Self::Job(job) => WorkDone::Job(catch_unwind(AssertUnwindSafe(job))),
             Self::Resolve(name) => WorkDone::Resolved(resolve(&name)),
+            Self::Read(range) => WorkDone::Read(crate::file::read(&range)),
             Self::TrimHeap => {
                 crate::driver::trim_heap();
                 WorkDone::HeapTrimmed
@@ -68,6 +74,7 @@ impl fmt::Debug for Work {
         match self {
             Self::Job(_) => f.write_str("Job"),
             Self::Resolve(name) => write!(f, "Resolve({name})"),
+            Self::Read(range) => write!(f, "Read({range:?})"),
             Self::TrimHeap => f.write_str("TrimHeap"),
         }
     }
@@ -78,6 +85,8 @@ impl fmt::Debug for WorkDone {
         match self {
             Self::Job(done) => write!(f, "Job({})", if done.is_ok() { "done" } else { "panicked" }),
             Self::Resolved(addrs) => write!(f, "Resolved({addrs:?})"),
+            Self::Read(Ok(bytes)) => write!(f, "Read({} bytes)", bytes.len()),
+            Self::Read(Err(error)) => write!(f, "Read({error:?})"),
             Self::HeapTrimmed => f.write_str("HeapTrimmed"),
         }
     }

@@ -30,6 +30,7 @@
 pub mod contract;
 mod driver;
 mod error;
+mod file;
 mod in_flight;
 mod jobs;
 mod link;
@@ -40,6 +41,7 @@ mod socket;
 
 pub use driver::{DriverChoice, DriverRefused, SystemNotifier, SystemPort, SystemWorld};
 pub use error::{Call, ErrorKind, PortError};
+pub use file::{FileHandle, FileRange, RawFile, VirtualFile};
 pub use in_flight::InFlight;
 pub use jobs::{Job, JobPool, Work, WorkDone};
 pub use link::Link;

@@ -10,6 +10,7 @@
 //! lease is gone. Ranges of different leases never overlap, and what is lent is never written.
 #![expect(unsafe_code, reason = "lent memory is written by the kernel beside live leases")]
 
+use crate::FileHandle;
 use longshore_base::Lease;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::{Cell, RefCell};
@@ -233,6 +234,8 @@ impl Deref for RecvBuf {
 }
 
 impl Lease for RecvBuf {
+    type File = FileHandle;
+
     fn slice(&self, range: Range<usize>) -> Self {
         let part = &self[range];
         let ptr = NonNull::from(part).cast();

@@ -34,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod file;
 mod network;
 mod port;
 mod random;
@@ -41,5 +42,6 @@ mod trace;
 mod world;
 
 pub use client::SimClient;
+pub use file::SimFile;
 pub use port::{SimNotifier, SimPort};
 pub use world::SimWorld;

@@ -97,7 +97,7 @@ impl SimPort {
             let (token, work) = entry.remove();
             let done = match work {
                 Work::Resolve(name) => WorkDone::Resolved(self.resolve(&name)),
-                job @ Work::Job(_) => job.run(),
+                work @ (Work::Job(_) | Work::Read(_)) => work.run(),
                 Work::TrimHeap => WorkDone::HeapTrimmed,
             };
             self.ready.push_back((None, Completion { token, what: What::Work(done) }));

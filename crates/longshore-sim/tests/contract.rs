@@ -1,7 +1,7 @@
 //! The contract suite on the simulated port, each promise under many seeds.
 
-use longshore_port::contract::Bench;
-use longshore_sim::SimWorld;
+use longshore_port::contract::{Bench, TestFile};
+use longshore_sim::{SimFile, SimWorld};
 
 /// Seeds that each promise is tested with.
 const SEEDS: u64 = 200;
@@ -24,6 +24,12 @@ impl Bench for Simulated {
 
     fn blocks(&self) -> bool {
         false
+    }
+
+    fn file(&self, bytes: &[u8]) -> TestFile {
+        let file = SimFile::new(bytes);
+        let handle = file.handle();
+        (handle, Box::new(move |len| file.set_len(usize::try_from(len).expect("a small test"))))
     }
 
     fn is_simulated(&self) -> bool {

@@ -18,6 +18,7 @@
 pub mod cancelling;
 pub mod closing;
 pub mod connecting;
+pub mod files;
 pub mod leasing;
 pub mod moving;
 pub mod receiving;
@@ -28,7 +29,12 @@ pub mod waiting;
 pub mod watching;
 pub mod working;
 
-use crate::World;
+use crate::{FileHandle, World};
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A file of a test, and what makes it another length.
+pub type TestFile = (FileHandle, Box<dyn Fn(u64)>);
 
 /// A world to run the suite in.
 pub trait Bench {
@@ -47,6 +53,22 @@ pub trait Bench {
     /// Whether `wait` blocks until its time. A simulated one says what is due and returns.
     fn blocks(&self) -> bool {
         true
+    }
+
+    /// A file with these bytes.
+    fn file(&self, bytes: &[u8]) -> TestFile {
+        static FILES: AtomicU64 = AtomicU64::new(0);
+        let number = FILES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("longshore-contract-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let mut options = std::fs::OpenOptions::new();
+        let made = options.read(true).write(true).create_new(true).open(&path);
+        let mut file = made.expect("a file in the folder for temporary ones");
+        file.write_all(bytes).expect("room on the disk");
+        let other = file.try_clone().expect("a second descriptor");
+        std::fs::remove_file(&path).expect("it was just made"); // lives as long as it is open
+        let set_len = move |len| other.set_len(len).expect("an open file");
+        (file.into(), Box::new(set_len))
     }
 
     /// Whether sends end short, and refusals come, by chance.
@@ -88,6 +110,14 @@ macro_rules! contract_promises {
             sending::a_prompt_answer_needs_no_other_event
             sending::a_send_to_a_reset_peer_fails_with_its_data
             sending::a_second_send_is_a_bug_and_panics
+            files::a_file_arrives_as_it_is
+            files::files_and_memory_leave_in_order
+            files::a_file_that_was_shortened_says_so
+            files::a_file_that_waits_for_room_ends_with_its_socket
+            files::a_file_that_waits_for_room_is_cancelled
+            files::a_file_to_a_peer_that_is_gone_fails
+            files::a_part_of_a_file_is_sent_alone
+            files::a_part_of_a_file_is_read
             cancelling::no_byte_is_lost_between_a_cancel_and_the_next_receive
             cancelling::a_cancelled_receive_ends_even_when_nothing_comes
             cancelling::a_cancelled_whole_send_says_what_went_at_least

@@ -23,8 +23,9 @@ mod uring;
 
 use crate::jobs::WorkDesk;
 use crate::{
-    Abilities, BindTo, Completion, ConnectTo, ErrorKind, JobPool, Link, Listening, Notify, Op,
-    OpKind, Port, PortConfig, PortError, SocketId, Unattached, Until, Waited, Work, World,
+    Abilities, BindTo, Call, Completion, ConnectTo, ErrorKind, FileHandle, FileRange, JobPool,
+    Link, Listening, Notify, Op, OpKind, Port, PortConfig, PortError, SocketId, Unattached, Until,
+    Waited, Work, World,
 };
 use longshore_base::{Time, Token};
 use readiness::ReadinessPort;
@@ -366,6 +367,60 @@ pub(crate) fn set_user_timeout(
     return socket.set_tcp_user_timeout(timeout);
     #[cfg(not(target_os = "linux"))]
     return Ok(());
+}
+
+/// Reads at a place of a file, without moving its position where the system can do so.
+pub(crate) fn read_at(
+    file: &std::fs::File,
+    into: &mut [u8],
+    offset: u64,
+) -> std::io::Result<usize> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::read_at(file, into, offset);
+    #[cfg(windows)]
+    return std::os::windows::fs::FileExt::seek_read(file, into, offset);
+}
+
+/// Gives a socket that does not block what it has room for, of the range behind its first `done`
+/// bytes. None if it has no room; an error as well at the end of a file that is too short.
+pub(crate) fn send_file(
+    socket: &socket2::Socket,
+    range: &FileRange,
+    done: usize,
+) -> Result<Option<usize>, PortError> {
+    let left = usize::try_from(range.len).unwrap_or(usize::MAX) - done;
+    let offset = range.offset + done as u64;
+    loop {
+        let sent = os::send_file(socket, &range.file, offset, left);
+        return match sent {
+            Ok(0) => Err(crate::file::SHORTENED),
+            Ok(count) => Ok(Some(count)),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(match PortError::from_io(Call::Send, &error) {
+                // What says nothing of a connection is the file's.
+                other if other.kind == ErrorKind::Other => PortError { call: Call::File, ..other },
+                of_connection => of_connection,
+            }),
+        };
+    }
+}
+
+/// Bytes of a file that are read for one call, where the system does not send it by itself.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// The same by way of our own memory.
+pub(crate) fn send_file_read(
+    socket: &socket2::Socket,
+    file: &FileHandle,
+    offset: u64,
+    most: usize,
+) -> std::io::Result<usize> {
+    let mut piece = vec![0; most.min(PIECE_BYTES)];
+    match file.read_at(&mut piece, offset)? {
+        0 => Ok(0),
+        count => socket.send_with_flags(&piece[..count], SEND_FLAGS),
+    }
 }
 
 /// Asks the allocator to give back what it keeps. Source: `malloc_trim(3)`.

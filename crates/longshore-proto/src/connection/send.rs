@@ -12,7 +12,10 @@ use super::Filter;
 use crate::frame::Kept;
 use crate::{Codec, FrameError, Out};
 use bytes::Bytes;
-use longshore_base::{Block, BlockPool, Lease, SEGMENTS_MAX, SEND_BYTES_MAX, Segment, SendData};
+use longshore_base::{
+    Block, BlockPool, FILE_BYTES_MAX, FileRange, Lease, SEGMENTS_MAX, SEND_BYTES_MAX, Segment,
+    SendData,
+};
 use std::collections::VecDeque;
 
 /// A tail this long becomes a segment, so that it is not copied again and again while it grows.
@@ -27,7 +30,7 @@ const WHOLE_BYTES_MAX: usize = 64 * 1024;
 
 /// What all send halves of a worker use in turn.
 #[derive(Debug)]
-pub struct SendPool<L> {
+pub struct SendPool<L: Lease> {
     /// Memory of tails.
     pub blocks: BlockPool,
     /// Vectors of gathered sends, and queues of connections that have one.
@@ -39,7 +42,7 @@ pub struct SendPool<L> {
 /// Vectors and queues that are kept for reuse.
 const VECTORS_KEPT_MAX: usize = 1024;
 
-impl<L> SendPool<L> {
+impl<L: Lease> SendPool<L> {
     /// A pool that keeps at most `blocks_max` blocks.
     pub fn new(blocks_max: usize) -> Self {
         let (blocks, vectors, queues) = (BlockPool::new(blocks_max), Vec::new(), Vec::new());
@@ -81,8 +84,8 @@ pub enum Refused {
 
 /// One send to submit.
 #[derive(Debug)]
-pub struct Transmit<L> {
-    /// What to send, at most [`SEND_BYTES_MAX`].
+pub struct Transmit<L: Lease> {
+    /// What to send, at most [`SEND_BYTES_MAX`], of a file [`FILE_BYTES_MAX`].
     pub data: SendData<L>,
     /// Whether to wait for room: the peer was slow last time.
     pub whole: bool,
@@ -92,7 +95,7 @@ pub struct Transmit<L> {
 
 /// What a connection has yet to send.
 #[derive(Debug)]
-pub struct SendHalf<L> {
+pub struct SendHalf<L: Lease> {
     /// Sealed segments, in order, before `tail`.
     queue: VecDeque<Segment<L>>,
     /// Small messages of this turn. From the pool at the first byte.
@@ -102,6 +105,10 @@ pub struct SendHalf<L> {
     sent: u64,
     /// Up to this stream offset bytes have passed the filter.
     filtered: u64,
+    /// Bytes between the two that lie in files, where they take no memory.
+    in_files: u64,
+    /// Bytes of the first file that are being read for the filter; 0 is none.
+    reading: u32,
     /// (offset, id) of sends that somebody wants to hear of, ascending.
     #[expect(clippy::box_collection, reason = "most connections track nothing")]
     tracked: Option<Box<VecDeque<(u64, u64)>>>,
@@ -111,7 +118,7 @@ pub struct SendHalf<L> {
     congested: bool,
 }
 
-impl<L> Default for SendHalf<L> {
+impl<L: Lease> Default for SendHalf<L> {
     fn default() -> Self {
         Self {
             queue: VecDeque::new(),
@@ -119,6 +126,8 @@ impl<L> Default for SendHalf<L> {
             end: 0,
             sent: 0,
             filtered: 0,
+            in_files: 0,
+            reading: 0,
             tracked: None,
             in_flight: 0,
             congested: false,
@@ -144,10 +153,15 @@ impl Drop for Undo<'_> {
 }
 
 impl<L: Lease> SendHalf<L> {
-    /// Bytes accepted and not yet taken by the kernel.
+    /// Bytes in memory, accepted and not yet taken by the kernel.
     #[inline]
     pub fn queued(&self) -> u64 {
-        self.end - self.sent
+        self.end - self.sent - self.in_files
+    }
+
+    /// Bytes of files, accepted and not yet taken by the kernel, nor read for a filter.
+    pub fn queued_in_files(&self) -> u64 {
+        self.in_files
     }
 
     /// Whether nothing is queued and nothing in flight.
@@ -261,6 +275,43 @@ impl<L: Lease> SendHalf<L> {
         }
     }
 
+    /// Queues a part of a file, of any length. It takes no memory of the queue.
+    pub fn handle_file(&mut self, range: FileRange<L::File>, pool: &mut SendPool<L>) {
+        if range.len > 0 {
+            self.end += range.len;
+            self.in_files += range.len;
+            self.seal(pool);
+            self.push(Segment::File(range), pool);
+        }
+    }
+
+    /// A piece of a file that has to be read, because a filter is to change it and nothing before it
+    /// is left to send. Its bytes go to [`handle_file_read`](Self::handle_file_read); until then
+    /// there is no other one.
+    pub fn poll_file_read(&mut self) -> Option<FileRange<L::File>> {
+        let idle = self.in_flight == 0 && self.filtered <= self.sent && self.reading == 0;
+        let Some(Segment::File(range)) = self.queue.front().filter(|_| idle) else { return None };
+        let len = range.len.min(self.most_now() as u64 / 2);
+        self.reading = u32::try_from(len).unwrap_or(u32::MAX);
+        Some(FileRange { len, ..range.clone() })
+    }
+
+    /// The piece that was asked for, whole: it takes the place of that part of the file. Nothing
+    /// happens if nothing is to be sent any more.
+    pub fn handle_file_read(&mut self, bytes: Bytes) {
+        let len = u64::from(std::mem::take(&mut self.reading));
+        debug_assert_eq!(bytes.len() as u64, len, "the piece that was asked for");
+        let files = |segment: &mut Segment<L>| matches!(segment, Segment::File(_));
+        let Some(at) = self.queue.iter_mut().position(files) else { return };
+        if self.queue[at].len() == len {
+            self.queue[at] = Segment::Shared(bytes);
+        } else {
+            self.queue[at].advance(bytes.len());
+            self.queue.insert(at, Segment::Shared(bytes));
+        }
+        self.in_files -= len;
+    }
+
     /// Queues what a filter answers by itself: behind all that came out of the filter before, in
     /// front of what has not passed it. So the peer gets what the filter made in the order in which
     /// it was made, which records with numbers or a running key depend on.
@@ -345,6 +396,9 @@ impl<L: Lease> SendHalf<L> {
         debug_assert!(self.in_flight > 0, "an answer without a send");
         self.in_flight = 0;
         self.sent += bytes as u64;
+        if data.file().is_some() {
+            self.in_files = self.in_files.saturating_sub(bytes as u64);
+        }
         self.end = self.end.max(self.sent); // it was in flight when the rest was cleared
         let mut left = bytes;
         let short = match data {
@@ -370,7 +424,7 @@ impl<L: Lease> SendHalf<L> {
         at: usize,
         pool: &mut SendPool<L>,
     ) -> bool {
-        let len = segment.bytes().len();
+        let len = usize::try_from(segment.len()).unwrap_or(usize::MAX);
         if *left >= len {
             *left -= len;
             if let Segment::Block(block) = segment {
@@ -395,6 +449,7 @@ impl<L: Lease> SendHalf<L> {
         self.tracked = None;
         self.end = self.sent;
         self.filtered = self.sent;
+        self.in_files = 0;
     }
 
     /// An idle connection holds no memory.
@@ -422,12 +477,19 @@ impl<L: Lease> SendHalf<L> {
         self.push(segment, pool);
     }
 
-    /// At most `most` bytes and `SEGMENTS_MAX` segments from the front of the queue, at least one.
+    /// At most `most` bytes and `SEGMENTS_MAX` segments from the front of the queue, at least one; a
+    /// part of a file alone.
     fn gather(&mut self, pool: &mut SendPool<L>, most: usize) -> SendData<L> {
+        if let Some(part) = self.part_of_file() {
+            return SendData::One(part);
+        }
         let mut segments = pool.vectors.pop().unwrap_or_default();
         let mut room = most;
         while segments.len() < SEGMENTS_MAX && room > 0 {
             let Some(front) = self.queue.front_mut() else { break };
+            if matches!(front, Segment::File(_)) {
+                break;
+            }
             let len = front.bytes().len();
             if len <= room {
                 room -= len;
@@ -446,7 +508,7 @@ impl<L: Lease> SendHalf<L> {
                     segments.push(Segment::Shared(bytes.split_to(room)));
                     *front = Segment::Shared(bytes);
                 }
-                Segment::Block(_) => {}
+                Segment::Block(_) | Segment::File(_) => {}
             }
             break;
         }
@@ -458,6 +520,16 @@ impl<L: Lease> SendHalf<L> {
         SendData::Many(segments)
     }
 
+    /// What to send of a file next, if one is in front.
+    fn part_of_file(&mut self) -> Option<Segment<L>> {
+        let most = if self.congested { WHOLE_BYTES_MAX } else { FILE_BYTES_MAX } as u64;
+        match self.queue.front_mut()? {
+            Segment::File(range) if range.len > most => Some(Segment::File(range.split_to(most))),
+            Segment::File(_) => self.queue.pop_front(),
+            _ => None,
+        }
+    }
+
     /// The next bytes after they have passed the filter; first those that came back.
     fn filtered_data(
         &mut self,
@@ -466,8 +538,9 @@ impl<L: Lease> SendHalf<L> {
     ) -> Option<SendData<L>> {
         self.seal(pool);
         while self.filtered <= self.sent {
-            if self.queue.is_empty() {
-                return None; // the filter keeps it for now
+            // The filter keeps what there was, or a file has to be read first.
+            if matches!(self.queue.front(), None | Some(Segment::File(_))) {
+                return None;
             }
             self.pass(pool, filter);
         }
@@ -505,7 +578,7 @@ impl<L: Lease> SendHalf<L> {
     /// How many whole segments lie within the first `bytes` of the queue.
     fn segments_within(&self, bytes: u64) -> usize {
         let mut left = bytes;
-        let lens = self.queue.iter().map(|segment| segment.bytes().len() as u64);
+        let lens = self.queue.iter().map(Segment::len);
         lens.take_while(|len| {
             left.checked_sub(*len).is_some_and(|rest| {
                 left = rest;

@@ -17,6 +17,9 @@ impl Deref for PlainLease {
 }
 
 impl Lease for PlainLease {
+    /// A file that is as long as one likes: [`byte_at`] says what is in it.
+    type File = ();
+
     fn slice(&self, range: Range<usize>) -> Self {
         Self(self.0.slice(range))
     }
@@ -67,14 +70,30 @@ fn drain(
     let mut wire = Vec::new();
     while let Some(transmit) = half.poll_transmit(pool, None) {
         let len = transmit.data.byte_count();
-        assert!(len <= SEND_BYTES_MAX && transmit.data.segments().len() <= SEGMENTS_MAX);
+        let most = if transmit.data.file().is_some() { FILE_BYTES_MAX } else { SEND_BYTES_MAX };
+        assert!(len <= most && transmit.data.segments().len() <= SEGMENTS_MAX);
         let count = take(len).min(len);
-        let all: Vec<u8> =
-            transmit.data.segments().iter().flat_map(|s| s.bytes().to_vec()).collect();
-        wire.extend_from_slice(&all[..count]);
+        wire.extend_from_slice(&bytes_of(&transmit.data)[..count]);
         half.handle_sent(count, transmit.data, pool);
     }
     wire
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "some byte")]
+fn byte_at(offset: u64) -> u8 {
+    (offset * 31) as u8
+}
+
+/// What a range of the one file has.
+fn file_bytes(range: &FileRange<()>) -> Vec<u8> {
+    (range.offset..range.offset + range.len).map(byte_at).collect()
+}
+
+fn bytes_of(data: &SendData<PlainLease>) -> Vec<u8> {
+    match data.file() {
+        Some(range) => file_bytes(range),
+        None => data.segments().iter().flat_map(|s| s.bytes().to_vec()).collect(),
+    }
 }
 
 fn framed(item: &[u8]) -> Vec<u8> {
@@ -350,15 +369,98 @@ impl Filter for Recorder {
     }
 }
 
+/// Hands everything on.
+struct Plain;
+
+impl Filter for Plain {
+    fn handle_input(
+        &mut self,
+        input: &[u8],
+        plain: &mut Vec<u8>,
+        _: &mut Vec<u8>,
+    ) -> Result<(), FrameError> {
+        plain.extend_from_slice(input);
+        Ok(())
+    }
+
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+        wire.extend_from_slice(plain);
+    }
+}
+
+#[test]
+fn a_large_file_takes_no_room_and_goes_out_in_parts() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+    half.handle_bytes(Bytes::from_static(b"head"), &mut pool);
+    half.handle_file(FileRange { file: (), offset: 5, len: 1 << 40 }, &mut pool);
+    half.handle_file(FileRange { file: (), offset: 0, len: 0 }, &mut pool);
+    half.handle_bytes(Bytes::from_static(b"tail"), &mut pool);
+    assert_eq!((half.queued(), half.queued_in_files()), (8, 1 << 40));
+    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    assert_eq!((bytes_of(&transmit.data), transmit.prompt), (b"head".to_vec(), true));
+    half.handle_sent(4, transmit.data, &mut pool);
+    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    let part = FileRange { file: (), offset: 5, len: FILE_BYTES_MAX as u64 };
+    assert_eq!((transmit.data.file(), transmit.whole), (Some(&part), false));
+    half.handle_sent(100, transmit.data, &mut pool);
+    assert_eq!((half.queued(), half.queued_in_files()), (4, (1 << 40) - 100));
+    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    let rest = FileRange { offset: 105, len: FILE_BYTES_MAX as u64 - 100, ..part };
+    assert!(transmit.whole, "the peer is slow");
+    let file = transmit.data.file().unwrap();
+    assert!(file.offset == rest.offset && file.len == WHOLE_BYTES_MAX as u64, "{file:?}");
+    half.clear(&mut pool);
+    half.handle_sent(7, transmit.data, &mut pool);
+    half.clear(&mut pool);
+    assert!(half.is_idle() && half.queued() == 0 && half.queued_in_files() == 0);
+}
+
+#[test]
+fn behind_a_filter_a_file_is_read_in_pieces_when_it_is_its_turn() {
+    let (mut half, mut pool, mut filter) = (Half::default(), SendPool::new(4), Plain);
+    let len = SEND_BYTES_MAX as u64 + 10;
+    half.handle_bytes(Bytes::from_static(b"head"), &mut pool);
+    half.handle_file(FileRange { file: (), offset: 1, len }, &mut pool);
+    assert_eq!(half.poll_file_read(), None, "it is not its turn");
+    let mut wire = Vec::new();
+    let mut pieces = Vec::new();
+    while !half.is_idle() {
+        if let Some(transmit) = half.poll_transmit(&mut pool, Some(&mut filter)) {
+            wire.extend(bytes_of(&transmit.data));
+            let bytes = transmit.data.byte_count();
+            half.handle_sent(bytes, transmit.data, &mut pool);
+            continue;
+        }
+        let piece = half.poll_file_read().expect("what else");
+        assert_eq!(half.poll_file_read(), None, "one at a time");
+        // What the filter says meanwhile goes in front.
+        half.handle_filter_reply(Bytes::from_static(b"!"));
+        let transmit = half.poll_transmit(&mut pool, Some(&mut filter)).unwrap();
+        wire.extend(bytes_of(&transmit.data));
+        half.handle_sent(1, transmit.data, &mut pool);
+        half.handle_file_read(file_bytes(&piece).into());
+        pieces.push(piece.len);
+    }
+    let half_of_it = SEND_BYTES_MAX as u64 / 2;
+    assert_eq!(pieces, [half_of_it, half_of_it, 10]);
+    let file = file_bytes(&FileRange { file: (), offset: 1, len });
+    let (first, second) = (&file[..SEND_BYTES_MAX / 2], &file[SEND_BYTES_MAX / 2..SEND_BYTES_MAX]);
+    let want = [b"head", &b"!"[..], first, b"!", second, b"!", &file[SEND_BYTES_MAX..]].concat();
+    assert!(wire == want, "the stream is another one");
+    half.handle_file_read(Bytes::new()); // nothing is left to be read
+    assert!(half.is_idle());
+}
+
 proptest! {
     /// R19: whatever the kernel takes of each send, the stream is the items in call order.
     #[test]
     fn any_sequence_of_short_sends_keeps_every_byte_in_order(
-        items in prop::collection::vec((0u8..4, 1usize..20_000), 1..60),
+        items in prop::collection::vec((0u8..5, 1usize..20_000), 1..60),
         takes in prop::collection::vec(0usize..70_000, 1..40),
     ) {
         let (mut half, mut pool) = (Half::default(), SendPool::new(8));
         let (mut want, mut got) = (Vec::new(), Vec::new());
+        let mut in_files = 0;
         let mut takes = takes.into_iter().cycle();
         for (number, (kind, len)) in items.into_iter().enumerate() {
             let payload: Vec<u8> = (0..len).map(|at| (at * 7 + number) as u8).collect();
@@ -376,14 +478,21 @@ proptest! {
                     send(&mut half, &mut pool, &payload).unwrap();
                     want.extend(framed(&payload));
                 }
+                3 => {
+                    let range = FileRange { file: (), offset: number as u64, len: 3 * len as u64 };
+                    in_files += range.len;
+                    want.extend(file_bytes(&range));
+                    half.handle_file(range, &mut pool);
+                }
                 _ => if let Some(transmit) = half.poll_transmit(&mut pool, None) {
                     let count = takes.next().unwrap().min(transmit.data.byte_count());
-                    let all: Vec<u8> = transmit.data.segments().iter().flat_map(|s| s.bytes().to_vec()).collect();
-                    got.extend_from_slice(&all[..count]);
+                    got.extend_from_slice(&bytes_of(&transmit.data)[..count]);
+                    in_files -= if transmit.data.file().is_some() { count as u64 } else { 0 };
                     half.handle_sent(count, transmit.data, &mut pool);
                 },
             }
-            prop_assert_eq!(half.queued() as usize, want.len() - got.len());
+            prop_assert_eq!(half.queued_in_files(), in_files);
+            prop_assert_eq!((half.queued() + in_files) as usize, want.len() - got.len());
         }
         got.extend(drain(&mut half, &mut pool, |len| len.div_ceil(2)));
         prop_assert_eq!(got, want);
@@ -393,14 +502,15 @@ proptest! {
     /// which it made it, of all that was queued, in call order; and what is tracked is told behind it.
     #[test]
     fn the_wire_is_what_the_filter_made_as_it_made_it(
-        steps in prop::collection::vec((0u8..8, 1usize..300), 1..60),
+        steps in prop::collection::vec((0u8..9, 1usize..300), 1..60),
         most in 200usize..10_000,
     ) {
         let (mut half, mut pool) = (Half::default(), SendPool::new(8));
         let (mut plain, mut wire, mut filter) = (Vec::new(), Vec::new(), Recorder::default());
         let (mut in_flight, mut tracked) = (None::<Transmit<PlainLease>>, VecDeque::new());
+        let mut asked = None;
         let drained = 4 * steps.len() + 200_000 / most;
-        let steps = steps.into_iter().chain((0..drained).map(|_| (7, most)));
+        let steps = steps.into_iter().chain((0..3 * drained).map(|at| (7 + at as u8 % 2, most)));
         for (number, (kind, len)) in steps.enumerate() {
             let payload: Vec<u8> = (0..len).map(|at| (at * 7 + number) as u8).collect();
             match kind {
@@ -425,10 +535,26 @@ proptest! {
                     half.handle_filter_reply(payload[..len.min(20)].to_vec().into());
                     filter.made.extend_from_slice(&payload[..len.min(20)]);
                 }
+                6 => {
+                    let range = FileRange { file: (), offset: number as u64, len: 9 * len as u64 };
+                    plain.extend(file_bytes(&range));
+                    half.handle_file(range, &mut pool);
+                }
+                7 => if let Some(range) = asked.take() {
+                    half.handle_file_read(file_bytes(&range).into());
+                },
                 _ => match in_flight.take() {
-                    None => in_flight = half.poll_transmit(&mut pool, Some(&mut filter)),
+                    None => {
+                        in_flight = half.poll_transmit(&mut pool, Some(&mut filter));
+                        if in_flight.is_none() {
+                            let next = half.poll_file_read();
+                            prop_assert!(next.is_none() || asked.is_none(), "one piece at a time");
+                            asked = asked.or(next);
+                        }
+                    }
                     Some(transmit) => {
-                        let all: Vec<u8> = transmit.data.segments().iter().flat_map(|s| s.bytes().to_vec()).collect();
+                        prop_assert!(transmit.data.file().is_none(), "it did not pass the filter");
+                        let all = bytes_of(&transmit.data);
                         let count = len.min(all.len());
                         wire.extend_from_slice(&all[..count]);
                         half.handle_sent(count, transmit.data, &mut pool);

@@ -163,6 +163,7 @@ pub(super) fn summary(what: &What) -> (u64, u64) {
         What::DetachFailed(error) => (12, error.kind as u64),
         What::WatchEnded(end) => (13, of_end(end)),
         What::Work(WorkDone::HeapTrimmed) => (14, 0),
+        What::Work(WorkDone::Read(read)) => (15, read.as_ref().map_or(0, |it| it.len() as u64)),
         What::Work(WorkDone::Resolved(addrs)) => (11, addrs.as_ref().map_or(0, Vec::len) as u64),
     }
 }
@@ -260,17 +261,24 @@ impl SimPort {
         let mut error = None;
         let mut more_room = false;
         match network.send_room(descriptor) {
-            _ if cancelled => error = Some(ErrorKind::Cancelled),
-            Err(kind) => error = Some(kind),
+            _ if cancelled => error = Some(PortError::new(Call::Send, ErrorKind::Cancelled)),
+            Err(kind) => error = Some(PortError::new(Call::Send, kind)),
             Ok(0) => {}
             Ok(room) => {
                 let mut count = network.random.piece(room.min(left));
                 if send.mode == SendMode::Try && network.random.one_in(8) {
                     count = 0;
                 }
-                let bytes = bytes_from(&send.data, send.done, count);
-                network.send(descriptor, bytes);
-                send.done += count;
+                match bytes_from(&send.data, send.done, count) {
+                    Ok(bytes) if bytes.is_empty() && count > 0 => {
+                        error = Some(PortError::new(Call::File, ErrorKind::Shortened));
+                    }
+                    Ok(bytes) => {
+                        send.done += bytes.len();
+                        network.send(descriptor, bytes);
+                    }
+                    Err(failed) => error = Some(failed),
+                }
                 more_room = count < room;
             }
         }
@@ -285,17 +293,16 @@ impl SimPort {
 
     /// Ends a send. An answer that is not wanted at once may be kept for a while, but not one that
     /// holds a lease: a worker that sleeps has none out, and that is checked.
-    fn answer(&mut self, id: Token, error: Option<ErrorKind>) {
+    fn answer(&mut self, id: Token, error: Option<PortError>) {
         let socket = self.sockets.get_mut(id).expect("checked in step");
         let token = socket.token;
         let Send { data, mut done, prompt, .. } = socket.send.take().expect("a send that is over");
-        if error == Some(ErrorKind::Cancelled) {
+        if error.is_some_and(|error| error.kind == ErrorKind::Cancelled) {
             let random = &mut self.world.network().random;
             if random.one_in(4) {
                 done = random.below(done + 1); // how much went is not always known
             }
         }
-        let error = error.map(|kind| PortError::new(Call::Send, kind));
         let is_leased = |segment: &Segment<_>| matches!(segment, Segment::Leased(_));
         let leased = data.segments().iter().any(is_leased);
         let late = done == data.byte_count() && !prompt && !leased;
@@ -425,8 +432,15 @@ fn failed_accept(kind: ErrorKind) -> End {
     End::Failed(PortError::new(Call::Accept, kind))
 }
 
-/// `count` bytes of a send, from byte `start` on.
-fn bytes_from(data: &SendData, start: usize, count: usize) -> Vec<u8> {
+/// `count` bytes of a send, from byte `start` on; fewer where a file has no more.
+fn bytes_from(data: &SendData, start: usize, count: usize) -> Result<Vec<u8>, PortError> {
+    if let Some(range) = data.file() {
+        let mut bytes = vec![0; count];
+        let read = range.file.read_at(&mut bytes, range.offset + start as u64);
+        let count = read.map_err(|error| PortError::from_io(Call::File, &error))?;
+        bytes.truncate(count);
+        return Ok(bytes);
+    }
     let mut skip = start;
     let mut bytes = Vec::with_capacity(count);
     for segment in data.segments() {
@@ -434,5 +448,5 @@ fn bytes_from(data: &SendData, start: usize, count: usize) -> Vec<u8> {
         skip = skip.saturating_sub(segment.bytes().len());
         bytes.extend_from_slice(&rest[..rest.len().min(count - bytes.len())]);
     }
-    bytes
+    Ok(bytes)
 }

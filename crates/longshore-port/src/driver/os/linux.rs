@@ -1,8 +1,10 @@
 //! What is asked of Linux beside sockets and waits.
 #![expect(unsafe_code, reason = "calls that no crate has safe")]
 
-use crate::Link;
+use crate::{FileHandle, Link, RawFile};
 use socket2::Socket;
+use std::cell::Cell;
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -29,5 +31,64 @@ pub(crate) fn link(socket: &Socket) -> Link {
         unacknowledged_bytes,
         round_trip: info.map(|info| Duration::from_micros(info.tcpi_rtt.into())),
         retransmits: info.map(|info| info.tcpi_total_retrans),
+    }
+}
+
+/// Gives a socket that does not block bytes of a file, as many as it has room for: 0 at the end of
+/// the file. Nothing is copied where the system can help it. Source: `sendfile(2)`.
+pub(crate) fn send_file(
+    socket: &Socket,
+    file: &FileHandle,
+    offset: u64,
+    most: usize,
+) -> io::Result<usize> {
+    let RawFile::System(file) = file.raw() else {
+        return crate::driver::send_file_read(socket, file, offset, most);
+    };
+    block_sigpipe();
+    let mut offset = offset;
+    Ok(rustix::fs::sendfile(socket, file, Some(&mut offset), most)?)
+}
+
+/// A peer that is gone must be an error, not a signal that ends the process (R31); the call has no
+/// flag for that, so the thread of the port does not take the signal, from its first file on.
+fn block_sigpipe() {
+    thread_local! {
+        static BLOCKED: Cell<bool> = const { Cell::new(false) };
+    }
+    if BLOCKED.replace(true) {
+        return;
+    }
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the call makes an empty set of whatever is there. Source: `sigsetops(3)`.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: the set was made above.
+    unsafe { libc::sigaddset(set.as_mut_ptr(), libc::SIGPIPE) };
+    // SAFETY: the set was made above; the old mask is not wanted. Source: `pthread_sigmask(3)`.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the thread takes no SIGPIPE. Source: `proc(5)`, `/proc/pid/status`, `SigBlk`.
+    fn is_blocked() -> bool {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
+        mask & (1 << (libc::SIGPIPE - 1)) != 0
+    }
+
+    #[test]
+    fn a_file_to_a_peer_that_is_gone_raises_no_signal() {
+        assert!(!is_blocked());
+        let file = FileHandle::from(std::fs::File::open("Cargo.toml").unwrap());
+        let (ours, theirs) =
+            Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        drop(theirs);
+        let sent = send_file(&ours, &file, 0, 10);
+        assert_eq!(sent.map_err(|error| error.kind()), Err(io::ErrorKind::BrokenPipe));
+        assert!(is_blocked());
     }
 }

@@ -1,9 +1,11 @@
-//! What other systems tell of the same: nothing.
+//! What is asked of other systems, in ways that all of them have.
+
+pub(crate) use crate::driver::send_file_read as send_file;
 
 use crate::Link;
 use socket2::Socket;
 
-/// What the system knows of the way to the peer.
+/// What the system knows of the way to the peer: these are not asked.
 pub(crate) fn link(_: &Socket) -> Link {
     Link::default()
 }

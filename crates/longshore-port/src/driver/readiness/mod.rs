@@ -29,6 +29,7 @@ mod tests;
 
 use super::poller::{self, Poller, Waker};
 use crate::driver::{Clock, TrimTime, os};
+use crate::in_flight::Ended;
 use crate::jobs::WorkDesk;
 use crate::{
     Abilities, Call, Completion, ConnectTo, End, ErrorKind, Link, Listening, Notify, Op, OpKind,
@@ -98,19 +99,12 @@ pub struct ReadinessPort {
     /// Sockets that could go on if there was a lease; first come, first served.
     starved: VecDeque<Token>,
     /// Ops whose last answer was made since the last wait: their owner does not know of it yet.
-    answered: Vec<(Token, Answered)>,
+    answered: Vec<(Token, Ended)>,
     /// Sockets that are to leave the port.
     endings: VecDeque<Token>,
     completions_max: usize,
     /// Bytes received in this wait.
     received: usize,
-}
-
-/// How an op came to its end.
-#[derive(Clone, Copy, Debug)]
-enum Answered {
-    Sent(Option<PortError>),
-    Ended(OpKind),
 }
 
 /// Wakes a [`ReadinessPort`].
@@ -379,12 +373,9 @@ impl Port for ReadinessPort {
         let count = self.answers.len().min(self.completions_max);
         out.extend(self.answers.drain(..count));
         self.urgent = !self.answers.is_empty();
-        for (id, answered) in self.answered.drain(..) {
+        for (id, ended) in self.answered.drain(..) {
             if let Some(entry) = self.sockets.get_mut(id) {
-                match answered {
-                    Answered::Sent(error) => entry.ops.sent(error),
-                    Answered::Ended(kind) => entry.ops.end(kind),
-                }
+                entry.ops.told(ended);
             }
         }
         // Who starves although nothing was lent just now waits for leases that the owner keeps;

@@ -1,6 +1,6 @@
 //! One socket of the port: what is in flight on it, and the system calls that take it further.
 
-use crate::driver::{SEND_FLAGS, poller};
+use crate::driver::{self, SEND_FLAGS, poller};
 use crate::{
     Addr, Call, End, ErrorKind, InFlight, PortError, RawSocket, RecvBuf, RecvPool, SendData,
     SendMode, Unattached,
@@ -224,6 +224,17 @@ impl Sending {
     /// Gives the system what it takes now. In mode `Whole` that is until it says that it takes no
     /// more: only then it will tell when there is room again.
     pub(super) fn go_on(&mut self, socket: &Socket, mode: SendMode) -> Result<(), PortError> {
+        if let Some(range) = self.data.file() {
+            while self.left > 0 {
+                let Some(count) = driver::send_file(socket, range, self.bytes)? else { break };
+                self.bytes += count;
+                self.left -= count;
+                if mode == SendMode::Try {
+                    break;
+                }
+            }
+            return Ok(());
+        }
         while self.left > 0 {
             match retried(|| self.send_once(socket)) {
                 Ok(count) => {

@@ -1,7 +1,8 @@
 //! What takes ops further: the edges of the system, new ops, and their ends.
 
 use super::socket::{Ending, Entry, Received, Role, Sending};
-use super::{Answered, Readiness, ReadinessPort, TURN_ACCEPTS, TURN_BYTES, WAIT_BYTES};
+use super::{Readiness, ReadinessPort, TURN_ACCEPTS, TURN_BYTES, WAIT_BYTES};
+use crate::in_flight::Ended;
 use crate::{
     Call, Completion, End, ErrorKind, OpKind, PortError, RawSocket, SendMode, Unattached, What,
 };
@@ -164,7 +165,7 @@ impl ReadinessPort {
         }
         let what = What::Sent { bytes: send.bytes, data: send.data, error };
         self.answers.push_back(Completion { token: entry.token, what });
-        self.answered.push((id, Answered::Sent(error)));
+        self.answered.push((id, Ended::Sent(error)));
         // A send that went out whole and that nobody waits for does not keep the port awake, until
         // there are so many of them that there would be no room for what the port wakes for.
         self.urgent |= prompt || !whole || self.answers.len() >= self.completions_max;
@@ -194,7 +195,7 @@ impl ReadinessPort {
             self.endings.push_back(id); // this is what it waited for
         }
         let what = What::Sent { bytes: send.bytes, data: send.data, error };
-        self.answered.push((id, Answered::Sent(error)));
+        self.answered.push((id, Ended::Sent(error)));
         self.answer(token, what);
     }
 
@@ -209,7 +210,7 @@ impl ReadinessPort {
             Role::Connecting | Role::Connection => (OpKind::Recv, What::RecvEnded(end)),
         };
         let token = entry.token;
-        self.answered.push((id, Answered::Ended(kind)));
+        self.answered.push((id, Ended::Other(kind)));
         self.answer(token, what);
     }
 
@@ -225,7 +226,7 @@ impl ReadinessPort {
         let Some(entry) = self.sockets.get_mut(id) else { return };
         if entry.watch.take().is_some() {
             let token = entry.token;
-            self.answered.push((id, Answered::Ended(OpKind::Watch)));
+            self.answered.push((id, Ended::Other(OpKind::Watch)));
             self.answer(token, What::WatchEnded(end));
         }
     }

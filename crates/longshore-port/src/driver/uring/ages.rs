@@ -72,7 +72,12 @@ mod as_old_as_it_may_be {
 
     fn run(test: fn(&OtherAge)) {
         let setup = Setup::Cooperative;
-        on(test, None, |_| Features { setup, recv_credit: false, incremental: false });
+        on(test, None, |_| Features {
+            setup,
+            recv_credit: false,
+            incremental: false,
+            nonblocking: false,
+        });
     }
     crate::contract_tests!(run);
 }

@@ -20,7 +20,7 @@ impl UringPort {
         owner: Token,
     ) -> Result<SocketId, (PortError, Unattached)> {
         let Unattached { peer, local, raw } = socket;
-        match make_fit(raw) {
+        match make_fit(raw, self.features) {
             Ok(system) => {
                 let role = Role::Connection { peer, local };
                 Ok(SocketId(self.sockets.insert(Socket::new(owner, system, role))))
@@ -34,7 +34,7 @@ impl UringPort {
         listening: Listening,
         owner: Token,
     ) -> Result<SocketId, PortError> {
-        let system = make_fit(listening.raw).map_err(|(error, _)| error)?;
+        let system = make_fit(listening.raw, self.features).map_err(|(error, _)| error)?;
         let role = Role::Listener { local: listening.local, accepting: None };
         Ok(SocketId(self.sockets.insert(Socket::new(owner, system, role))))
     }
@@ -155,7 +155,7 @@ impl UringPort {
             (Kind::Recv, token) => self.sockets.get(token).is_some_and(|socket| {
                 socket.recv.state == RecvState::Armed && socket.recv.cancelled
             }),
-            (Kind::WholeSend, slot) => self.sends.get(slot).is_some_and(SendOp::is_cancelled),
+            (Kind::WholeSend | Kind::Room, slot) => self.sends.get(slot).is_some_and(SendOp::is_cancelled),
             (Kind::Accept, slot) => self.accepts.get(slot).is_some(),
             (Kind::Connect, token) => self.sockets.get(token).is_some_and(|socket| {
                 matches!(&socket.role, Role::Connecting(connecting) if connecting.cancelled)

@@ -7,6 +7,7 @@
 //! | `Recv` | one multishot receive with a limit, or single ones; the kernel picks the buffer |
 //! | `Send`, `Try` | a send that does not wait and is silent when it went out whole |
 //! | `Send`, `Whole` | a send that waits for room |
+//! | `Send` of a file | a plain system call, and a poll for room; or pieces that are read and sent |
 //! | `Accept` | up to 16 single accepts, each with an address of its own |
 //! | `connect` | a connect |
 //! | `Watch` | a poll for the end of the connection |
@@ -32,6 +33,7 @@ mod accept;
 #[cfg(all(test, feature = "contract"))]
 mod ages;
 mod buffers;
+mod files;
 mod leave;
 mod names;
 mod notify;
@@ -47,6 +49,7 @@ mod watch;
 pub(super) use notify::UringNotifier;
 
 use crate::driver::{Clock, TrimTime, os};
+use crate::in_flight::Ended;
 use crate::jobs::WorkDesk;
 use crate::{
     Abilities, Call, Completion, ConnectTo, ErrorKind, Link, Listening, Op, OpKind, Port,
@@ -85,8 +88,8 @@ pub struct UringPort {
     ticket_last: u64,
     /// A receive was armed again after bytes came; there may be more of them.
     rearmed: bool,
-    /// Receives that have ended outside of a `wait`, whose owners do not know of it yet.
-    ended: Vec<Token>,
+    /// Ops that may have ended outside of a `wait`, whose owners do not know of it yet.
+    ended: Vec<(Token, Ended)>,
     /// The kernel had no buffer for a receive, although blocks are in its hands.
     refused: bool,
     tried: Tried,
@@ -296,6 +299,7 @@ impl UringPort {
             Kind::Accept => self.accept_done(token, entry.result()),
             Kind::Connect => self.connect_done(token, entry.result()),
             Kind::Wake => self.wake_done(),
+            Kind::Room => self.room_done(token),
             Kind::Watch => self.watch_done(token, entry.result(), entry.flags()),
             Kind::Cancel => self.cancel_missed(entry.user_data(), entry.result()),
             Kind::TrySend => {} // looked at before
@@ -510,9 +514,9 @@ impl Port for UringPort {
         };
         self.woken = false;
         self.hand_out(out);
-        for token in self.ended.drain(..) {
+        for (token, ended) in self.ended.drain(..) {
             if let Some(socket) = self.sockets.get_mut(token) {
-                socket.ops.end(OpKind::Recv);
+                socket.ops.told(ended);
             }
         }
         let drained = !stuck && self.is_drained(in_vain);

@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Wake,
     /// A poll for the end of a connection; slot of the socket.
     Watch,
+    /// A poll for room, of a file that is sent; slot of the send.
+    Room,
     /// A cancel that did not work; slot of what it was to cancel.
     Cancel,
 }
@@ -69,6 +71,7 @@ pub(super) fn parse(user_data: u64) -> (Kind, Token) {
         4 => Kind::Connect,
         5 => Kind::Wake,
         6 => Kind::Watch,
+        7 => Kind::Room,
         _ => Kind::Cancel,
     };
     (kind, Token::from_bits(user_data & !KINDS))
@@ -88,6 +91,7 @@ mod tests {
             Kind::Connect,
             Kind::Wake,
             Kind::Watch,
+            Kind::Room,
         ];
         for kind in kinds {
             for token in [Token::new(0, 0), Token::new((1 << 28) - 1, u32::MAX), Token::new(5, 7)] {

@@ -21,6 +21,9 @@ pub(super) struct Features {
     /// Buffers are used up piece by piece. Linux 6.12; taken only together with the credit, since
     /// some kernels before could report two receives into one buffer in the wrong order.
     pub(super) incremental: bool,
+    /// Ops wait on sockets that do not block, which the system's own sending of files needs. Found
+    /// on Linux 6.18.
+    pub(super) nonblocking: bool,
 }
 
 /// Found once: a kernel does not change while it runs.
@@ -42,6 +45,7 @@ pub(super) fn in_words(features: Features, registered: bool) -> Vec<&'static str
         ("multishot receive", features.recv_credit),
         ("incremental buffer ring", features.incremental),
         ("buffer ring", !features.incremental),
+        ("files without a copy", features.nonblocking),
         ("registered ring", registered),
         ("restricted ops", true),
     ];
@@ -66,9 +70,12 @@ fn try_out() -> Result<Features, String> {
     drop(ring);
     let mut refused = 0;
     for (recv_credit, incremental) in [(true, true), (true, false), (false, false)] {
-        let features = Features { setup, recv_credit, incremental };
+        let features = Features { setup, recv_credit, incremental, nonblocking: false };
         match exchange(features) {
-            Ok(()) => return Ok(features),
+            Ok(()) => {
+                let best = Features { nonblocking: true, ..features };
+                return Ok(if exchange(best).is_ok() { best } else { features });
+            }
             Err(error) => refused = error.raw_os_error().unwrap_or(0),
         }
     }
@@ -97,6 +104,8 @@ fn open_any() -> io::Result<(Setup, Ring)> {
 fn exchange(features: Features) -> io::Result<()> {
     let config = PortConfig { recv_blocks: 1, recv_block_bytes: 4096, ..PortConfig::default() };
     let pair = UnixStream::pair()?;
+    pair.0.set_nonblocking(features.nonblocking)?;
+    pair.1.set_nonblocking(features.nonblocking)?;
     let mut buffers; // gone after the ring, whatever fails
     let mut ring = Ring::open(ENTRIES, features.setup)?;
     buffers = Buffers::new(&ring, &config, features.incremental)?;

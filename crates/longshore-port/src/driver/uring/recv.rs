@@ -5,6 +5,7 @@ use super::names::{Kind, user_data};
 use super::ring::set_recv_credit;
 use super::socket::{Recv, RecvState};
 use super::{Features, UringPort, buffers};
+use crate::in_flight::Ended;
 use crate::{Call, Completion, End, OpKind, PortError, What};
 use io_uring::{cqueue, opcode, squeue, types};
 use longshore_base::Token;
@@ -92,7 +93,7 @@ impl UringPort {
             RecvState::Parked => {
                 self.parked.remove(&socket.recv.ticket);
                 self.end_recv(token, End::Cancelled);
-                self.ended.push(token);
+                self.ended.push((token, Ended::Other(OpKind::Recv)));
             }
             RecvState::Armed => {
                 if !std::mem::replace(&mut socket.recv.cancelled, true) {

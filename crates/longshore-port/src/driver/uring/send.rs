@@ -7,21 +7,24 @@
 
 use super::UringPort;
 use super::names::{Kind, user_data};
-use crate::{Call, Completion, ErrorKind, PortError, SendData, SendMode, What};
+use crate::in_flight::Ended;
+use crate::{Call, Completion, ErrorKind, PortError, Segment, SendData, SendMode, What};
 use io_uring::{opcode, squeue};
 use longshore_base::{Slab, Token, event};
 
 /// A send in flight. Owns its bytes; they lie outside of this value and do not move with it.
 pub(super) struct SendOp {
-    socket: Token,
-    data: SendData,
-    mode: SendMode,
-    len: usize,
+    pub(super) socket: Token,
+    pub(super) data: SendData,
+    pub(super) mode: SendMode,
+    pub(super) len: usize,
     /// Bytes that earlier attempts of a send that waits have brought out.
-    done: usize,
-    cancelled: bool,
+    pub(super) done: usize,
+    pub(super) cancelled: bool,
     /// The list of parts, when there are several.
     gather: Option<Token>,
+    /// What was read of a file that the system cannot send by itself, from where in the range on.
+    pub(super) piece: Option<(usize, Box<[u8]>)>,
 }
 
 impl SendOp {
@@ -122,9 +125,20 @@ impl UringPort {
         let len = data.byte_count();
         let several = matches!(data, SendData::Many(_));
         let gather = several.then(|| self.gathers.take());
-        let op = SendOp { socket: token, data, mode, len, done: 0, cancelled: false, gather };
+        let (done, cancelled, piece) = (0, false, None);
+        let op = SendOp { socket: token, data, mode, len, done, cancelled, gather, piece };
+        let file = op.data.file().is_some();
         let slot = self.sends.insert(op);
         socket.send = Some(slot);
+        if file {
+            return self.start_file(slot, prompt);
+        }
+        self.start_op(slot, mode, prompt);
+    }
+
+    /// The bytes are at hand: they go with the next `enter`.
+    #[inline]
+    pub(super) fn start_op(&mut self, slot: Token, mode: SendMode, prompt: bool) {
         match mode {
             SendMode::Try => {
                 self.tried.slots.push(slot);
@@ -136,7 +150,7 @@ impl UringPort {
     }
 
     #[inline]
-    fn push_send(&mut self, slot: Token) {
+    pub(super) fn push_send(&mut self, slot: Token) {
         let op = self.sends.get(slot).expect("in flight");
         let fd = self.sockets.get(op.socket).expect("open until its send has returned").fd();
         let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
@@ -147,6 +161,12 @@ impl UringPort {
             SendMode::Whole => (flags, Kind::WholeSend, squeue::Flags::empty()),
         };
         let entry = match (&op.data, op.gather) {
+            (SendData::One(Segment::File(_)), _) => {
+                let (from, piece) = op.piece.as_ref().expect("read before it is sent");
+                let rest = &piece[op.done - from..];
+                let len = u32::try_from(rest.len()).expect("at most SEND_BYTES_MAX");
+                opcode::Send::new(fd, rest.as_ptr(), len).flags(flags).build()
+            }
             (SendData::One(segment), _) => {
                 let rest = &segment.bytes()[op.done..];
                 let len = u32::try_from(rest.len()).expect("at most SEND_BYTES_MAX");
@@ -172,7 +192,9 @@ impl UringPort {
         let Some(slot) = self.sockets.get(token).and_then(|socket| socket.send) else { return };
         let op = self.sends.get_mut(slot).expect("in flight");
         if op.mode == SendMode::Whole && !std::mem::replace(&mut op.cancelled, true) {
-            self.push_cancel(user_data(Kind::WholeSend, slot));
+            let by_itself = op.data.file().is_some() && op.piece.is_none();
+            let kind = if by_itself { Kind::Room } else { Kind::WholeSend };
+            self.push_cancel(user_data(kind, slot));
         }
     }
 
@@ -223,22 +245,31 @@ impl UringPort {
         let done = op.done;
         if error.is_none() && done < op.len {
             // A connection that broke reports what had gone out first. The next attempt says why.
-            self.push_send(slot);
-            return;
+            match self.next_piece(slot) {
+                Ok(()) => return self.push_send(slot),
+                Err(failed) => {
+                    self.in_flight -= 1;
+                    return self.answer_send(slot, done, Some(failed));
+                }
+            }
         }
         self.in_flight -= 1;
         self.answer_send(slot, done, error);
     }
 
     /// The one place where a send's memory leaves the ring's hands.
-    fn answer_send(&mut self, slot: Token, bytes: usize, error: Option<PortError>) {
+    pub(super) fn answer_send(&mut self, slot: Token, bytes: usize, error: Option<PortError>) {
         let op = self.sends.remove(slot).expect("in flight");
         if let Some(gather) = op.gather {
             self.gathers.give(gather);
         }
         let socket = self.sockets.get_mut(op.socket).expect("open until its send has returned");
         socket.send = None;
-        socket.ops.sent(error);
+        if op.data.file().is_none() {
+            socket.ops.sent(error);
+        } else {
+            self.ended.push((op.socket, Ended::Sent(error)));
+        }
         let what = What::Sent { bytes, data: op.data, error };
         self.ready.push(Completion { token: socket.owner, what });
         if socket.leaving.is_some() {
