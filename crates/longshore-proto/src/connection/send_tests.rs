@@ -448,7 +448,7 @@ fn behind_a_filter_a_file_is_read_in_pieces_when_it_is_its_turn() {
     let want = [b"head", &b"!"[..], first, b"!", second, b"!", &file[SEND_BYTES_MAX..]].concat();
     assert!(wire == want, "the stream is another one");
     half.handle_file_read(Bytes::new()); // nothing is left to be read
-    assert!(half.is_idle());
+    assert!(half.is_idle() && half.queued() == 0 && half.queued_in_files() == 0);
 }
 
 proptest! {
