@@ -47,7 +47,17 @@ pub trait World: Clone + Send + 'static {
 }
 
 /// How large a port is.
+///
+/// ```
+/// use longshore_port::PortConfig;
+///
+/// let config = PortConfig::default().recv_blocks(16).recv_block_bytes(64 * 1024);
+/// assert_eq!(config.check(), Ok(()));
+/// assert!(config.recv_blocks(12).check().is_err(), "no power of two");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "sizes do nothing until they are given to a server"]
+#[non_exhaustive]
 pub struct PortConfig {
     /// Most completions of one `wait`, 1 to 65,536. Default 1,024.
     pub completions_max: usize,
@@ -83,6 +93,37 @@ impl OutOfRange {
 }
 
 impl PortConfig {
+    /// Most completions of one `wait`, 1 to 65,536. Default 1,024.
+    pub fn completions_max(mut self, count: usize) -> Self {
+        self.completions_max = count;
+        self
+    }
+
+    /// Blocks of the receive pool, 1 to 32,768, a power of two. Default 8.
+    pub fn recv_blocks(mut self, count: u16) -> Self {
+        self.recv_blocks = count;
+        self
+    }
+
+    /// Bytes of one of these blocks, 64 to 16 MiB. Default 128 KiB.
+    pub fn recv_block_bytes(mut self, bytes: u32) -> Self {
+        self.recv_block_bytes = bytes;
+        self
+    }
+
+    /// Entries of a submission queue, 8 to 32,768, where the driver has one. Default 4,096.
+    pub fn submissions_max(mut self, count: u32) -> Self {
+        self.submissions_max = count;
+        self
+    }
+
+    /// How long dropping a port waits for its ops before it leaks them, at most 366 days. Default
+    /// 2 s.
+    pub fn drop_deadline(mut self, within: Duration) -> Self {
+        self.drop_deadline = within;
+        self
+    }
+
     /// Whether all settings are in their ranges.
     ///
     /// # Errors

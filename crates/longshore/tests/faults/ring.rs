@@ -11,7 +11,7 @@ use std::time::Duration;
 fn r09_one_shared_buffer_serves_a_thousand_talking_connections() {
     on_each_driver(|driver| {
         let (count, rounds) = (1_000, pick(3, 100));
-        let port = PortConfig { recv_blocks: 1, recv_block_bytes: 2048, ..PortConfig::default() };
+        let port = PortConfig::default().recv_blocks(1).recv_block_bytes(2048);
         let running = Running::echo(driver, |builder| builder.workers(1).port(port));
         let mut streams: Vec<_> = (0..count).map(|_| connect(running.addr)).collect();
         for round in 0..rounds {
@@ -37,7 +37,7 @@ fn r09_one_shared_buffer_serves_a_thousand_talking_connections() {
 fn r10_eight_ring_entries_carry_thousands_of_connections() {
     on_each_driver(|driver| {
         let (count, rounds) = (pick(500, 5_000), pick(4, 60));
-        let port = PortConfig { submissions_max: 8, completions_max: 16, ..PortConfig::default() };
+        let port = PortConfig::default().submissions_max(8).completions_max(16);
         let running = Running::echo(driver, |builder| builder.workers(1).port(port));
         let mut streams: Vec<_> = (0..count).map(|_| connect(running.addr)).collect();
         for round in 0..rounds {

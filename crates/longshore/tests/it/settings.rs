@@ -283,6 +283,15 @@ fn without_listeners_it_runs_and_with_too_many_it_does_not() {
 
 #[test]
 fn a_setter_sets_what_it_is_named_for_and_nothing_else() {
+    let port = PortConfig::default()
+        .completions_max(1)
+        .recv_blocks(2)
+        .recv_block_bytes(3)
+        .submissions_max(4)
+        .drop_deadline(5 * MS);
+    let sizes =
+        (port.completions_max, port.recv_blocks, port.recv_block_bytes, port.submissions_max);
+    assert_eq!((sizes, port.drop_deadline), ((1, 2, 3, 4), 5 * MS));
     let keepalive = Keepalive::default().idle(6 * MS).interval(7 * MS).probes(8);
     assert_eq!((keepalive.idle, keepalive.interval, keepalive.probes), (6 * MS, 7 * MS, 8));
     let options = SocketOptions::default()

@@ -93,12 +93,12 @@ impl Storm {
                     calm.tally.panic("storm: a tick");
                 }
             })
-            .port(PortConfig {
-                completions_max: rng.of(&[1, 3, 1024]),
-                recv_blocks: rng.of(&[1, 2, 8]),
-                recv_block_bytes: rng.of(&[64, 128, 4096]),
-                ..PortConfig::default()
-            });
+            .port(
+                PortConfig::default()
+                    .completions_max(rng.of(&[1, 3, 1024]))
+                    .recv_blocks(rng.of(&[1, 2, 8]))
+                    .recv_block_bytes(rng.of(&[64, 128, 4096])),
+            );
         let server = net.start(builder).expect("settings that work");
         let (good, wild) = (Vec::new(), Vec::new());
         Self { seed, rng, net, server, weather, echo_at, wild_at, good, wild }
