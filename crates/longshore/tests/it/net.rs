@@ -396,10 +396,13 @@ impl Peer {
         }
     }
 
-    /// Ends its stream.
+    /// Ends its stream, unless the server has reset it meanwhile.
     pub(crate) fn finish(&mut self) {
         match &mut self.wire {
-            Wire::Real(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+            Wire::Real(stream) => match stream.shutdown(Shutdown::Write) {
+                Err(error) if error.kind() == ErrorKind::NotConnected => {}
+                done => done.unwrap(),
+            },
             Wire::Simulated(wire) => wire.finish(),
         }
     }
