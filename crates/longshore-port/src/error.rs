@@ -4,6 +4,7 @@ use std::{fmt, io};
 
 /// The system refused: which call, what kind of refusal, and the system's own number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct PortError {
     /// What kind of refusal, the same on every system.
     pub kind: ErrorKind,
