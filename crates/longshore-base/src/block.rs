@@ -26,6 +26,11 @@ impl Block {
         Self { bytes, start: 0 }
     }
 
+    /// Puts `bytes` behind those that are there.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// Drops the first `count` bytes.
     ///
     /// # Panics

@@ -1,20 +1,29 @@
 //! Where and how to connect, and what to do when that fails.
 
 use crate::config::{check_duration, check_frame_bytes, check_socket_options};
+use crate::worker::lane::MakeFilter;
 use crate::{ConfigError, Limits};
 use longshore_base::{Foreign, caught};
 use longshore_port::{ErrorKind, PortError, SocketOptions};
 use longshore_proto::Codec;
+use longshore_proto::connection::Filter;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An outgoing connection: where to, in which protocol, and how persistent.
-#[derive(Debug)]
 #[must_use = "a connector does nothing until it is given to `connect`"]
 pub struct Connector<C> {
     pub(crate) codec: C,
     pub(crate) plan: Plan,
+    pub(crate) filter: Option<MakeFilter>,
+}
+
+impl<C> fmt::Debug for Connector<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("target", &self.plan.target).finish_non_exhaustive()
+    }
 }
 
 /// Where to.
@@ -200,7 +209,7 @@ impl<C: Codec> Connector<C> {
             limits: Limits::default(),
             on_failure: None,
         };
-        Self { codec, plan }
+        Self { codec, plan, filter: None }
     }
 
     /// How long one attempt may take, the look-up of a name not counted. Default 10 s.
@@ -231,6 +240,12 @@ impl<C: Codec> Connector<C> {
     /// Options of the socket.
     pub fn socket_options(mut self, options: SocketOptions) -> Self {
         self.plan.options = options;
+        self
+    }
+
+    /// Puts a filter between the wire and the codec, a new one for each connection that stands.
+    pub fn filter(mut self, make: impl Fn() -> Box<dyn Filter> + Send + Sync + 'static) -> Self {
+        self.filter = Some(Arc::new(Foreign::new(Box::new(make))));
         self
     }
 

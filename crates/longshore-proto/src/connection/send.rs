@@ -105,6 +105,8 @@ pub struct SendHalf<L: Lease> {
     sent: u64,
     /// Up to this stream offset bytes have passed the filter.
     filtered: u64,
+    /// Bytes that the filter was given and keeps back.
+    held: u64,
     /// Bytes between the two that lie in files, where they take no memory.
     in_files: u64,
     /// Bytes of the first file that are being read for the filter; 0 is none.
@@ -126,6 +128,7 @@ impl<L: Lease> Default for SendHalf<L> {
             end: 0,
             sent: 0,
             filtered: 0,
+            held: 0,
             in_files: 0,
             reading: 0,
             tracked: None,
@@ -153,10 +156,25 @@ impl Drop for Undo<'_> {
 }
 
 impl<L: Lease> SendHalf<L> {
-    /// Bytes in memory, accepted and not yet taken by the kernel.
+    /// Bytes in memory, accepted and not yet taken by the kernel; those that a filter keeps too.
     #[inline]
     pub fn queued(&self) -> u64 {
-        self.end - self.sent - self.in_files
+        self.end - self.sent - self.in_files + self.held
+    }
+
+    /// Whether nothing is queued and nothing in flight, and a filter keeps nothing.
+    pub fn is_flushed(&self) -> bool {
+        self.is_idle() && self.held == 0
+    }
+
+    /// Whether a filter keeps bytes back.
+    pub fn is_held(&self) -> bool {
+        self.held > 0
+    }
+
+    /// Whether somebody wants to hear of a send.
+    pub fn is_tracked(&self) -> bool {
+        self.tracked.is_some()
     }
 
     /// Bytes of files, accepted and not yet taken by the kernel, nor read for a filter.
@@ -312,20 +330,35 @@ impl<L: Lease> SendHalf<L> {
         self.in_files -= len;
     }
 
-    /// Queues what a filter answers by itself: behind all that came out of the filter before, in
-    /// front of what has not passed it. So the peer gets what the filter made in the order in which
-    /// it was made, which records with numbers or a running key depend on.
-    pub fn handle_filter_reply(&mut self, bytes: Bytes) {
-        if bytes.is_empty() {
-            return;
-        }
+    /// Queues what a filter says by itself, and notes how much it keeps: behind all that came out of
+    /// the filter before, in front of what has not passed it. So the peer gets what the filter made
+    /// in the order in which it was made, which records with numbers or a running key depend on.
+    pub fn handle_filter_reply(&mut self, bytes: &[u8], held: usize, pool: &mut SendPool<L>) {
         let queue_from = self.sent + u64::from(self.in_flight);
         let from = self.filtered.max(queue_from);
-        let at = self.segments_within(from - queue_from);
         let len = bytes.len() as u64;
-        self.queue.insert(at, Segment::Shared(bytes));
+        if len > 0 {
+            let at = self.segments_within(from - queue_from);
+            let before = at.checked_sub(1).and_then(|before| self.queue.get_mut(before));
+            match before {
+                Some(Segment::Block(block)) if block.len() + bytes.len() <= TAIL_SEALED_MIN => {
+                    block.extend_from_slice(bytes);
+                }
+                _ if bytes.len() > SEND_BYTES_MAX => {
+                    self.queue.insert(at, Segment::Shared(Bytes::copy_from_slice(bytes)));
+                }
+                _ => {
+                    let mut block = pool.blocks.take();
+                    block.extend_from_slice(bytes);
+                    self.queue.insert(at, Segment::Block(Block::new(block)));
+                }
+            }
+        }
+        // What was kept until now is told as sent behind this.
+        let first = if self.held > 0 { from } else { from + 1 };
         self.filtered = from + len;
-        self.shift(from, len);
+        self.shift(first, len);
+        self.held = held as u64;
     }
 
     /// Wants to hear, as `id`, when all that was accepted up to now is with the kernel.
@@ -336,7 +369,10 @@ impl<L: Lease> SendHalf<L> {
     /// The next tracked send whose bytes the kernel has taken.
     pub fn poll_tracked(&mut self) -> Option<u64> {
         let tracked = self.tracked.as_mut()?;
-        let (_, id) = *tracked.front().filter(|(offset, _)| *offset <= self.sent)?;
+        // Behind the last bytes that left the filter may be those that it keeps.
+        let kept = |offset: u64| self.held > 0 && offset >= self.filtered;
+        let gone = |offset: u64| offset <= self.sent && !kept(offset);
+        let (_, id) = *tracked.front().filter(|(offset, _)| gone(*offset))?;
         tracked.pop_front();
         if tracked.is_empty() {
             self.tracked = None;
@@ -344,25 +380,39 @@ impl<L: Lease> SendHalf<L> {
         Some(id)
     }
 
-    /// The next send, if there is something and none is in flight.
+    /// The next send, if there is something and none is in flight. Of a connection without a filter.
     #[inline]
-    pub fn poll_transmit(
-        &mut self,
-        pool: &mut SendPool<L>,
-        filter: Option<&mut (dyn Filter + 'static)>,
-    ) -> Option<Transmit<L>> {
+    pub fn poll_transmit(&mut self, pool: &mut SendPool<L>) -> Option<Transmit<L>> {
         if self.in_flight > 0 || self.end == self.sent {
             return None;
         }
-        let (data, bytes) = match filter {
-            None if self.queue.is_empty() && self.tail.len() <= WHOLE_BYTES_MAX => {
-                let tail = std::mem::take(&mut self.tail);
-                let bytes = tail.len();
-                (SendData::One(Segment::Block(Block::new(tail))), bytes)
-            }
-            filter => self.next_data(pool, filter)?,
+        let data = if self.queue.is_empty() && self.tail.len() <= WHOLE_BYTES_MAX {
+            SendData::One(Segment::Block(Block::new(std::mem::take(&mut self.tail))))
+        } else {
+            self.next_data(pool)
         };
-        self.in_flight = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Some(self.transmit(data, pool))
+    }
+
+    /// The same of a connection with a filter.
+    ///
+    /// # Errors
+    /// That of the filter. Nothing more can be sent then.
+    pub fn poll_filtered(
+        &mut self,
+        pool: &mut SendPool<L>,
+        filter: &mut (dyn Filter + 'static),
+    ) -> Result<Option<Transmit<L>>, FrameError> {
+        if self.in_flight > 0 || self.end == self.sent {
+            return Ok(None);
+        }
+        let data = self.filtered_data(pool, filter)?;
+        Ok(data.map(|data| self.transmit(data, pool)))
+    }
+
+    #[inline]
+    fn transmit(&mut self, data: SendData<L>, pool: &mut SendPool<L>) -> Transmit<L> {
+        self.in_flight = u32::try_from(data.byte_count()).unwrap_or(u32::MAX);
         debug_assert!(self.in_flight > 0, "a send of nothing");
         let more = !self.queue.is_empty() || !self.tail.is_empty();
         if more {
@@ -370,24 +420,14 @@ impl<L: Lease> SendHalf<L> {
         } else {
             self.give_memory_back(pool);
         }
-        Some(Transmit { data, whole: self.congested, prompt: more || self.tracked.is_some() })
+        Transmit { data, whole: self.congested, prompt: more || self.tracked.is_some() }
     }
 
-    /// The next send where there is more than the small messages of one turn, and its bytes.
+    /// The next send where there is more than the small messages of one turn.
     #[inline(never)]
-    fn next_data(
-        &mut self,
-        pool: &mut SendPool<L>,
-        filter: Option<&mut (dyn Filter + 'static)>,
-    ) -> Option<(SendData<L>, usize)> {
-        let data = if let Some(filter) = filter {
-            self.filtered_data(pool, filter)?
-        } else {
-            self.seal(pool);
-            self.gather(pool, self.most_now())
-        };
-        let bytes = data.byte_count();
-        Some((data, bytes))
+    fn next_data(&mut self, pool: &mut SendPool<L>) -> SendData<L> {
+        self.seal(pool);
+        self.gather(pool, self.most_now())
     }
 
     /// The send came back; what the kernel did not take goes in front again.
@@ -449,6 +489,7 @@ impl<L: Lease> SendHalf<L> {
         self.tracked = None;
         self.end = self.sent;
         self.filtered = self.sent;
+        self.held = 0;
         self.in_files = 0;
     }
 
@@ -535,27 +576,32 @@ impl<L: Lease> SendHalf<L> {
         &mut self,
         pool: &mut SendPool<L>,
         filter: &mut (dyn Filter + 'static),
-    ) -> Option<SendData<L>> {
+    ) -> Result<Option<SendData<L>>, FrameError> {
         self.seal(pool);
         while self.filtered <= self.sent {
             // The filter keeps what there was, or a file has to be read first.
             if matches!(self.queue.front(), None | Some(Segment::File(_))) {
-                return None;
+                return Ok(None);
             }
-            self.pass(pool, filter);
+            self.pass(pool, filter)?;
         }
         let passed = usize::try_from(self.filtered - self.sent).unwrap_or(usize::MAX);
-        Some(self.gather(pool, passed.min(self.most_now())))
+        Ok(Some(self.gather(pool, passed.min(self.most_now()))))
     }
 
     /// Lets bytes of the queue, of which none has passed the filter, pass it.
-    fn pass(&mut self, pool: &mut SendPool<L>, filter: &mut (dyn Filter + 'static)) {
+    fn pass(
+        &mut self,
+        pool: &mut SendPool<L>,
+        filter: &mut (dyn Filter + 'static),
+    ) -> Result<(), FrameError> {
         // A filter may make more of it; half leaves room to stay within one send.
         let plain = self.gather(pool, self.most_now() / 2);
         let mut wire = pool.blocks.take();
         for segment in plain.segments() {
-            filter.handle_output(segment.bytes(), &mut wire);
+            filter.handle_output(segment.bytes(), &mut wire)?;
         }
+        self.held = filter.held_bytes() as u64;
         let (before, after) = (plain.byte_count() as u64, wire.len() as u64);
         self.end = self.end - before + after;
         self.filtered = self.sent + after;
@@ -568,6 +614,7 @@ impl<L: Lease> SendHalf<L> {
             1..=SEND_BYTES_MAX => self.queue.push_front(Segment::Block(Block::new(wire))),
             _ => self.queue.push_front(Segment::Shared(wire.into())),
         }
+        Ok(())
     }
 
     /// Most bytes of the next send.
@@ -588,11 +635,11 @@ impl<L: Lease> SendHalf<L> {
         .count()
     }
 
-    /// Moves all that lies from stream offset `from` on by `by` bytes.
+    /// Moves what is told at stream offset `from` or later by `by` bytes.
     fn shift(&mut self, from: u64, by: u64) {
         self.end += by;
         for (offset, _) in self.tracked.iter_mut().flat_map(|tracked| tracked.iter_mut()) {
-            if *offset > from {
+            if *offset >= from {
                 *offset += by;
             }
         }

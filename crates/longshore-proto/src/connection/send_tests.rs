@@ -68,7 +68,7 @@ fn drain(
     mut take: impl FnMut(usize) -> usize,
 ) -> Vec<u8> {
     let mut wire = Vec::new();
-    while let Some(transmit) = half.poll_transmit(pool, None) {
+    while let Some(transmit) = half.poll_transmit(pool) {
         let len = transmit.data.byte_count();
         let most = if transmit.data.file().is_some() { FILE_BYTES_MAX } else { SEND_BYTES_MAX };
         assert!(len <= most && transmit.data.segments().len() <= SEGMENTS_MAX);
@@ -107,10 +107,10 @@ fn what_one_turn_sends_leaves_as_one_segment() {
     for item in [&b"one"[..], b"two", b"three"] {
         send(&mut half, &mut pool, item).unwrap();
     }
-    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    let transmit = half.poll_transmit(&mut pool).unwrap();
     assert_eq!(transmit.data.segments().len(), 1);
     assert!(!transmit.whole && !transmit.prompt);
-    assert!(half.poll_transmit(&mut pool, None).is_none(), "one unanswered send");
+    assert!(half.poll_transmit(&mut pool).is_none(), "one unanswered send");
     half.handle_sent(17, transmit.data, &mut pool);
     assert!(half.is_idle());
     assert_eq!(pool.blocks.free(), 1, "the block came home");
@@ -137,13 +137,13 @@ fn a_large_payload_of_the_lease_is_not_copied_and_never_waits_there() {
     let lease = PlainLease(Bytes::from(vec![9; 40_000]));
     half.handle_item(&TwoBytes, &lease[100..30_100], Some(&lease), ROOM, &mut pool).unwrap();
     send(&mut half, &mut pool, b"behind").unwrap();
-    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    let transmit = half.poll_transmit(&mut pool).unwrap();
     let kinds: Vec<_> =
         transmit.data.segments().iter().map(|s| matches!(s, Segment::Leased(_))).collect();
     assert_eq!(kinds, [false, true, false]);
     half.handle_sent(5_000, transmit.data, &mut pool);
     assert!(half.queue.iter().all(|s| !matches!(s, Segment::Leased(_))), "copied to wait");
-    let again = half.poll_transmit(&mut pool, None).unwrap();
+    let again = half.poll_transmit(&mut pool).unwrap();
     assert!(again.whole, "the next send waits for room");
     half.handle_item(&TwoBytes, &lease[0..9_000], Some(&lease), ROOM, &mut pool).unwrap();
     assert!(half.queue.iter().all(|s| !matches!(s, Segment::Leased(_))));
@@ -158,11 +158,11 @@ fn a_tracked_send_is_told_once_its_last_byte_is_out() {
     send(&mut half, &mut pool, b"12345").unwrap();
     half.track(77);
     send(&mut half, &mut pool, b"later").unwrap();
-    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    let transmit = half.poll_transmit(&mut pool).unwrap();
     assert!(transmit.prompt);
     half.handle_sent(6, transmit.data, &mut pool);
     assert_eq!(half.poll_tracked(), None);
-    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    let transmit = half.poll_transmit(&mut pool).unwrap();
     half.handle_sent(1, transmit.data, &mut pool);
     assert_eq!((half.poll_tracked(), half.poll_tracked()), (Some(77), None));
 }
@@ -180,7 +180,7 @@ fn an_idle_half_holds_no_memory() {
 fn a_send_that_comes_back_after_the_end_leaves_nothing_queued() {
     let (mut half, mut pool) = (Half::default(), SendPool::new(4));
     send(&mut half, &mut pool, b"12345").unwrap();
-    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    let transmit = half.poll_transmit(&mut pool).unwrap();
     half.clear(&mut pool);
     assert_eq!(half.queued(), 0);
     half.handle_sent(7, transmit.data, &mut pool);
@@ -202,10 +202,11 @@ impl Filter for Doubling {
         Ok(())
     }
 
-    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
         for byte in plain {
             wire.extend([*byte, *byte]);
         }
+        Ok(())
     }
 }
 
@@ -215,14 +216,14 @@ fn what_passed_the_filter_passes_it_once_and_its_replies_go_first() {
     let mut wire = Vec::new();
     half.handle_bytes(Bytes::from_static(b"abc"), &mut pool);
     half.track(1);
-    let transmit = half.poll_transmit(&mut pool, Some(&mut Doubling)).unwrap();
+    let transmit = half.poll_filtered(&mut pool, &mut Doubling).unwrap().unwrap();
     assert_eq!(transmit.data.byte_count(), 6);
     wire.extend_from_slice(&transmit.data.segments()[0].bytes()[..3]);
     half.handle_bytes(Bytes::from_static(b"d"), &mut pool);
-    half.handle_filter_reply(Bytes::from_static(b"!"));
+    half.handle_filter_reply(b"!", 0, &mut pool);
     half.handle_sent(3, transmit.data, &mut pool);
     let mut tracked = Vec::new();
-    while let Some(transmit) = half.poll_transmit(&mut pool, Some(&mut Doubling)) {
+    while let Some(transmit) = half.poll_filtered(&mut pool, &mut Doubling).unwrap() {
         wire.extend_from_slice(&transmit.data.segments()[0].bytes()[..1]);
         half.handle_sent(1, transmit.data, &mut pool);
         tracked.extend(half.poll_tracked().map(|id| (id, wire.len())));
@@ -241,7 +242,7 @@ fn send_one(
     most: usize,
     meanwhile: impl FnOnce(&mut Half, &mut SendPool<PlainLease>),
 ) {
-    let transmit = half.poll_transmit(pool, Some(filter)).expect("something to send");
+    let transmit = half.poll_filtered(pool, filter).unwrap().expect("something to send");
     let bytes: Vec<u8> = transmit.data.segments().iter().flat_map(|s| s.bytes().to_vec()).collect();
     meanwhile(half, pool);
     let count = most.min(bytes.len());
@@ -253,23 +254,25 @@ fn send_one(
 fn replies_of_a_filter_keep_their_order_in_every_state() {
     let (mut half, mut pool) = (Half::default(), SendPool::new(4));
     let (mut wire, filter) = (Vec::new(), &mut Doubling);
-    let reply = |half: &mut Half, text: &'static str| half.handle_filter_reply(text.into());
-    reply(&mut half, "1"); // nothing is queued
+    let reply = |half: &mut Half, pool: &mut SendPool<PlainLease>, text: &str| {
+        half.handle_filter_reply(text.as_bytes(), 0, pool);
+    };
+    reply(&mut half, &mut pool, "1"); // nothing is queued
     half.handle_bytes(Bytes::from_static(b"ab"), &mut pool);
     half.track(1);
-    reply(&mut half, "2"); // what is queued has not passed
-    send_one(&mut half, &mut pool, filter, &mut wire, 1, |half, _| {
-        reply(half, "3"); // all that has passed is in flight
-        reply(half, "4"); // some of it is, some is queued
+    reply(&mut half, &mut pool, "2"); // what is queued has not passed
+    send_one(&mut half, &mut pool, filter, &mut wire, 1, |half, pool| {
+        reply(half, pool, "3"); // all that has passed is in flight
+        reply(half, pool, "4"); // some of it is, some is queued
     });
-    reply(&mut half, "5"); // some of it came back
-    send_one(&mut half, &mut pool, filter, &mut wire, 9, |half, _| reply(half, "6"));
+    reply(&mut half, &mut pool, "5"); // some of it came back
+    send_one(&mut half, &mut pool, filter, &mut wire, 9, |half, pool| reply(half, pool, "6"));
     send_one(&mut half, &mut pool, filter, &mut wire, 9, |_, _| {});
     assert_eq!((wire.as_slice(), half.poll_tracked()), (&b"123456"[..], None));
     send_one(&mut half, &mut pool, filter, &mut wire, 3, |half, pool| {
         half.handle_bytes(Bytes::from_static(b"c"), pool);
-        reply(half, "7");
-        reply(half, "8");
+        reply(half, pool, "7");
+        reply(half, pool, "8");
     });
     assert_eq!((wire.as_slice(), half.poll_tracked()), (&b"123456aab"[..], None));
     send_one(&mut half, &mut pool, filter, &mut wire, 1, |_, _| {});
@@ -280,6 +283,81 @@ fn replies_of_a_filter_keep_their_order_in_every_state() {
     assert!(half.is_idle());
 }
 
+/// Keeps all that it is given until its handshake is done.
+#[derive(Default)]
+struct Shy {
+    kept: Vec<u8>,
+    greeted: bool,
+}
+
+impl Filter for Shy {
+    fn handle_input(
+        &mut self,
+        _: &[u8],
+        _: &mut Vec<u8>,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), FrameError> {
+        self.greeted = true;
+        reply.push(b'!');
+        reply.append(&mut self.kept);
+        Ok(())
+    }
+
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
+        if plain.contains(&b'x') {
+            return Err(FrameError::invalid("told to"));
+        }
+        let to = if self.greeted { wire } else { &mut self.kept };
+        to.extend(plain);
+        Ok(())
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.kept.len()
+    }
+}
+
+#[test]
+fn what_a_filter_keeps_counts_as_queued_and_is_told_as_sent_when_it_has_left() {
+    let (mut half, mut pool, mut filter) = (Half::default(), SendPool::new(4), Shy::default());
+    for (number, text) in [(1, &b"abc"[..]), (2, b"de")] {
+        half.handle_bytes(Bytes::from_static(text), &mut pool);
+        half.track(number);
+        assert!(half.poll_filtered(&mut pool, &mut filter).unwrap().is_none());
+        assert_eq!((half.poll_tracked(), half.is_idle()), (None, true));
+    }
+    assert_eq!((half.queued(), half.is_flushed(), half.is_held()), (5, false, true));
+    let (mut plain, mut reply) = (Vec::new(), Vec::new());
+    filter.handle_input(b"?", &mut plain, &mut reply).unwrap();
+    half.handle_filter_reply(&reply, filter.held_bytes(), &mut pool);
+    half.handle_bytes(Bytes::from_static(b"f"), &mut pool);
+    half.track(3);
+    assert_eq!(half.queued(), 7);
+    let mut wire = Vec::new();
+    let mut told = Vec::new();
+    while !half.is_flushed() {
+        send_one(&mut half, &mut pool, &mut filter, &mut wire, 1, |_, _| {});
+        told.extend(std::iter::from_fn(|| half.poll_tracked()).map(|id| (id, wire.len())));
+    }
+    assert_eq!((&wire[..], &told[..]), (&b"!abcdef"[..], &[(1, 6), (2, 6), (3, 7)][..]));
+    half.handle_bytes(Bytes::from_static(b"x"), &mut pool);
+    let error = half.poll_filtered(&mut pool, &mut filter).unwrap_err();
+    assert_eq!(error.to_string(), "told to");
+}
+
+#[test]
+fn many_small_replies_of_a_filter_share_their_segments() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+    for number in 0..10_000u32 {
+        half.handle_filter_reply(&number.to_be_bytes(), 0, &mut pool);
+    }
+    half.handle_filter_reply(&vec![7; SEND_BYTES_MAX + 1], 0, &mut pool);
+    let transmit = half.poll_filtered(&mut pool, &mut Doubling).unwrap().unwrap();
+    assert!(transmit.data.segments().len() <= 3, "{} segments", transmit.data.segments().len());
+    let want: Vec<u8> = (0..10_000u32).flat_map(u32::to_be_bytes).collect();
+    assert!(bytes_of(&transmit.data).starts_with(&want), "in their order");
+}
+
 #[test]
 fn what_waits_for_room_goes_out_in_pieces_that_a_slow_line_can_take() {
     for filtered in [false, true] {
@@ -288,9 +366,12 @@ fn what_waits_for_room_goes_out_in_pieces_that_a_slow_line_can_take() {
         send(&mut half, &mut pool, &vec![8; 65_000]).unwrap(); // in one block with it
         let mut count = 0;
         for number in 0.. {
-            let mut doubling = Doubling;
-            let filter = filtered.then_some(&mut doubling as &mut dyn Filter);
-            let Some(transmit) = half.poll_transmit(&mut pool, filter) else { break };
+            let transmit = if filtered {
+                half.poll_filtered(&mut pool, &mut Doubling).unwrap()
+            } else {
+                half.poll_transmit(&mut pool)
+            };
+            let Some(transmit) = transmit else { break };
             let len = transmit.data.byte_count();
             assert_eq!(transmit.whole, number > 0);
             assert!(number == 0 || len <= WHOLE_BYTES_MAX, "{len} bytes at once");
@@ -316,11 +397,12 @@ impl Filter for Hoarder {
         Ok(())
     }
 
-    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
         self.0.extend_from_slice(plain);
         if self.0.len() >= 1_000 {
             wire.append(&mut self.0);
         }
+        Ok(())
     }
 }
 
@@ -331,10 +413,10 @@ fn a_filter_that_keeps_bytes_back_is_given_all_that_is_queued() {
     for _ in 0..4 * SEGMENTS_MAX {
         half.handle_bytes(Bytes::from_static(b"12345"), &mut pool);
     }
-    let transmit = half.poll_transmit(&mut pool, Some(&mut filter)).expect("over 1,000 bytes");
+    let transmit = half.poll_filtered(&mut pool, &mut filter).unwrap().expect("over 1,000 bytes");
     let len = transmit.data.byte_count();
     half.handle_sent(len, transmit.data, &mut pool);
-    assert!(half.poll_transmit(&mut pool, Some(&mut filter)).is_none(), "the rest is kept");
+    assert!(half.poll_filtered(&mut pool, &mut filter).unwrap().is_none(), "the rest is kept");
     assert_eq!(len + filter.0.len(), 4 * SEGMENTS_MAX * 5);
     assert!(half.is_idle());
 }
@@ -358,7 +440,7 @@ impl Filter for Recorder {
         Ok(())
     }
 
-    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
         for byte in plain {
             let made = [*byte, !*byte, 0];
             wire.extend(made);
@@ -366,6 +448,7 @@ impl Filter for Recorder {
             self.made.extend(made);
             self.made_up_to.push(self.made.len());
         }
+        Ok(())
     }
 }
 
@@ -383,8 +466,9 @@ impl Filter for Plain {
         Ok(())
     }
 
-    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
         wire.extend_from_slice(plain);
+        Ok(())
     }
 }
 
@@ -396,15 +480,15 @@ fn a_large_file_takes_no_room_and_goes_out_in_parts() {
     half.handle_file(FileRange { file: (), offset: 0, len: 0 }, &mut pool);
     half.handle_bytes(Bytes::from_static(b"tail"), &mut pool);
     assert_eq!((half.queued(), half.queued_in_files()), (8, 1 << 40));
-    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    let transmit = half.poll_transmit(&mut pool).unwrap();
     assert_eq!((bytes_of(&transmit.data), transmit.prompt), (b"head".to_vec(), true));
     half.handle_sent(4, transmit.data, &mut pool);
-    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    let transmit = half.poll_transmit(&mut pool).unwrap();
     let part = FileRange { file: (), offset: 5, len: FILE_BYTES_MAX as u64 };
     assert_eq!((transmit.data.file(), transmit.whole), (Some(&part), false));
     half.handle_sent(100, transmit.data, &mut pool);
     assert_eq!((half.queued(), half.queued_in_files()), (4, (1 << 40) - 100));
-    let transmit = half.poll_transmit(&mut pool, None).unwrap();
+    let transmit = half.poll_transmit(&mut pool).unwrap();
     let rest = FileRange { offset: 105, len: FILE_BYTES_MAX as u64 - 100, ..part };
     assert!(transmit.whole, "the peer is slow");
     let file = transmit.data.file().unwrap();
@@ -425,7 +509,7 @@ fn behind_a_filter_a_file_is_read_in_pieces_when_it_is_its_turn() {
     let mut wire = Vec::new();
     let mut pieces = Vec::new();
     while !half.is_idle() {
-        if let Some(transmit) = half.poll_transmit(&mut pool, Some(&mut filter)) {
+        if let Some(transmit) = half.poll_filtered(&mut pool, &mut filter).unwrap() {
             wire.extend(bytes_of(&transmit.data));
             let bytes = transmit.data.byte_count();
             half.handle_sent(bytes, transmit.data, &mut pool);
@@ -434,8 +518,8 @@ fn behind_a_filter_a_file_is_read_in_pieces_when_it_is_its_turn() {
         let piece = half.poll_file_read().expect("what else");
         assert_eq!(half.poll_file_read(), None, "one at a time");
         // What the filter says meanwhile goes in front.
-        half.handle_filter_reply(Bytes::from_static(b"!"));
-        let transmit = half.poll_transmit(&mut pool, Some(&mut filter)).unwrap();
+        half.handle_filter_reply(b"!", 0, &mut pool);
+        let transmit = half.poll_filtered(&mut pool, &mut filter).unwrap().unwrap();
         wire.extend(bytes_of(&transmit.data));
         half.handle_sent(1, transmit.data, &mut pool);
         half.handle_file_read(file_bytes(&piece).into());
@@ -484,7 +568,7 @@ proptest! {
                     want.extend(file_bytes(&range));
                     half.handle_file(range, &mut pool);
                 }
-                _ => if let Some(transmit) = half.poll_transmit(&mut pool, None) {
+                _ => if let Some(transmit) = half.poll_transmit(&mut pool) {
                     let count = takes.next().unwrap().min(transmit.data.byte_count());
                     got.extend_from_slice(&bytes_of(&transmit.data)[..count]);
                     in_files -= if transmit.data.file().is_some() { count as u64 } else { 0 };
@@ -532,7 +616,7 @@ proptest! {
                     tracked.push_back((number as u64, plain.len()));
                 }
                 4 | 5 => {
-                    half.handle_filter_reply(payload[..len.min(20)].to_vec().into());
+                    half.handle_filter_reply(&payload[..len.min(20)], 0, &mut pool);
                     filter.made.extend_from_slice(&payload[..len.min(20)]);
                 }
                 6 => {
@@ -545,7 +629,7 @@ proptest! {
                 },
                 _ => match in_flight.take() {
                     None => {
-                        in_flight = half.poll_transmit(&mut pool, Some(&mut filter));
+                        in_flight = half.poll_filtered(&mut pool, &mut filter).unwrap();
                         if in_flight.is_none() {
                             let next = half.poll_file_read();
                             prop_assert!(next.is_none() || asked.is_none(), "one piece at a time");

@@ -32,8 +32,9 @@ impl Filter for Xor {
         Ok(())
     }
 
-    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
         wire.extend(plain.iter().map(|byte| byte ^ self.key));
+        Ok(())
     }
 
     fn handle_end(&mut self) -> Result<(), FrameError> {
@@ -44,7 +45,7 @@ impl Filter for Xor {
 #[test]
 fn frames_come_out_of_filtered_bytes_however_they_are_cut() {
     let mut wire = vec![GREETING];
-    Xor { key: 0x5a, greeted: true }.handle_output(b"\x03abc\x00\x02de", &mut wire);
+    Xor { key: 0x5a, greeted: true }.handle_output(b"\x03abc\x00\x02de", &mut wire).unwrap();
     for piece in 1..=wire.len() {
         let mut filter = Xor { key: 0x5a, greeted: false };
         let (codec, mut half) = (LengthDelimited::u8(10), RecvHalf::default());

@@ -60,6 +60,8 @@ impl Backlog {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum InputEnd {
     Eof,
+    /// The filter was told so; bytes that nobody wants may still come.
+    GoodBye,
     Failed(PortError),
 }
 
@@ -81,6 +83,10 @@ pub(crate) struct Facts {
     pub(crate) ending: bool,
     /// The send side is shut down.
     pub(crate) half_closed: bool,
+    /// The filter has said its last word, or has none.
+    pub(crate) filter_closed: bool,
+    /// The peer has said to the filter that nothing more comes.
+    pub(crate) filter_ended: bool,
     /// What the codec or the filter answered by itself went over the bound of the queue: nothing is
     /// read until there is room.
     pub(crate) waits_for_room: bool,

@@ -41,7 +41,7 @@ impl DialStart {
         H: Handler,
         F: FnMut(&Peer<'_>) -> Result<H, Reject> + Send + 'static,
     {
-        let Connector { codec, plan } = connector;
+        let Connector { codec, plan, filter } = connector;
         // Who connects out may well be the one who speaks first.
         let limits = Arc::new(plan.limits.for_conns(Duration::ZERO));
         let factory: Factory<H> = Foreign::new(Box::new(factory));
@@ -49,7 +49,7 @@ impl DialStart {
         let make_lane: MakeLane = Box::new(move |board| {
             let counters = Arc::new(LaneCounters::default());
             let shared = Arc::new(LaneShared { codec, limits, board, counters });
-            Box::new(Lane::of_connector(shared, factory)) as Box<dyn AnyLane>
+            Box::new(Lane::of_connector(shared, factory, filter)) as Box<dyn AnyLane>
         });
         Self { plan, make_lane: Foreign::new(make_lane) }
     }

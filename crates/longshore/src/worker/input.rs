@@ -12,7 +12,7 @@ use super::lane::LaneEnd;
 use super::{TURN_FRAMES_MAX, Worker, end_reason};
 use crate::DisconnectReason;
 use crate::config::HalfClose;
-use longshore_base::{Token, caught};
+use longshore_base::Token;
 use longshore_port::{End, Port, RecvBuf};
 
 impl<P: Port> Worker<P> {
@@ -26,6 +26,10 @@ impl<P: Port> Worker<P> {
         conn.count_received(count);
         if !conn.is_open() {
             conn.discard(count, now);
+            if conn.filter.is_some() && !conn.facts.filter_closed {
+                self.filtered(token, &lease); // what it keeps may have to wait for this
+                self.core.mark(token);
+            }
             return self.core.rearm(token);
         }
         conn.deadlines.handle_heard(now);
@@ -35,42 +39,14 @@ impl<P: Port> Worker<P> {
         self.input(token, Chunk::Leased(lease));
     }
 
-    /// Bytes came for a connection with a filter: its codec gets the plain ones.
-    fn filtered(&mut self, token: Token, bytes: &[u8]) {
-        let (mut plain, mut reply) = std::mem::take(&mut self.plain);
-        let Some(conn) = self.core.conns.get_mut(token) else { return };
-        let Some(filter) = &mut conn.filter else { return };
-        let result = caught(|| filter.handle_input(bytes, &mut plain, &mut reply));
-        let result = match result {
-            Ok(result) => result,
-            Err(text) => return self.filter_panicked(token, text),
-        };
-        if !reply.is_empty() {
-            conn.send.handle_filter_reply(reply.split_off(0).into());
-            self.core.replied(token);
-        }
-        if !plain.is_empty() {
-            self.input(token, Chunk::Owned(plain.split_off(0)));
-        }
-        self.plain = (plain, reply);
-        if let Err(error) = result {
-            self.close(token, DisconnectReason::from_frame(error));
-        }
-    }
-
-    /// Nothing can pass a filter any more that panicked, not even what is queued.
-    pub(super) fn filter_panicked(&mut self, token: Token, text: String) {
-        self.core.counters().panics.add(1);
-        self.core.abort(token, DisconnectReason::HandlerPanic(text));
-    }
-
-    /// Plain bytes for the codec: now, or behind what waits.
+    /// Plain bytes for the codec: now, or behind what waits. The chunk, if it is done with.
     #[inline]
-    fn input(&mut self, token: Token, chunk: Chunk) {
+    pub(super) fn input(&mut self, token: Token, chunk: Chunk) -> Option<Chunk> {
         let turn = self.turn;
-        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        let conn = self.core.conns.get_mut(token)?;
         if conn.backlog.is_some() || conn.is_stopped() {
-            return conn.queue_chunk(chunk);
+            conn.queue_chunk(chunk);
+            return None;
         }
         if conn.turn != turn {
             (conn.turn, conn.budget) = (turn, TURN_FRAMES_MAX);
@@ -78,7 +54,9 @@ impl<P: Port> Worker<P> {
         let used = self.cut(token, &chunk, 0);
         if used < chunk.bytes().len() {
             self.put_back(token, chunk, used);
+            return None;
         }
+        Some(chunk)
     }
 
     /// Hands bytes of a chunk to the lane; says up to where they are used.
@@ -134,18 +112,26 @@ impl<P: Port> Worker<P> {
         let Some(conn) = self.core.conns.get_mut(token) else { return };
         conn.facts.receiving = false;
         match end {
-            End::Credit | End::Cancelled => return self.core.mark(token),
+            End::Credit | End::Cancelled => self.core.mark(token),
             End::Eof if !conn.is_open() => {
                 let act = conn.closing.handle_peer_ended();
-                return self.core.act(token, act);
+                self.core.act(token, act);
             }
             // A dead connection that waits for `resume` would hold its memory for nothing.
             End::Failed(error) if !conn.is_open() || conn.is_stopped() => {
-                return self.core.drop_dead(token, DisconnectReason::from_port(error));
+                self.core.drop_dead(token, DisconnectReason::from_port(error));
             }
-            End::Eof => conn.ended = Some(InputEnd::Eof),
-            End::Failed(error) => conn.ended = Some(InputEnd::Failed(error)),
+            End::Eof => self.input_ended(token, InputEnd::Eof),
+            End::Failed(error) => self.input_ended(token, InputEnd::Failed(error)),
         }
+    }
+
+    /// Nothing more comes. Told once everything before it was handled.
+    pub(super) fn input_ended(&mut self, token: Token, end: InputEnd) {
+        let Some(conn) = self.core.conns.get_mut(token).filter(|conn| conn.is_open()) else {
+            return;
+        };
+        conn.ended = Some(end);
         if conn.backlog.is_none() && !conn.is_stopped() {
             self.tell_end(token);
         }
@@ -197,16 +183,13 @@ impl<P: Port> Worker<P> {
         if let InputEnd::Failed(_) = end {
             return self.core.drop_dead(token, end_reason(end));
         }
-        conn.closing.handle_peer_ended();
-        if let Some(filter) = &mut conn.filter {
-            match caught(|| filter.handle_end()) {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    return self.close(token, DisconnectReason::from_frame(error));
-                }
-                Err(text) => return self.filter_panicked(token, text),
-            }
+        if let InputEnd::Eof = end {
+            conn.closing.handle_peer_ended();
         }
+        if conn.filter.is_some() && !self.end_filter(token) {
+            return;
+        }
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
         let (Some(seat), Some(lane)) = (conn.seat, self.lanes.get_mut(conn.lane)) else { return };
         let core = &mut self.core;
         core.current = Some(token);

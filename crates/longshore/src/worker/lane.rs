@@ -60,8 +60,12 @@ impl<H: Handler> Lane<H> {
     }
 
     /// For the one connection of a connector.
-    pub(crate) fn of_connector(shared: Arc<LaneShared<H>>, factory: Factory<H>) -> Self {
-        Self { shared, factory, filter: None, seats: Slab::tiny(), torn: BlockPool::new(1) }
+    pub(crate) fn of_connector(
+        shared: Arc<LaneShared<H>>,
+        factory: Factory<H>,
+        filter: Option<MakeFilter>,
+    ) -> Self {
+        Self { shared, factory, filter, seats: Slab::tiny(), torn: BlockPool::new(1) }
     }
 }
 

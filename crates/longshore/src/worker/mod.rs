@@ -5,6 +5,7 @@ pub(crate) mod core;
 pub(crate) mod dial;
 mod dialing;
 pub(crate) mod door;
+mod filter;
 mod input;
 pub(crate) mod lane;
 pub(crate) mod mailbox;
@@ -369,6 +370,7 @@ impl<P: Port> Worker<P> {
             Ok((filter, seat)) => {
                 (conn.filter, conn.seat) = (filter, Some(seat));
                 self.core.board.enter(&shared, lane.shared());
+                self.start_filter(token);
                 self.call(token, Callback::Connect);
             }
             Err(refusal) => self.refuse(token, refusal),
@@ -596,17 +598,12 @@ impl<P: Port> Worker<P> {
         else {
             return;
         };
-        let (send, filter) = (&mut conn.send, conn.filter.as_deref_mut());
-        let transmit = match filter {
-            None => send.poll_transmit(&mut self.core.pool, None),
-            Some(filter) => {
-                let pool = &mut self.core.pool;
-                match caught(|| send.poll_transmit(pool, Some(filter))) {
-                    Ok(transmit) => transmit,
-                    Err(text) => return self.filter_panicked(token, text),
-                }
-            }
+        let transmit = if conn.filter.is_none() {
+            conn.send.poll_transmit(&mut self.core.pool)
+        } else {
+            self.poll_filtered(token)
         };
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
         if let Some(transmit) = transmit {
             let prompt = transmit.prompt
                 || transmit.whole
@@ -626,7 +623,8 @@ impl<P: Port> Worker<P> {
             if whole {
                 self.core.rearm(token);
             }
-        } else if !conn.closing.is_open() && conn.send.is_idle() {
+        } else if !conn.closing.is_open() && conn.send.is_idle() && !self.close_filter(token) {
+            let Some(conn) = self.core.conns.get_mut(token) else { return };
             let limits = Arc::clone(&conn.limits);
             let act = conn.closing.handle_flushed(now, &limits.linger);
             self.core.act(token, act);
@@ -743,7 +741,7 @@ impl<P: Port> std::fmt::Debug for Worker<P> {
 /// How a connection's input ended, for `input.rs`.
 pub(crate) fn end_reason(end: InputEnd) -> DisconnectReason {
     match end {
-        InputEnd::Eof => DisconnectReason::PeerClosed,
+        InputEnd::Eof | InputEnd::GoodBye => DisconnectReason::PeerClosed,
         InputEnd::Failed(error) => DisconnectReason::from_port(error),
     }
 }

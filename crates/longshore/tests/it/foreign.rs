@@ -186,8 +186,9 @@ impl Filter for Plain {
         Ok(())
     }
 
-    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
         wire.extend_from_slice(plain);
+        Ok(())
     }
 }
 

@@ -84,8 +84,9 @@ impl Filter for Xor {
         Ok(())
     }
 
-    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
         wire.extend(plain.iter().map(|byte| byte ^ self.0));
+        Ok(())
     }
 }
 
@@ -132,9 +133,10 @@ impl Filter for Brittle {
         Ok(())
     }
 
-    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
         assert!(!plain.contains(&b'O'), "on purpose");
         wire.extend_from_slice(plain);
+        Ok(())
     }
 
     fn handle_end(&mut self) -> Result<(), FrameError> {

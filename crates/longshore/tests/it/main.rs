@@ -11,7 +11,9 @@ mod callbacks;
 mod connecting;
 mod door;
 mod ending;
+
 mod examples;
+mod filters;
 mod floods;
 mod foreign;
 mod handles;

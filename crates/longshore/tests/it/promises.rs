@@ -145,8 +145,13 @@ impl Filter for Mirror {
         Ok(())
     }
 
-    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+    fn handle_output(
+        &mut self,
+        plain: &[u8],
+        wire: &mut Vec<u8>,
+    ) -> core::result::Result<(), FrameError> {
         wire.extend_from_slice(plain);
+        Ok(())
     }
 }
 

@@ -51,8 +51,9 @@ impl Filter for Mask {
         Ok(())
     }
 
-    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
         self.record(DATA, plain, wire);
+        Ok(())
     }
 }
 
@@ -135,9 +136,10 @@ impl Filter for Wild {
         if self.chance(40) { Err(FrameError::invalid("storm")) } else { Ok(()) }
     }
 
-    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) {
+    fn handle_output(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
         self.perhaps_panic(40, "storm: a filter's output");
         wire.extend_from_slice(plain);
+        Ok(())
     }
 
     fn handle_end(&mut self) -> Result<(), FrameError> {
