@@ -39,8 +39,35 @@ fn echo(peer: &mut TcpStream, out: &[u8], back: &mut [u8], count: usize, depth: 
     }
 }
 
-fn allocations(driver: DriverChoice, depth: usize) -> usize {
-    let listener = Listener::tcp("127.0.0.1:0", LengthDelimited::u32_be(1024));
+/// Turns every byte over, and answers nothing.
+struct Xor;
+
+impl Filter for Xor {
+    fn handle_input(
+        &mut self,
+        input: &[u8],
+        plain: &mut Vec<u8>,
+        _: &mut Vec<u8>,
+    ) -> core::result::Result<(), FrameError> {
+        plain.extend(input.iter().map(|byte| !byte));
+        Ok(())
+    }
+
+    fn handle_output(
+        &mut self,
+        plain: &[u8],
+        wire: &mut Vec<u8>,
+    ) -> core::result::Result<(), FrameError> {
+        wire.extend(plain.iter().map(|byte| !byte));
+        Ok(())
+    }
+}
+
+fn allocations(driver: DriverChoice, depth: usize, filtered: bool) -> usize {
+    let mut listener = Listener::tcp("127.0.0.1:0", LengthDelimited::u32_be(1024));
+    if filtered {
+        listener = listener.filter(|| Box::new(Xor));
+    }
     let builder = Server::builder().listen(listener, |_| Ok(Echo)).workers(1).driver(driver);
     let server = builder.start().unwrap();
     let mut peer = TcpStream::connect(server.local_addrs()[0].to_string()).unwrap();
@@ -48,6 +75,11 @@ fn allocations(driver: DriverChoice, depth: usize) -> usize {
     peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut frame = 64u32.to_be_bytes().to_vec();
     frame.resize(68, 7);
+    if filtered {
+        for byte in &mut frame {
+            *byte = !*byte;
+        }
+    }
     let out = frame.repeat(depth);
     let mut back = vec![0; out.len()];
     echo(&mut peer, &out, &mut back, WARM_UP, depth);
@@ -67,9 +99,10 @@ fn an_echoed_message_allocates_nothing() {
             println!("SKIPPED, NOT TESTED ON IO_URING: {refused}");
             continue;
         }
-        for depth in [1, 10] {
-            let count = allocations(driver, depth);
-            assert_eq!(count, 0, "{driver:?}, {depth} messages at a time, {MESSAGES} in all");
+        for (depth, filtered) in [(1, false), (10, false), (1, true), (10, true)] {
+            let count = allocations(driver, depth, filtered);
+            let how = if filtered { "with a filter" } else { "as it comes" };
+            assert_eq!(count, 0, "{driver:?}, {how}, {depth} at a time, {MESSAGES} in all");
         }
     }
 }

@@ -56,6 +56,22 @@ impl<L: Lease> SendPool<L> {
         self.queues = Vec::new();
     }
 
+    /// Memory of segments that were not sent as they were.
+    fn give_back(&mut self, data: SendData<L>) {
+        let mut give = |segment| {
+            if let Segment::Block(block) = segment {
+                self.blocks.give(block);
+            }
+        };
+        match data {
+            SendData::One(segment) => give(segment),
+            SendData::Many(mut segments) => {
+                segments.drain(..).for_each(give);
+                self.give_vector(segments);
+            }
+        }
+    }
+
     fn give_vector(&mut self, vector: Vec<Segment<L>>) {
         debug_assert!(vector.is_empty(), "segments are taken out first");
         if self.vectors.len() < VECTORS_KEPT_MAX {
@@ -603,6 +619,7 @@ impl<L: Lease> SendHalf<L> {
         }
         self.held = filter.held_bytes() as u64;
         let (before, after) = (plain.byte_count() as u64, wire.len() as u64);
+        pool.give_back(plain);
         self.end = self.end - before + after;
         self.filtered = self.sent + after;
         for (offset, _) in self.tracked.iter_mut().flat_map(|tracked| tracked.iter_mut()) {
