@@ -5,12 +5,12 @@ use crate::worker::mailbox::{Cmd, Ending};
 use crate::{Handler, Item, SendError};
 use bytes::Bytes;
 use longshore_base::Time;
-use longshore_port::Addr;
+use longshore_port::{Addr, Link};
 use longshore_proto::{Codec, FrameError};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The name of a connection, never used twice by a server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +101,9 @@ pub struct ConnInfo {
     pub messages_in: u64,
     /// Messages queued by sends.
     pub messages_out: u64,
+    /// What the system knew of the way to the peer when it was last asked to be measured; nothing
+    /// before that.
+    pub link: Link,
 }
 
 /// What all threads know of a connection. One small allocation each.
@@ -125,6 +128,8 @@ pub(crate) struct Shared {
     pub(crate) closed: AtomicBool,
     /// A send was refused since the low mark was last reached.
     pub(crate) refused: AtomicBool,
+    /// As last measured, if it ever was. A leaf lock.
+    pub(crate) link: Mutex<Option<Box<Link>>>,
 }
 
 /// Counters of a connection. Its worker keeps them to itself, and stores them here once a turn for
@@ -156,7 +161,13 @@ impl Shared {
             bytes_out: bytes_out.load(Ordering::Relaxed),
             messages_in: messages_in.load(Ordering::Relaxed),
             messages_out: messages_out.load(Ordering::Relaxed),
+            link: self.measured().as_deref().copied().unwrap_or_default(),
         }
+    }
+
+    /// What was last measured.
+    pub(crate) fn measured(&self) -> MutexGuard<'_, Option<Box<Link>>> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -294,6 +305,13 @@ impl<H: Handler> Conn<H> {
     /// Ends it at once with a reset; what is queued is lost.
     pub fn abort(&self) {
         self.lane.board.push_end(&self.shared, Ending::Abort);
+    }
+
+    /// Has the system asked what it knows of the way to the peer: round trips, resends, what is not
+    /// acknowledged. [`info`](Self::info) has it in `link` a turn of the worker later. Costs two
+    /// system calls on Linux; other systems tell nothing.
+    pub fn measure_link(&self) {
+        self.push(|shared| Cmd::Measure { shared });
     }
 
     /// Stops reading from the peer. After the callback at hand there is no `on_message` until

@@ -57,8 +57,8 @@ pub use handler::{Frame, Handler, Item, Peer, Reject, Timer};
 pub use listener::Listener;
 pub use longshore_base::Time;
 pub use longshore_port::{
-    Abilities, Addr, DriverChoice, DriverRefused, ErrorKind, Keepalive, PortConfig, PortError,
-    SocketOptions, SystemWorld,
+    Abilities, Addr, DriverChoice, DriverRefused, ErrorKind, Keepalive, Link, PortConfig,
+    PortError, SocketOptions, SystemWorld,
 };
 pub use longshore_proto::connection::{Filter, Linger, TooManyTimers};
 pub use longshore_proto::frame::*;

@@ -83,6 +83,8 @@ pub(crate) struct Facts {
     pub(crate) ending: bool,
     /// The send side is shut down.
     pub(crate) half_closed: bool,
+    /// The way to its peer is to be measured.
+    pub(crate) measures: bool,
     /// The filter has said its last word, or has none.
     pub(crate) filter_closed: bool,
     /// The peer has said to the filter that nothing more comes.

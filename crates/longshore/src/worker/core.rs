@@ -153,6 +153,7 @@ impl Core {
             local_addr,
             connected_at: self.now,
             counts: Counts::default(),
+            link: Mutex::default(),
             route: Mutex::new(self.me),
             slot: AtomicU64::new(u64::MAX),
             remote_bytes: AtomicU64::new(0),
@@ -233,7 +234,20 @@ impl Core {
                 let Some(token) = self.token_of(&shared) else { return };
                 if on { self.pause(token) } else { self.resume(token) }
             }
+            Cmd::Measure { shared } => {
+                if let Some(token) = self.token_of(&shared) {
+                    self.measure(token);
+                }
+            }
             other => self.later.push_back(other),
+        }
+    }
+
+    /// The way to its peer is measured at the end of this turn.
+    pub(crate) fn measure(&mut self, token: Token) {
+        if let Some(conn) = self.conns.get_mut(token) {
+            conn.facts.measures = true;
+            self.mark(token);
         }
     }
 

@@ -33,6 +33,8 @@ pub(crate) enum Cmd {
     End { shared: Arc<Shared>, ending: Ending },
     /// A connection is to be read no more, or again.
     Pause { shared: Arc<Shared>, on: bool },
+    /// The way to its peer is to be measured.
+    Measure { shared: Arc<Shared> },
     /// An outgoing connection.
     Dial(Box<DialStart>),
     /// To the door: a connection of that source is gone.
@@ -47,7 +49,11 @@ impl Cmd {
     pub(crate) fn is_quiet(&self) -> bool {
         matches!(
             self,
-            Self::Send { .. } | Self::Refused { .. } | Self::End { .. } | Self::Pause { .. }
+            Self::Send { .. }
+                | Self::Refused { .. }
+                | Self::End { .. }
+                | Self::Pause { .. }
+                | Self::Measure { .. }
         )
     }
 }

@@ -631,6 +631,9 @@ impl<P: Port> Worker<P> {
         }
         let Some(conn) = self.core.conns.get_mut(token) else { return };
         conn.publish(); // a filter may have made more or less of what was queued
+        if std::mem::take(&mut conn.facts.measures) {
+            *conn.shared.measured() = Some(Box::new(self.port.link(socket)));
+        }
         if !conn.facts.receiving && conn.wants_input() {
             conn.facts.receiving = true;
             self.core.ops.push((socket, Op::Recv { credit: RECV_CREDIT }));

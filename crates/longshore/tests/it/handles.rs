@@ -13,6 +13,7 @@ on_every_port! {
     what_waits_to_be_sent_is_told_to_all,
     a_connection_stands_since_its_connect,
     a_name_leads_to_a_handle_of_its_handler_only,
+    the_way_to_a_peer_is_measured_when_asked,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -247,4 +248,35 @@ fn a_name_leads_to_a_handle_of_its_handler_only(lab: &mut Lab) {
     assert!(server.conn::<Probe>(ids[0]).is_none(), "it is gone");
     assert_eq!(probe.send(b"late"), Sent::Closed);
     assert!(server.conn::<Other>(ids[1]).is_some());
+}
+
+fn the_way_to_a_peer_is_measured_when_asked(lab: &mut Lab) {
+    let script = || {
+        |cx: &mut Ctx<'_, Probe>, event: &Event| {
+            if let Event::Message(frame) = event {
+                if frame == b"measure" {
+                    cx.measure_link();
+                }
+                cx.send(format!("{:?}", cx.info().link).as_bytes())?;
+            }
+            Ok(())
+        }
+    };
+    let (server, events) = lab.serve(Limits::new(), script);
+    let mut peer = lab.connect(&server);
+    let conn = lab.next(&events).conn();
+    let nothing = format!("{:?}", Link::default());
+    peer.say(b"measure");
+    assert_eq!(lab.hear(&mut peer), nothing.as_bytes(), "not in the same turn");
+    peer.say(b"and now?");
+    let told = String::from_utf8(lab.hear(&mut peer)).unwrap();
+    assert!(told.contains("unacknowledged_bytes: Some("), "{told}");
+    assert!(lab.is_simulated() || told.contains("retransmits: Some("), "{told}");
+    let before = conn.info().link;
+    assert!(lab.is_simulated() || before.round_trip.is_some_and(|span| span > Duration::ZERO));
+    // From outside, when all is acknowledged.
+    settle(lab, &conn, |info| {
+        conn.measure_link();
+        info.link.unacknowledged_bytes == Some(0)
+    });
 }
