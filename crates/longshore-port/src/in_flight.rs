@@ -6,8 +6,12 @@ use longshore_base::{FILE_BYTES_MAX, SEGMENTS_MAX, SEND_BYTES_MAX, Segment};
 /// The ops of one socket that were begun and not answered, and what may follow them.
 ///
 /// A driver keeps one for each socket, shows it every op before anything else is done with it, and
-/// tells it of every end when the completion is handed out. Whoever asks for what the contract does
-/// not allow has a bug that must not depend on the driver to be seen: it panics.
+/// tells it of every end. Whoever asks for what the contract does not allow has a bug that must not
+/// depend on the driver to be seen: it panics.
+///
+/// An op is over for its owner when the `wait` that brings its end has returned, also when the system
+/// was through with it long before. So begin and end are told the time in *waits*: how many of this
+/// port have returned.
 ///
 /// | op | may be begun |
 /// | --- | --- |
@@ -24,8 +28,12 @@ use longshore_base::{FILE_BYTES_MAX, SEGMENTS_MAX, SEND_BYTES_MAX, Segment};
 /// and after a send that was cancelled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InFlight {
-    /// A bit for each kind.
-    ops: u8,
+    /// When the last of `ended` did.
+    ended_at: u64,
+    /// A bit for each kind that was begun.
+    begun: u8,
+    /// Those of them that have ended since the last wait returned.
+    ended: u8,
     stage: Stage,
 }
 
@@ -44,50 +52,48 @@ enum Stage {
     Closing,
 }
 
-/// How an op came to its end, noted until its owner knows.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Ended {
-    Sent(Option<PortError>),
-    Other(OpKind),
-}
-
 const fn bit(kind: OpKind) -> u8 {
     1 << kind as u8
 }
 
 impl InFlight {
+    const fn new(begun: u8, stage: Stage) -> Self {
+        Self { ended_at: 0, begun, ended: 0, stage }
+    }
+
     /// Of a listener.
     pub const fn listener() -> Self {
-        Self { ops: 0, stage: Stage::Listener }
+        Self::new(0, Stage::Listener)
     }
 
     /// Of a connection that stands.
     pub const fn connection() -> Self {
-        Self { ops: 0, stage: Stage::Connection }
+        Self::new(0, Stage::Connection)
     }
 
     /// Of one whose attempt was begun.
     pub const fn connecting() -> Self {
-        Self { ops: bit(OpKind::Connect), stage: Stage::Connecting }
+        Self::new(bit(OpKind::Connect), Stage::Connecting)
     }
 
-    /// Whether an op of that kind was begun and is not answered.
+    /// The owner has heard of what ended before `waits`.
     #[inline]
-    pub const fn has(&self, kind: OpKind) -> bool {
-        self.ops & bit(kind) != 0
+    fn hear(&mut self, waits: u64) {
+        if self.ended_at != waits {
+            self.begun &= !self.ended;
+            self.ended = 0;
+            self.ended_at = waits;
+        }
     }
 
-    /// Whether anything is.
-    pub const fn is_idle(&self) -> bool {
-        self.ops == 0
-    }
-
-    /// An op is begun.
+    /// An op is begun, after so many waits.
     ///
     /// # Panics
     /// When it is one that may not be: see the table above.
-    #[inline]
-    pub fn begin(&mut self, op: &Op) {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "its caller looks at the op in the same way")]
+    pub fn begin(&mut self, op: &Op, waits: u64) {
+        self.hear(waits);
         match op {
             Op::Send { data, mode, .. } => {
                 check_send(data, *mode);
@@ -104,7 +110,8 @@ impl InFlight {
             Op::Watch { .. } => self.start(OpKind::Watch, Stage::Connection),
             Op::Shutdown => {
                 self.on("Shutdown", Stage::Connection);
-                assert!(!self.has(OpKind::Send), "Shutdown behind a Send that was not answered");
+                let sends = self.begun & bit(OpKind::Send) != 0;
+                assert!(!sends, "Shutdown behind a Send that was not answered");
             }
             Op::Detach => {
                 self.on("Detach", Stage::Connection);
@@ -124,15 +131,15 @@ impl InFlight {
 
     #[inline]
     fn start(&mut self, kind: OpKind, stage: Stage) {
-        if self.stage != stage || self.has(kind) {
+        if self.stage != stage || self.begun & bit(kind) != 0 {
             self.refuse(kind);
         }
-        self.ops |= bit(kind);
+        self.begun |= bit(kind);
     }
 
     #[cold]
     fn refuse(self, kind: OpKind) -> ! {
-        assert!(!self.has(kind), "a second {kind:?} while the first is not answered");
+        assert!(self.begun & bit(kind) == 0, "a second {kind:?} while the first is not answered");
         panic!("{kind:?} on what is {:?}", self.stage);
     }
 
@@ -140,11 +147,13 @@ impl InFlight {
         assert!(self.stage == stage, "{op} on what is {:?}", self.stage);
     }
 
-    /// An op has ended otherwise than by [`sent`](Self::sent): its last completion is handed out.
+    /// An op has ended otherwise than by [`sent`](Self::sent) and
+    /// [`connect_failed`](Self::connect_failed).
     #[inline]
-    pub fn end(&mut self, kind: OpKind) {
-        debug_assert!(self.has(kind), "the end of a {kind:?} that nobody began");
-        self.ops &= !bit(kind);
+    pub fn end(&mut self, kind: OpKind, waits: u64) {
+        self.hear(waits);
+        debug_assert!(self.begun & bit(kind) != 0, "the end of a {kind:?} that nobody began");
+        self.ended |= bit(kind);
         if kind == OpKind::Connect && self.stage == Stage::Connecting {
             self.stage = Stage::Connection;
         }
@@ -152,25 +161,17 @@ impl InFlight {
 
     /// A send has ended.
     #[inline]
-    pub fn sent(&mut self, error: Option<PortError>) {
-        self.end(OpKind::Send);
+    pub fn sent(&mut self, error: Option<PortError>, waits: u64) {
+        self.end(OpKind::Send, waits);
         let cancelled = error.is_some_and(|error| error.kind == ErrorKind::Cancelled);
         if cancelled && self.stage == Stage::Connection {
             self.stage = Stage::Spent;
         }
     }
 
-    /// What was noted has been told.
-    pub(crate) fn told(&mut self, ended: Ended) {
-        match ended {
-            Ended::Sent(error) => self.sent(error),
-            Ended::Other(kind) => self.end(kind),
-        }
-    }
-
     /// The attempt to connect has failed.
-    pub fn connect_failed(&mut self) {
-        self.end(OpKind::Connect);
+    pub fn connect_failed(&mut self, waits: u64) {
+        self.end(OpKind::Connect, waits);
         if self.stage == Stage::Connection {
             self.stage = Stage::Spent;
         }
@@ -185,6 +186,14 @@ impl InFlight {
 
 #[inline]
 fn check_send(data: &SendData, mode: SendMode) {
+    match data {
+        SendData::One(Segment::Block(block)) if (1..=SEND_BYTES_MAX).contains(&block.len()) => {}
+        data => check_any_send(data, mode),
+    }
+}
+
+#[inline(never)]
+fn check_any_send(data: &SendData, mode: SendMode) {
     let bytes = data.byte_count();
     let most = if data.file().is_some() { FILE_BYTES_MAX } else { SEND_BYTES_MAX };
     assert!(bytes > 0, "a Send of nothing");

@@ -30,6 +30,8 @@ pub struct SimPort {
     kept: Vec<(Option<Token>, Completion)>,
     /// Receives without a lease, longest first.
     starved: VecDeque<Token>,
+    /// Waits that have returned.
+    waits: u64,
     works: BTreeMap<(Time, u64), (Token, Work)>,
     work_count: u64,
     now: Time,
@@ -50,6 +52,7 @@ impl SimPort {
             ready: VecDeque::new(),
             kept: Vec::new(),
             starved: VecDeque::new(),
+            waits: 0,
             works: BTreeMap::new(),
             work_count: 0,
             now: world.now(),
@@ -155,7 +158,7 @@ impl SimPort {
                     self.sockets.remove(id);
                 } else {
                     let socket = self.sockets.get_mut(id).expect("`Closed` comes last");
-                    ops::answer(&mut socket.ops, &completion.what);
+                    ops::answer(&mut socket.ops, &completion.what, self.waits);
                 }
             }
             out.push(completion);
@@ -221,7 +224,7 @@ impl Port for SimPort {
     fn submit(&mut self, socket: SocketId, op: Op) {
         let id = socket.token();
         let Some(socket) = self.sockets.get_mut(id) else { return };
-        socket.ops.begin(&op);
+        socket.ops.begin(&op, self.waits);
         match op {
             Op::Accept { credit } => {
                 socket.accept = Some(Stream { credit, cancel_at: None });
@@ -304,6 +307,7 @@ impl Port for SimPort {
         }
         let before = out.len();
         self.deliver(most, out);
+        self.waits += 1;
         let drained = !again && self.ready.is_empty();
         self.world.network().leave_wait(self.index, out.len() > before || !drained);
         Ok(Waited { now: self.now, drained })

@@ -402,12 +402,16 @@ impl<L: Lease> SendHalf<L> {
         if self.in_flight > 0 || self.end == self.sent {
             return None;
         }
-        let data = if self.queue.is_empty() && self.tail.len() <= WHOLE_BYTES_MAX {
-            SendData::One(Segment::Block(Block::new(std::mem::take(&mut self.tail))))
-        } else {
-            self.next_data(pool)
-        };
-        Some(self.transmit(data, pool))
+        if !self.queue.is_empty() || self.tail.len() > WHOLE_BYTES_MAX {
+            return Some(self.next_transmit(pool));
+        }
+        let tail = std::mem::take(&mut self.tail);
+        self.in_flight = u32::try_from(tail.len()).unwrap_or(u32::MAX);
+        if self.queue.capacity() > 0 {
+            self.give_memory_back(pool);
+        }
+        let data = SendData::One(Segment::Block(Block::new(tail)));
+        Some(Transmit { data, whole: self.congested, prompt: self.tracked.is_some() })
     }
 
     /// The same of a connection with a filter.
@@ -426,7 +430,6 @@ impl<L: Lease> SendHalf<L> {
         Ok(data.map(|data| self.transmit(data, pool)))
     }
 
-    #[inline]
     fn transmit(&mut self, data: SendData<L>, pool: &mut SendPool<L>) -> Transmit<L> {
         self.in_flight = u32::try_from(data.byte_count()).unwrap_or(u32::MAX);
         debug_assert!(self.in_flight > 0, "a send of nothing");
@@ -441,9 +444,10 @@ impl<L: Lease> SendHalf<L> {
 
     /// The next send where there is more than the small messages of one turn.
     #[inline(never)]
-    fn next_data(&mut self, pool: &mut SendPool<L>) -> SendData<L> {
+    fn next_transmit(&mut self, pool: &mut SendPool<L>) -> Transmit<L> {
         self.seal(pool);
-        self.gather(pool, self.most_now())
+        let data = self.gather(pool, self.most_now());
+        self.transmit(data, pool)
     }
 
     /// The send came back; what the kernel did not take goes in front again.

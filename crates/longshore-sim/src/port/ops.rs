@@ -128,14 +128,14 @@ impl Socket {
 }
 
 /// The owner hears of this: an op may be over with it.
-pub(super) fn answer(ops: &mut InFlight, what: &What) {
+pub(super) fn answer(ops: &mut InFlight, what: &What, waits: u64) {
     match what {
-        What::AcceptEnded(_) => ops.end(OpKind::Accept),
-        What::Connected { .. } => ops.end(OpKind::Connect),
-        What::ConnectFailed(_) => ops.connect_failed(),
-        What::RecvEnded(_) => ops.end(OpKind::Recv),
-        What::WatchEnded(_) => ops.end(OpKind::Watch),
-        What::Sent { error, .. } => ops.sent(*error),
+        What::AcceptEnded(_) => ops.end(OpKind::Accept, waits),
+        What::Connected { .. } => ops.end(OpKind::Connect, waits),
+        What::ConnectFailed(_) => ops.connect_failed(waits),
+        What::RecvEnded(_) => ops.end(OpKind::Recv, waits),
+        What::WatchEnded(_) => ops.end(OpKind::Watch, waits),
+        What::Sent { error, .. } => ops.sent(*error, waits),
         What::DetachFailed(_) => ops.stay(),
         _ => {}
     }

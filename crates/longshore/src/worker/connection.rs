@@ -196,13 +196,17 @@ impl Connection {
         self.shared.local_bytes.store(queued - self.remote_bytes, Ordering::Release);
     }
 
-    /// The same, and what it has sent. Once a turn, and for a send that came back.
+    /// The same, and what the kernel took. For a send that came back.
     #[inline]
     pub(crate) fn publish(&mut self) {
         self.publish_queued();
-        let counts = &self.shared.counts;
-        counts.bytes_out.store(self.send.sent(), Ordering::Relaxed);
-        counts.messages_out.store(self.messages_out, Ordering::Relaxed);
+        self.shared.counts.bytes_out.store(self.send.sent(), Ordering::Relaxed);
+    }
+
+    /// Tells other threads what it has queued. Once a turn.
+    #[inline]
+    pub(crate) fn publish_messages(&self) {
+        self.shared.counts.messages_out.store(self.messages_out, Ordering::Relaxed);
     }
 
     /// Counts what was received.

@@ -598,12 +598,14 @@ impl<P: Port> Worker<P> {
         else {
             return;
         };
-        let transmit = if conn.filter.is_none() {
-            conn.send.poll_transmit(&mut self.core.pool)
+        let (conn, transmit) = if conn.filter.is_none() {
+            let transmit = conn.send.poll_transmit(&mut self.core.pool);
+            (conn, transmit)
         } else {
-            self.poll_filtered(token)
+            let transmit = self.poll_filtered(token);
+            let Some(conn) = self.core.conns.get_mut(token) else { return };
+            (conn, transmit)
         };
-        let Some(conn) = self.core.conns.get_mut(token) else { return };
         if let Some(transmit) = transmit {
             let prompt = transmit.prompt
                 || transmit.whole
@@ -630,7 +632,10 @@ impl<P: Port> Worker<P> {
             self.core.act(token, act);
         }
         let Some(conn) = self.core.conns.get_mut(token) else { return };
-        conn.publish(); // a filter may have made more or less of what was queued
+        if conn.filter.is_some() {
+            conn.publish_queued(); // it may have made more or less of it
+        }
+        conn.publish_messages();
         if std::mem::take(&mut conn.facts.measures) {
             *conn.shared.measured() = Some(Box::new(self.port.link(socket)));
         }

@@ -29,7 +29,6 @@ mod tests;
 
 use super::poller::{self, Poller, Waker};
 use crate::driver::{Clock, TrimTime, os};
-use crate::in_flight::Ended;
 use crate::jobs::WorkDesk;
 use crate::{
     Abilities, Call, Completion, ConnectTo, End, ErrorKind, Link, Listening, Notify, Op, OpKind,
@@ -91,15 +90,15 @@ pub struct ReadinessPort {
     now: Time,
     trim: TrimTime,
     /// What the next wait returns, in order.
-    answers: VecDeque<Completion>,
+    answers: Vec<Completion>,
     /// Some answer must not wait for anything else to happen.
     urgent: bool,
     /// Sockets that can go on.
     ready: VecDeque<Token>,
     /// Sockets that could go on if there was a lease; first come, first served.
     starved: VecDeque<Token>,
-    /// Ops whose last answer was made since the last wait: their owner does not know of it yet.
-    answered: Vec<(Token, Ended)>,
+    /// Waits that have returned.
+    waits: u64,
     /// Sockets that are to leave the port.
     endings: VecDeque<Token>,
     completions_max: usize,
@@ -162,12 +161,12 @@ impl ReadinessPort {
             clock,
             now: clock.now(),
             trim: TrimTime(Time::ZERO),
-            answers: VecDeque::new(),
+            answers: Vec::new(),
             urgent: false,
             received: 0,
             ready: VecDeque::new(),
             starved: VecDeque::new(),
-            answered: Vec::new(),
+            waits: 0,
             endings: VecDeque::new(),
             completions_max,
         })
@@ -191,7 +190,7 @@ impl ReadinessPort {
 
     /// What the next wait returns; none is so quiet that it may sleep over it.
     fn answer(&mut self, token: Token, what: What) {
-        self.answers.push_back(Completion { token, what });
+        self.answers.push(Completion { token, what });
         self.urgent = true;
     }
 
@@ -309,7 +308,7 @@ impl Port for ReadinessPort {
     #[inline]
     fn submit(&mut self, socket: SocketId, op: Op) {
         let Some(entry) = self.sockets.get_mut(socket.0) else { return };
-        entry.ops.begin(&op);
+        entry.ops.begin(&op, self.waits);
         match op {
             Op::Accept { credit } | Op::Recv { credit } => self.want(socket.0, credit),
             Op::Send { data, mode, prompt } => {
@@ -370,14 +369,14 @@ impl Port for ReadinessPort {
         if self.trim.is_due(self.now) {
             self.sockets.trim();
         }
-        let count = self.answers.len().min(self.completions_max);
-        out.extend(self.answers.drain(..count));
-        self.urgent = !self.answers.is_empty();
-        for (id, ended) in self.answered.drain(..) {
-            if let Some(entry) = self.sockets.get_mut(id) {
-                entry.ops.told(ended);
-            }
+        if out.is_empty() && self.answers.len() <= self.completions_max {
+            std::mem::swap(out, &mut self.answers); // the two vectors take turns
+        } else {
+            let count = self.answers.len().min(self.completions_max);
+            out.extend(self.answers.drain(..count));
         }
+        self.urgent = !self.answers.is_empty();
+        self.waits += 1;
         // Who starves although nothing was lent just now waits for leases that the owner keeps;
         // its input is out of reach, not behind what was returned.
         let starving = !self.starved.is_empty() && self.pool.leases() > leases;

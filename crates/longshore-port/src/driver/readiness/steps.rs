@@ -2,7 +2,6 @@
 
 use super::socket::{Ending, Entry, Received, Role, Sending};
 use super::{Readiness, ReadinessPort, TURN_ACCEPTS, TURN_BYTES, WAIT_BYTES};
-use crate::in_flight::Ended;
 use crate::{
     Call, Completion, End, ErrorKind, OpKind, PortError, RawSocket, SendMode, Unattached, What,
 };
@@ -113,13 +112,13 @@ impl ReadinessPort {
                 }
             };
             let used_up = entry.credit == 0 && matches!(what, What::Received(_));
-            self.answers.push_back(Completion { token: entry.token, what });
+            self.answers.push(Completion { token: entry.token, what });
             if used_up {
                 let what = What::RecvEnded(End::Credit);
-                self.answers.push_back(Completion { token: entry.token, what });
+                self.answers.push(Completion { token: entry.token, what });
             }
             if entry.credit == 0 {
-                entry.ops.end(OpKind::Recv);
+                entry.ops.end(OpKind::Recv, self.waits);
             }
             self.urgent = true;
         }
@@ -145,7 +144,7 @@ impl ReadinessPort {
                 }
             };
             if end.is_some() {
-                entry.ops.end(OpKind::Accept);
+                entry.ops.end(OpKind::Accept, self.waits);
             }
             let what = what.into_iter().chain(end.map(What::AcceptEnded));
             let token = entry.token;
@@ -164,8 +163,8 @@ impl ReadinessPort {
             return;
         }
         let what = What::Sent { bytes: send.bytes, data: send.data, error };
-        self.answers.push_back(Completion { token: entry.token, what });
-        self.answered.push((id, Ended::Sent(error)));
+        self.answers.push(Completion { token: entry.token, what });
+        entry.ops.sent(error, self.waits);
         // A send that went out whole and that nobody waits for does not keep the port awake, until
         // there are so many of them that there would be no room for what the port wakes for.
         self.urgent |= prompt || !whole || self.answers.len() >= self.completions_max;
@@ -189,13 +188,13 @@ impl ReadinessPort {
     }
 
     fn sent(&mut self, id: Token, send: Sending, error: Option<PortError>) {
-        let Some(entry) = self.sockets.get(id) else { return };
+        let Some(entry) = self.sockets.get_mut(id) else { return };
         let token = entry.token;
+        entry.ops.sent(error, self.waits);
         if entry.ending == Some(Ending::Detach) {
             self.endings.push_back(id); // this is what it waited for
         }
         let what = What::Sent { bytes: send.bytes, data: send.data, error };
-        self.answered.push((id, Ended::Sent(error)));
         self.answer(token, what);
     }
 
@@ -210,7 +209,7 @@ impl ReadinessPort {
             Role::Connecting | Role::Connection => (OpKind::Recv, What::RecvEnded(end)),
         };
         let token = entry.token;
-        self.answered.push((id, Ended::Other(kind)));
+        entry.ops.end(kind, self.waits);
         self.answer(token, what);
     }
 
@@ -226,7 +225,7 @@ impl ReadinessPort {
         let Some(entry) = self.sockets.get_mut(id) else { return };
         if entry.watch.take().is_some() {
             let token = entry.token;
-            self.answered.push((id, Ended::Other(OpKind::Watch)));
+            entry.ops.end(OpKind::Watch, self.waits);
             self.answer(token, What::WatchEnded(end));
         }
     }
@@ -237,7 +236,7 @@ impl ReadinessPort {
         match entry.connected() {
             None => {}
             Some(Ok(local)) => {
-                entry.ops.end(OpKind::Connect);
+                entry.ops.end(OpKind::Connect, self.waits);
                 self.answer(token, What::Connected { local });
             }
             Some(Err(error)) => self.connect_failed(id, error),

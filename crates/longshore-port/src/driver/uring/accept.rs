@@ -142,7 +142,7 @@ impl UringPort {
         let owner = socket.owner;
         let Role::Listener { accepting, .. } = &mut socket.role else { return };
         let Some(op) = accepting.take() else { return };
-        socket.ops.end(OpKind::Accept);
+        socket.ops.end(OpKind::Accept, self.waits);
         let end = match op.error {
             Some(error) if !closing => End::Failed(error),
             _ if op.cancelled => End::Cancelled,

@@ -89,7 +89,7 @@ impl UringPort {
             _ if socket.leaving.is_some() => PortError::new(Call::Connect, ErrorKind::Cancelled),
             code @ 1.. => PortError::from_code(Call::Connect, code),
             _ => {
-                socket.ops.end(OpKind::Connect);
+                socket.ops.end(OpKind::Connect, self.waits);
                 self.ready.push(Completion { token: owner, what: What::Connected { local } });
                 return;
             }

@@ -49,7 +49,6 @@ mod watch;
 pub(super) use notify::UringNotifier;
 
 use crate::driver::{Clock, TrimTime, os};
-use crate::in_flight::Ended;
 use crate::jobs::WorkDesk;
 use crate::{
     Abilities, Call, Completion, ConnectTo, ErrorKind, Link, Listening, Op, OpKind, Port,
@@ -88,8 +87,8 @@ pub struct UringPort {
     ticket_last: u64,
     /// A receive was armed again after bytes came; there may be more of them.
     rearmed: bool,
-    /// Ops that may have ended outside of a `wait`, whose owners do not know of it yet.
-    ended: Vec<(Token, Ended)>,
+    /// Waits that have returned.
+    waits: u64,
     /// The kernel had no buffer for a receive, although blocks are in its hands.
     refused: bool,
     tried: Tried,
@@ -200,7 +199,7 @@ impl UringPort {
             parked: BTreeMap::new(),
             ticket_last: 0,
             rearmed: false,
-            ended: Vec::new(),
+            waits: 0,
             refused: false,
             tried: Tried::default(),
             in_flight: 1, // the read of `wake`
@@ -447,7 +446,7 @@ impl Port for UringPort {
     fn submit(&mut self, id: SocketId, op: Op) {
         let SocketId(token) = id;
         let Some(socket) = self.sockets.get_mut(token) else { return };
-        socket.ops.begin(&op);
+        socket.ops.begin(&op, self.waits);
         match op {
             Op::Send { data, mode, prompt } => self.start_send(token, data, mode, prompt),
             Op::Recv { credit } => self.start_recv(token, credit),
@@ -514,11 +513,7 @@ impl Port for UringPort {
         };
         self.woken = false;
         self.hand_out(out);
-        for (token, ended) in self.ended.drain(..) {
-            if let Some(socket) = self.sockets.get_mut(token) {
-                socket.ops.told(ended);
-            }
-        }
+        self.waits += 1;
         let drained = !stuck && self.is_drained(in_vain);
         self.now = self.clock.now();
         if self.trim.is_due(self.now) {

@@ -5,7 +5,6 @@ use super::names::{Kind, user_data};
 use super::ring::set_recv_credit;
 use super::socket::{Recv, RecvState};
 use super::{Features, UringPort, buffers};
-use crate::in_flight::Ended;
 use crate::{Call, Completion, End, OpKind, PortError, What};
 use io_uring::{cqueue, opcode, squeue, types};
 use longshore_base::Token;
@@ -93,7 +92,6 @@ impl UringPort {
             RecvState::Parked => {
                 self.parked.remove(&socket.recv.ticket);
                 self.end_recv(token, End::Cancelled);
-                self.ended.push((token, Ended::Other(OpKind::Recv)));
             }
             RecvState::Armed => {
                 if !std::mem::replace(&mut socket.recv.cancelled, true) {
@@ -106,6 +104,7 @@ impl UringPort {
     fn end_recv(&mut self, token: Token, end: End) {
         let Some(socket) = self.sockets.get_mut(token) else { return };
         socket.recv.state = RecvState::Idle;
+        socket.ops.end(OpKind::Recv, self.waits);
         self.ready.push(Completion { token: socket.owner, what: What::RecvEnded(end) });
     }
 
@@ -157,9 +156,6 @@ impl UringPort {
 
     fn finish_recv(&mut self, token: Token, end: End) {
         self.end_recv(token, end);
-        if let Some(socket) = self.sockets.get_mut(token) {
-            socket.ops.end(OpKind::Recv);
-        }
         self.settle(token);
     }
 }

@@ -7,7 +7,6 @@
 
 use super::UringPort;
 use super::names::{Kind, user_data};
-use crate::in_flight::Ended;
 use crate::{Call, Completion, ErrorKind, PortError, Segment, SendData, SendMode, What};
 use io_uring::{opcode, squeue};
 use longshore_base::{Slab, Token, event};
@@ -265,11 +264,7 @@ impl UringPort {
         }
         let socket = self.sockets.get_mut(op.socket).expect("open until its send has returned");
         socket.send = None;
-        if op.data.file().is_none() {
-            socket.ops.sent(error);
-        } else {
-            self.ended.push((op.socket, Ended::Sent(error)));
-        }
+        socket.ops.sent(error, self.waits);
         let what = What::Sent { bytes, data: op.data, error };
         self.ready.push(Completion { token: socket.owner, what });
         if socket.leaving.is_some() {

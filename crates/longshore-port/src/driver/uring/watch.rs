@@ -68,7 +68,7 @@ impl UringPort {
             End::Failed(PortError::from_code(Call::Recv, -result))
         };
         socket.watch = None;
-        socket.ops.end(OpKind::Watch);
+        socket.ops.end(OpKind::Watch, self.waits);
         self.ready.push(Completion { token: socket.owner, what: What::WatchEnded(end) });
         self.settle(token);
     }
