@@ -20,7 +20,7 @@ impl UringPort {
         owner: Token,
     ) -> Result<SocketId, (PortError, Unattached)> {
         let Unattached { peer, local, raw } = socket;
-        match make_fit(raw, self.features) {
+        match make_fit(raw, self.features.nonblocking) {
             Ok(system) => {
                 let role = Role::Connection { peer, local };
                 Ok(SocketId(self.sockets.insert(Socket::new(owner, system, role))))
@@ -34,7 +34,7 @@ impl UringPort {
         listening: Listening,
         owner: Token,
     ) -> Result<SocketId, PortError> {
-        let system = make_fit(listening.raw, self.features).map_err(|(error, _)| error)?;
+        let system = make_fit(listening.raw, false).map_err(|(error, _)| error)?;
         let role = Role::Listener { local: listening.local, accepting: None };
         Ok(SocketId(self.sockets.insert(Socket::new(owner, system, role))))
     }

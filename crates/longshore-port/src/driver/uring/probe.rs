@@ -6,11 +6,12 @@ use super::recv::recv_entry;
 use super::ring::{OPS, Patience, Ring, Setup};
 use crate::PortConfig;
 use io_uring::{cqueue, opcode, squeue, types};
-use std::io;
+use std::io::{self, Read};
+use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What differs between kernels that this driver runs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +101,9 @@ fn open_any() -> io::Result<(Setup, Ring)> {
     Err(refused)
 }
 
+/// How long a trial may take that takes microseconds.
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
+
 /// Sends four bytes as the driver does and receives them as it does.
 fn exchange(features: Features) -> io::Result<()> {
     let config = PortConfig { recv_blocks: 1, recv_block_bytes: 4096, ..PortConfig::default() };
@@ -125,7 +129,7 @@ fn exchange_on(
     features: Features,
 ) -> io::Result<()> {
     const TEXT: &[u8] = b"ping";
-    const PATIENCE: Patience = Patience::For(Duration::from_secs(1));
+    const PATIENCE: Patience = Patience::For(PATIENCE_MAX);
     let odd = |what: &str| io::Error::other(what.to_owned());
     let recv = recv_entry(features, types::Fd(ours.as_raw_fd()), 4).user_data(1);
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
@@ -151,7 +155,44 @@ fn exchange_on(
     if cqueue::more(done.flags()) {
         return Err(odd("a credit that does not hold"));
     }
-    Ok(())
+    ring.free_completions();
+    if features.nonblocking { wait_for_room(ring, ours, theirs) } else { Ok(()) }
+}
+
+/// Sends more than finds room, on sockets that do not block: whether the op waits all the same.
+fn wait_for_room(ring: &mut Ring, mut ours: &UnixStream, theirs: &UnixStream) -> io::Result<()> {
+    /// Twice what the system gives a socket for its sends, and more.
+    const BYTES: usize = 1 << 20;
+    let bytes = ManuallyDrop::new(vec![0; BYTES]);
+    let fd = types::Fd(theirs.as_raw_fd());
+    let len = u32::try_from(BYTES).expect("1 MiB");
+    let send = opcode::Send::new(fd, bytes.as_ptr(), len)
+        .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+        .build()
+        .user_data(3);
+    // SAFETY: the bytes are given back only when the op has returned, else leaked; the sockets are
+    // the caller's, who keeps them longer than the ring.
+    unsafe { ring.push(send) };
+    let mut read = 0;
+    let mut room = [0; 16 * 1024];
+    let until = Instant::now() + PATIENCE_MAX;
+    let result = loop {
+        ring.enter(Patience::None)?;
+        if let Some(done) = ring.next() {
+            break done.result();
+        }
+        match ours.read(&mut room) {
+            Ok(count) => read += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        if Instant::now() >= until {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    };
+    drop(ManuallyDrop::into_inner(bytes));
+    let whole = usize::try_from(result).is_ok_and(|count| count == BYTES);
+    if whole && read > 0 { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
 }
 
 /// The administrator's switch. Source: kernel documentation, sysctl `kernel.io_uring_disabled`.

@@ -1,6 +1,5 @@
 //! One socket of the port: which ops it has in flight, and how it leaves.
 
-use super::Features;
 use crate::{Addr, Call, ErrorKind, InFlight, PortError, RawSocket, Unattached};
 use io_uring::types;
 use longshore_base::Token;
@@ -145,15 +144,16 @@ impl Socket {
 }
 
 /// Makes a socket fit for the ring: on some kernels a non-blocking one would fail instead of waiting.
+/// `either` is whether the ring's ops were seen to wait on both kinds.
 ///
 /// # Errors
 /// With the socket: it is one of a simulation, or the system refused.
 pub(super) fn make_fit(
     raw: RawSocket,
-    features: Features,
+    either: bool,
 ) -> Result<SystemSocket, (PortError, RawSocket)> {
     match raw {
-        RawSocket::System(system) if features.nonblocking => Ok(system),
+        RawSocket::System(system) if either => Ok(system),
         RawSocket::System(system) => match set_blocking(&system) {
             Ok(()) => Ok(system),
             Err(error) => {
