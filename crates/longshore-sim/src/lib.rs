@@ -4,7 +4,8 @@
 //! [`World`](longshore_port::World) runs on it unchanged. Connections have windows of any size and
 //! latencies of any length, streams are cut anywhere, sends end short, cancels come late, and the
 //! lowest free descriptor is used again at once. The same seed gives the same run, down to the
-//! [trace](SimWorld::trace).
+//! [trace](SimWorld::trace). A system that refuses, or is late, is there for the asking: see
+//! [`Trouble`].
 //!
 //! Time is virtual and moves in [`SimWorld::advance`] only, so that a test of a minute takes no
 //! time, and a wait never blocks: it returns what is due. Who drives several ports asks
@@ -39,9 +40,11 @@ mod network;
 mod port;
 mod random;
 mod trace;
+mod trouble;
 mod world;
 
 pub use client::SimClient;
 pub use file::SimFile;
 pub use port::{SimNotifier, SimPort};
+pub use trouble::Trouble;
 pub use world::SimWorld;

@@ -1,9 +1,11 @@
 //! The simulated port: ops of virtual sockets, and completions by chance.
 
+mod late;
 mod ops;
 
-use crate::SimWorld;
 use crate::network::{Owner, VirtualSocket};
+use crate::{SimWorld, Trouble};
+use late::LateKernel;
 use longshore_base::{Slab, Time, Token};
 use longshore_port::{
     Abilities, Addr, Call, Completion, ConnectTo, ErrorKind, InFlight, Link, Listening, Notify, Op,
@@ -14,6 +16,10 @@ use ops::{Leaving, Send, Socket, Stream};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// How late a late kernel is at least, also where nothing takes any time.
+const LATE_MIN: Duration = Duration::from_micros(1);
 
 /// A port of a [`SimWorld`]. Its `wait` never blocks: it returns what is due, and remembers until
 /// when it would have waited.
@@ -32,6 +38,10 @@ pub struct SimPort {
     starved: VecDeque<Token>,
     /// Waits that have returned.
     waits: u64,
+    /// What the kernel may write to though its receive was asked to end.
+    late: LateKernel,
+    /// Waits in a row that were refused.
+    waits_refused: u32,
     works: BTreeMap<(Time, u64), (Token, Work)>,
     work_count: u64,
     now: Time,
@@ -53,6 +63,8 @@ impl SimPort {
             kept: Vec::new(),
             starved: VecDeque::new(),
             waits: 0,
+            late: LateKernel::default(),
+            waits_refused: 0,
             works: BTreeMap::new(),
             work_count: 0,
             now: world.now(),
@@ -100,6 +112,9 @@ impl SimPort {
             let (token, work) = entry.remove();
             let done = match work {
                 Work::Resolve(name) => WorkDone::Resolved(self.resolve(&name)),
+                Work::Read(_) if self.world.network().suffers(Trouble::File) => {
+                    WorkDone::Read(Err(ops::unreadable()))
+                }
                 work @ (Work::Job(_) | Work::Read(_)) => work.run(),
                 Work::TrimHeap => WorkDone::HeapTrimmed,
             };
@@ -154,6 +169,9 @@ impl SimPort {
             let words = [5, self.index as u64, u64::from(completion.token.index()), kind, size];
             self.world.network().trace.note(words);
             if let Some(id) = id {
+                if matches!(completion.what, What::RecvEnded(_)) {
+                    self.late.give_back(id);
+                }
                 if matches!(completion.what, What::Closed | What::Detached(_)) {
                     self.sockets.remove(id);
                 } else {
@@ -195,6 +213,9 @@ impl Port for SimPort {
         token: Token,
     ) -> Result<SocketId, (PortError, Unattached)> {
         let Unattached { peer, local, raw } = socket;
+        if let Err(error) = self.world.perhaps_refuse(Trouble::Attach, Call::Attach) {
+            return Err((error, Unattached { peer, local, raw }));
+        }
         match self.handle(raw) {
             Ok(handle) => Ok(self.add(token, *handle, (peer, local), InFlight::connection())),
             Err(raw) => {
@@ -205,12 +226,14 @@ impl Port for SimPort {
     }
 
     fn listen(&mut self, listening: Listening, token: Token) -> Result<SocketId, PortError> {
+        self.world.perhaps_refuse(Trouble::Listen, Call::Attach)?;
         let unsupported = PortError::new(Call::Attach, ErrorKind::Unsupported);
         let handle = self.handle(listening.raw).map_err(|_| unsupported)?;
         Ok(self.add(token, *handle, (listening.local, listening.local), InFlight::listener()))
     }
 
     fn connect(&mut self, to: &ConnectTo, token: Token) -> Result<SocketId, PortError> {
+        self.world.perhaps_refuse(Trouble::ConnectAtOnce, Call::Connect)?;
         let connecting = self.world.network().connect(to);
         let (descriptor, local) = connecting.map_err(|kind| PortError::new(Call::Connect, kind))?;
         let handle = VirtualSocket::new(&self.world, descriptor);
@@ -244,6 +267,7 @@ impl Port for SimPort {
                 socket.close_at = Some(self.world.network().later());
             }
         }
+        self.perhaps_late(id);
         self.world.network().touch(self.owner(id));
         if self.world.network().random.one_in(3) {
             self.step(id); // as systems do that finish at once what they can
@@ -266,6 +290,8 @@ impl Port for SimPort {
             let at = if network.random.one_in(2) { network.now } else { network.later() };
             *cancel_at = Some(at);
             network.touch_at(at, Owner { port: self.index, socket: id });
+            drop(network);
+            self.perhaps_late(id);
         }
     }
 
@@ -286,6 +312,12 @@ impl Port for SimPort {
     }
 
     fn wait(&mut self, until: Until, out: &mut Vec<Completion>) -> Result<Waited, PortError> {
+        if self.is_refused_a_wait() {
+            self.now = self.world.now();
+            self.waits += 1;
+            self.world.network().leave_wait(self.index, true);
+            return Ok(Waited { now: self.now, drained: false });
+        }
         let due = self.world.network().enter_wait(self.index, until);
         self.now = due.now;
         self.run_works();
@@ -314,7 +346,7 @@ impl Port for SimPort {
     }
 
     fn leases(&self) -> usize {
-        self.pool.leases()
+        self.pool.leases() - self.late.leases()
     }
 
     fn sockets(&self) -> usize {
@@ -323,6 +355,31 @@ impl Port for SimPort {
 }
 
 impl SimPort {
+    /// Whether this wait gives nothing although there is something.
+    fn is_refused_a_wait(&mut self) -> bool {
+        let mut network = self.world.network();
+        let news = !self.ready.is_empty() || network.has_news(self.index);
+        let may = news && self.waits_refused < Trouble::WAITS_MAX;
+        let refused = may && network.suffers(Trouble::Wait);
+        drop(network);
+        self.waits_refused = if refused { self.waits_refused + 1 } else { 0 };
+        refused
+    }
+
+    /// A receive that was just asked to end may not do so yet.
+    fn perhaps_late(&mut self, id: Token) {
+        let socket = self.sockets.get(id).expect("it was just asked for something");
+        let Some(recv) = &socket.recv else { return };
+        let asked = recv.cancel_at.is_some() || socket.leaving.is_some();
+        if !asked || self.late.has(id) || !self.world.network().suffers(Trouble::LateKernel) {
+            return;
+        }
+        let until = self.world.network().later() + LATE_MIN;
+        if self.late.take(id, &self.pool, until) {
+            self.world.network().touch_at(until, self.owner(id));
+        }
+    }
+
     /// A bound that is as given or, by chance, much lower.
     fn some_of(&self, most: usize) -> usize {
         let random = &mut self.world.network().random;

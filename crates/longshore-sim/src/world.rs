@@ -1,7 +1,7 @@
 //! The simulated world, as those see it who start things in it.
 
 use crate::network::{Network, VirtualSocket};
-use crate::{SimClient, SimPort};
+use crate::{SimClient, SimPort, Trouble};
 use longshore_base::Time;
 use longshore_port::{
     Abilities, BindTo, Call, ErrorKind, Listening, PortConfig, PortError, RawSocket, World,
@@ -24,6 +24,12 @@ impl SimWorld {
     /// Never hold it while a socket is dropped: that locks as well.
     pub(crate) fn network(&self) -> MutexGuard<'_, Network> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By chance the system has no memory for this.
+    pub(crate) fn perhaps_refuse(&self, trouble: Trouble, call: Call) -> Result<(), PortError> {
+        let refused = self.network().suffers(trouble);
+        if refused { Err(PortError::new(call, ErrorKind::NoMemory)) } else { Ok(()) }
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {
@@ -84,6 +90,17 @@ impl SimWorld {
         self.network().keeps_sockets = true;
     }
 
+    /// From now on `trouble` happens one time in `one_in` that it can, by the seed; with 0 never,
+    /// which is the default.
+    pub fn make_trouble(&self, trouble: Trouble, one_in: usize) {
+        self.network().make_trouble(trouble, one_in);
+    }
+
+    /// How often `trouble` has happened.
+    pub fn troubles(&self, trouble: Trouble) -> u64 {
+        self.network().troubles(trouble)
+    }
+
     /// Sockets that are open, those of clients included: zero at the end of a clean run.
     pub fn descriptors(&self) -> usize {
         self.network().descriptors()
@@ -99,6 +116,7 @@ impl World for SimWorld {
     type Port = SimPort;
 
     fn bind(&self, to: &BindTo) -> Result<Listening, PortError> {
+        self.perhaps_refuse(Trouble::Bind, Call::Bind)?;
         let bound = self.network().bind(to);
         let (descriptor, local) = bound.map_err(|kind| PortError::new(Call::Bind, kind))?;
         let socket = VirtualSocket::new(self, descriptor);
@@ -110,6 +128,7 @@ impl World for SimWorld {
     }
 
     fn open(&self, config: &PortConfig) -> Result<SimPort, PortError> {
+        self.perhaps_refuse(Trouble::Open, Call::Open)?;
         SimPort::open(self, config)
     }
 

@@ -2,6 +2,7 @@
 
 use super::stream::{Connection, End, Packet};
 use super::{Descriptor, EndId, Event, Network, Open, Owner};
+use crate::Trouble;
 use longshore_port::{BindTo, ConnectTo, ErrorKind, SocketOptions};
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -190,6 +191,7 @@ impl Network {
             return Ok(None);
         }
         self.descriptor_left()?;
+        self.accept_trouble(addr)?;
         let listener = self.listeners.get_mut(&addr).expect("an open listener");
         let connection = listener.backlog.pop_front().expect("seen to be there");
         let ends = &self.connections[&connection].ends;
@@ -198,13 +200,35 @@ impl Network {
         Ok(Some(Taken { descriptor, peer, local }))
     }
 
+    /// What may come between a listener and who waits at it.
+    fn accept_trouble(&mut self, addr: SocketAddr) -> Result<(), ErrorKind> {
+        if self.suffers(Trouble::Accept) {
+            return Err(ErrorKind::NoMemory);
+        }
+        if self.suffers(Trouble::AcceptNoDescriptors) {
+            return Err(ErrorKind::NoDescriptors);
+        }
+        if self.suffers(Trouble::AcceptPassing) {
+            let listener = self.listeners.get_mut(&addr).expect("an open listener");
+            let lost = listener.backlog.pop_front().expect("seen to be there");
+            self.give_up(lost);
+            return Err(ErrorKind::Passing);
+        }
+        Ok(())
+    }
+
+    /// Nobody will ever hold the accepted end of a connection.
+    fn give_up(&mut self, connection: u64) {
+        let end = EndId { connection, side: 1 };
+        self.reset_end(end);
+        self.close_end(end);
+    }
+
     /// Nobody listens any more; who waits to be accepted is reset.
     pub(super) fn close_listener(&mut self, addr: SocketAddr) {
         let listener = self.listeners.remove(&addr).expect("an open listener");
         for connection in listener.backlog {
-            let end = EndId { connection, side: 1 };
-            self.reset_end(end);
-            self.close_end(end);
+            self.give_up(connection);
         }
     }
 }

@@ -14,6 +14,7 @@ mod stream;
 use crate::SimWorld;
 use crate::random::Random;
 use crate::trace::Trace;
+use crate::trouble::Troubles;
 use listener::Listener;
 pub(crate) use listener::Progress;
 use longshore_base::{Time, Token};
@@ -95,6 +96,7 @@ pub(crate) struct Network {
     pub(crate) now: Time,
     pub(crate) random: Random,
     pub(crate) trace: Trace,
+    pub(crate) troubles: Troubles,
     /// How much fits between two ends, and how long packets take at most, in this world.
     window_bytes: usize,
     latency_max: Duration,
@@ -125,6 +127,7 @@ impl Network {
             now: Time::ZERO,
             random,
             trace: Trace::new(),
+            troubles: Troubles::default(),
             window_bytes,
             latency_max,
             events: BTreeMap::new(),
@@ -240,6 +243,13 @@ impl Network {
             sockets.swap(left, self.random.below(left + 1));
         }
         Due { now: self.now, woken, sockets }
+    }
+
+    /// Whether a wait would find something.
+    pub(crate) fn has_news(&mut self, port: usize) -> bool {
+        self.happen();
+        let state = &self.ports[port];
+        state.woken || state.work_due || !state.dirty.is_empty()
     }
 
     /// A wait returns, with something or with nothing.

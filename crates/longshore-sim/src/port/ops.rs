@@ -1,6 +1,7 @@
 //! One step of one socket: what its ops come to, now.
 
 use super::SimPort;
+use crate::Trouble;
 use crate::network::{Descriptor, Owner, Progress, VirtualSocket};
 use longshore_base::{Segment, Time, Token};
 use longshore_port::{
@@ -204,6 +205,9 @@ impl SimPort {
             Progress::Connected => What::Connected { local: socket.local },
             Progress::Failed(kind) => failed(kind),
             Progress::UnderWay if self.cancelled(cancel_at) => failed(ErrorKind::Cancelled),
+            Progress::UnderWay if self.world.network().suffers(Trouble::Connect) => {
+                failed(ErrorKind::NoMemory)
+            }
             Progress::UnderWay => return,
         };
         let socket = self.sockets.get_mut(id).expect("checked in step");
@@ -263,7 +267,20 @@ impl SimPort {
         match network.send_room(descriptor) {
             _ if cancelled => error = Some(PortError::new(Call::Send, ErrorKind::Cancelled)),
             Err(kind) => error = Some(PortError::new(Call::Send, kind)),
+            Ok(room) if network.suffers(Trouble::Send) => {
+                // Of a file nobody looks at what there was: that is `Trouble::File`.
+                let none = send.data.file().is_some() || network.random.one_in(2);
+                let most = if none { 0 } else { room.min(left - 1) };
+                let count = network.random.below(most + 1);
+                let bytes = bytes_from(&send.data, send.done, count).expect("bytes of memory");
+                send.done += bytes.len();
+                network.send(descriptor, bytes);
+                error = Some(PortError::new(Call::Send, ErrorKind::NoMemory));
+            }
             Ok(0) => {}
+            Ok(_) if send.data.file().is_some() && network.suffers(Trouble::File) => {
+                error = Some(unreadable());
+            }
             Ok(room) => {
                 let mut count = network.random.piece(room.min(left));
                 if send.mode == SendMode::Try && network.random.one_in(8) {
@@ -319,10 +336,14 @@ impl SimPort {
             let socket = self.sockets.get(id).expect("checked in step");
             let Some(recv) = &socket.recv else { return false };
             let arrived = self.world.network().arrived(socket.descriptor());
-            let ended = if socket.leaving.is_some() || self.cancelled(recv.cancel_at) {
+            let asked = socket.leaving.is_some() || self.cancelled(recv.cancel_at);
+            let late = self.late.may_fill(id, self.world.network().now);
+            let ended = if asked && late.is_none() {
                 Some(End::Cancelled)
             } else if recv.credit == 0 {
                 Some(End::Credit)
+            } else if self.world.network().suffers(Trouble::Recv) {
+                Some(End::Failed(PortError::new(Call::Recv, ErrorKind::NoMemory)))
             } else if arrived.bytes > 0 {
                 None
             } else if let Some(kind) = arrived.broken {
@@ -338,6 +359,14 @@ impl SimPort {
                     self.push(id, What::RecvEnded(end));
                     return false;
                 }
+                None if late.is_some() => {
+                    if !self.world.network().random.one_in(2) {
+                        return false; // not yet
+                    }
+                    self.late.give_back(id); // filled as the lease that is lent now
+                    let bytes = arrived.bytes.min(late.expect("just seen"));
+                    self.lend(id, bytes);
+                }
                 None if self.lend(id, arrived.bytes) => {}
                 None => return false,
             }
@@ -351,6 +380,9 @@ impl SimPort {
         let arrived = self.world.network().arrived(socket.descriptor());
         let end = match arrived.broken {
             _ if socket.leaving.is_some() || self.cancelled(watch.cancel_at) => End::Cancelled,
+            _ if self.world.network().suffers(Trouble::Watch) => {
+                End::Failed(PortError::new(Call::Recv, ErrorKind::NoMemory))
+            }
             Some(kind) => End::Failed(PortError::new(Call::Recv, kind)),
             None if arrived.fin && (watch.half || arrived.fin_sent) => End::Eof,
             None => return,
@@ -378,6 +410,7 @@ impl SimPort {
         if let Some(lease) = lease {
             let len = u32::try_from(lease.len()).expect("a block is smaller than 4 GiB");
             recv.credit = recv.credit.saturating_sub(len);
+            self.late.check(&lease);
             self.push(id, What::Received(lease));
             return true;
         }
@@ -426,6 +459,11 @@ impl SimPort {
         drop(socket.handle.take());
         self.push(id, What::Closed);
     }
+}
+
+/// The error of a file that cannot be read.
+pub(super) fn unreadable() -> PortError {
+    PortError::new(Call::File, ErrorKind::Other)
 }
 
 fn failed_accept(kind: ErrorKind) -> End {

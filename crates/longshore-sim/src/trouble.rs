@@ -1,0 +1,96 @@
+//! What a real system does to a program now and then, by chance and counted.
+
+use crate::network::Network;
+
+/// Something that a real system does now and then. A [`SimWorld`](crate::SimWorld) does none of it
+/// until [`make_trouble`](crate::SimWorld::make_trouble) says how often.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// A port does not open: out of memory.
+    Open,
+    /// An address cannot be bound: out of memory.
+    Bind,
+    /// A port does not take a listener in: out of memory.
+    Listen,
+    /// A port does not take a socket in, and hands it back: out of memory.
+    Attach,
+    /// A connect is refused at once: out of memory.
+    ConnectAtOnce,
+    /// A connect that is under way fails: out of memory.
+    Connect,
+    /// An accept ends though somebody is there, who stays: out of memory.
+    Accept,
+    /// An accept ends since no descriptor is left for who is there, and stays.
+    AcceptNoDescriptors,
+    /// An accept ends with an error of the one connection that it took, which is lost.
+    AcceptPassing,
+    /// A receive ends: out of memory. What there is to read stays.
+    Recv,
+    /// A send ends, perhaps behind a part of it: out of memory.
+    Send,
+    /// A watch ends: out of memory.
+    Watch,
+    /// A file that is sent or read cannot be read.
+    File,
+    /// A wait gives nothing although there is something, as of a kernel without memory. The same
+    /// comes with a later one, at most [`Trouble::WAITS_MAX`] waits later.
+    Wait,
+    /// A receive that is asked to end, by a cancel or with its socket, does not end yet: the kernel
+    /// has taken memory for it, which it may fill at a time of chance.
+    LateKernel,
+}
+
+impl Trouble {
+    /// Each of them.
+    pub const ALL: [Self; 15] = [
+        Self::Open,
+        Self::Bind,
+        Self::Listen,
+        Self::Attach,
+        Self::ConnectAtOnce,
+        Self::Connect,
+        Self::Accept,
+        Self::AcceptNoDescriptors,
+        Self::AcceptPassing,
+        Self::Recv,
+        Self::Send,
+        Self::Watch,
+        Self::File,
+        Self::Wait,
+        Self::LateKernel,
+    ];
+
+    /// Most waits of a port in a row that give nothing.
+    pub const WAITS_MAX: u32 = 4;
+}
+
+/// How often there is which trouble, and how often there was.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles {
+    one_in: [usize; Trouble::ALL.len()],
+    counts: [u64; Trouble::ALL.len()],
+}
+
+impl Network {
+    pub(crate) fn make_trouble(&mut self, trouble: Trouble, one_in: usize) {
+        self.troubles.one_in[trouble as usize] = one_in;
+    }
+
+    pub(crate) fn troubles(&self, trouble: Trouble) -> u64 {
+        self.troubles.counts[trouble as usize]
+    }
+
+    /// Whether this happens, now. Where it never does, chance is not asked, so that a run without
+    /// trouble is what it was.
+    pub(crate) fn suffers(&mut self, trouble: Trouble) -> bool {
+        let at = trouble as usize;
+        let one_in = self.troubles.one_in[at];
+        let happens = one_in > 0 && self.random.one_in(one_in);
+        if happens {
+            self.troubles.counts[at] += 1;
+            self.trace.note([6, at as u64]);
+        }
+        happens
+    }
+}
