@@ -61,6 +61,11 @@ impl SimWorld {
         self.network().is_due(port)
     }
 
+    /// Ports that were opened so far: the [index](SimPort::index) of the next one.
+    pub fn ports(&self) -> usize {
+        self.network().ports()
+    }
+
     /// A choice out of `count`, at least 1, by the seed: which port goes next.
     ///
     /// # Panics

@@ -200,6 +200,21 @@ fn different_seeds_give_different_runs() {
     assert_eq!(run(11), run(11));
 }
 
+/// Also when it goes off while it connects.
+#[test]
+fn a_peer_that_vanishes_while_it_connects_is_found_out_by_probing() {
+    for seed in 0..SEEDS {
+        let world = SimWorld::new(seed);
+        let mut port = world.open(&PortConfig::default()).expect("a port opens");
+        let listener = listen(&world, &mut port);
+        world.client(addr()).vanish();
+        let socket = accept(&world, &mut port, listener);
+        let socket = port.attach(socket, Token::new(1, 0)).expect("a socket of this world");
+        let (_, end) = receive(&world, &mut port, socket);
+        assert!(matches!(end, End::Failed(error) if error.kind == ErrorKind::TimedOut), "{end:?}");
+    }
+}
+
 /// A machine that goes off says nothing: who probes finds out, who does not waits for ever.
 #[test]
 fn a_peer_that_vanishes_is_found_out_by_probing() {

@@ -31,6 +31,7 @@ use crate::worker::Worker;
 use crate::{Codec, Decoded, Handler, Listener, Peer as Who, Reject, Result, Server};
 use longshore_base::Time;
 use longshore_port::World;
+pub use longshore_sim::Trouble;
 use longshore_sim::{SimClient, SimPort, SimWorld};
 use std::cell::RefCell;
 use std::fmt;
@@ -59,7 +60,7 @@ impl Net {
         Self { world: SimWorld::new(seed), workers: Vec::new(), peers: Vec::new(), next_port: 7411 }
     }
 
-    /// The world beneath, for names, descriptor limits and its trace.
+    /// The world beneath, for names, descriptor limits, trouble and its trace.
     pub fn world(&self) -> &SimWorld {
         &self.world
     }
@@ -98,6 +99,8 @@ impl Net {
     /// As [`Builder::start`].
     pub fn start(&mut self, builder: Builder) -> Result<Server> {
         builder.check()?;
+        // Ports of a server that did not start have had their numbers.
+        self.workers.resize_with(self.world.ports(), || None);
         let (server, workers) = Prepared::new(self.world.clone(), builder)?.workers()?;
         self.workers.extend(workers.into_iter().map(Some));
         Ok(server)
@@ -233,6 +236,12 @@ impl<C: Codec> Peer<C> {
     /// Resets the connection.
     pub fn reset(&mut self) {
         self.wire.borrow_mut().client.reset();
+    }
+
+    /// Its machine goes off: nothing is heard of it any more, not even that. The server finds out
+    /// when its probes stay unanswered.
+    pub fn vanish(&mut self) {
+        self.wire.borrow().client.vanish();
     }
 
     /// Stops or starts reading from the wire: a slow reader.

@@ -171,6 +171,7 @@ impl Network {
         accepted.connected = true;
         accepted.room = accepted.room.min(window_bytes);
         accepted.silence_max = silence_max;
+        self.probe(end);
         self.transmit(end, Packet::Established);
         if let Some(owner) = owner {
             self.touch(owner);

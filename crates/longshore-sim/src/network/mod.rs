@@ -216,6 +216,10 @@ impl Network {
         self.ports.len() - 1
     }
 
+    pub(crate) fn ports(&self) -> usize {
+        self.ports.len()
+    }
+
     pub(crate) fn close_port(&mut self, port: usize) {
         self.ports[port].open = false;
     }

@@ -177,8 +177,15 @@ impl Network {
     pub(crate) fn vanish(&mut self, descriptor: Descriptor) {
         let Some(id) = self.end_of(descriptor) else { return };
         self.end_mut(id).expect("an open end").vanished = true;
-        if let Some(silence) = self.end(id.other()).and_then(|other| other.silence_max) {
-            self.schedule(self.now + silence, Event::Arrival(id.other(), Packet::Silence));
+        self.probe(id.other());
+    }
+
+    /// An end gives up at its time, if its peer has vanished.
+    pub(super) fn probe(&mut self, id: EndId) {
+        let vanished = self.end(id.other()).is_some_and(|other| other.vanished);
+        let silence = self.end(id).and_then(|end| end.silence_max).filter(|_| vanished);
+        if let Some(silence) = silence {
+            self.schedule(self.now + silence, Event::Arrival(id, Packet::Silence));
         }
     }
 

@@ -4,13 +4,22 @@ use crate::codec::{FRAME_MAX, Pinged};
 use crate::rng::Rng;
 use crate::tally::Tally;
 use longshore::{
-    Closed, Conn, Connector, Ctx, Error, Handler, Reconnect, Result, Retry, Sent, Time, Timer,
+    Addr, Closed, Conn, Connector, Ctx, Error, Handler, Reconnect, Result, Retry, Sent, Time, Timer,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// What `on_disconnect` was told of one connection.
+#[derive(Clone, Debug)]
+#[expect(dead_code, reason = "the words are for who looks for a bug")]
+pub(crate) struct End {
+    pub(crate) peer: Addr,
+    pub(crate) reason: &'static str,
+    words: String,
+}
 
 /// What the handlers of one storm share.
 #[derive(Debug)]
@@ -20,7 +29,7 @@ pub(crate) struct Weather {
     pub(crate) tally: Tally,
     pub(crate) dials: AtomicU64,
     pub(crate) wrongs: Mutex<Vec<String>>,
-    pub(crate) ends: Mutex<Vec<String>>,
+    pub(crate) ends: Mutex<Vec<End>>,
     pub(crate) wild: Mutex<Vec<Conn<Wild>>>,
     pub(crate) out: Mutex<Vec<Conn<Out>>>,
     pub(crate) targets: Vec<String>,
@@ -95,7 +104,8 @@ impl Watch {
 
     fn ended(&mut self, closed: &Closed<'_>) {
         self.weather.tally.ended(closed);
-        let end = format!("{}: {}", closed.peer_addr, closed.reason);
+        let (peer, reason) = (closed.peer_addr, closed.reason.name());
+        let end = End { peer, reason, words: closed.reason.to_string() };
         self.weather.ends.lock().unwrap().push(end);
     }
 }

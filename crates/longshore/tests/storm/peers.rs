@@ -3,9 +3,10 @@
 use crate::codec::{FRAME_MAX, PING, first_payload, frame};
 use crate::filters::Unmask;
 use crate::guests::Inn;
+use crate::handlers::Weather;
 use crate::rng::Rng;
-use longshore::Raw;
-use longshore::testing::{Net, Peer};
+use longshore::testing::{Net, Peer, Trouble};
+use longshore::{Addr, Raw};
 use std::net::SocketAddr;
 
 /// A peer who sends tagged frames and pings, a few bytes at a time, and waits for each of them.
@@ -97,6 +98,24 @@ impl Good {
         all && self.wire.is_closed() && !self.wire.is_reset()
     }
 
+    /// Whether the system has ended it, rightly: by one of its `troubles`, and as that says.
+    pub(crate) fn is_excused(&mut self, weather: &Weather, net: &Net) -> bool {
+        let world = net.world();
+        let troubled = |of: &[Trouble]| of.iter().any(|&trouble| world.troubles(trouble) > 0);
+        let ends = weather.ends.lock().unwrap();
+        let peer = Addr::from(self.wire.local_addr());
+        let right = match ends.iter().find(|end| end.peer == peer) {
+            // Nobody ever served it.
+            None => troubled(&[Trouble::AcceptPassing, Trouble::Attach]),
+            Some(end) if end.reason == "io_error" => troubled(&[Trouble::Recv, Trouble::Send]),
+            // The last of what it was owed did not go out.
+            Some(end) => end.reason == "peer_closed" && troubled(&[Trouble::Send]),
+        };
+        drop(ends);
+        self.look();
+        right && self.wire.is_closed()
+    }
+
     pub(crate) fn state(&self) -> String {
         let (got, all) =
             (self.got.each_ref().map(Vec::len), self.expected.each_ref().map(Vec::len));
@@ -117,8 +136,9 @@ impl Wild {
         Self { wire: net.connect(addr, Raw::new()) }
     }
 
-    pub(crate) fn step(&mut self, rng: &mut Rng) {
-        match rng.below(24) {
+    pub(crate) fn step(&mut self, rng: &mut Rng, vanishes: bool) {
+        match rng.below(if vanishes { 25 } else { 24 }) {
+            24 => self.wire.vanish(),
             0 => self.wire.finish(),
             1 => self.wire.reset(),
             2 | 3 => self.wire.set_reading(false),

@@ -7,9 +7,10 @@ use crate::handlers::{Echo, Out, Watch, Weather, Wild};
 use crate::peers::{self, Good};
 use crate::rng::Rng;
 use crate::tally::Tally;
+use crate::trouble;
 use longshore::testing::Net;
 use longshore::{
-    Conn, HalfClose, Limits, Linger, Listener, PortConfig, Reject, Server, SlowReader,
+    Builder, Conn, HalfClose, Limits, Linger, Listener, PortConfig, Reject, Server, SlowReader,
 };
 use std::collections::VecDeque;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -29,6 +30,8 @@ struct Storm {
     wild_at: Inn,
     good: Vec<Good>,
     wild: Vec<peers::Wild>,
+    /// Some of the wild ones go off without a word.
+    vanishes: bool,
 }
 
 pub(crate) fn run(seed: u64) {
@@ -39,6 +42,46 @@ pub(crate) fn run(seed: u64) {
         storm.calm();
     }
     storm.end();
+}
+
+/// A listener each for the good peers, the wild ones, and what the server connects to itself.
+fn builder(weather: &Arc<Weather>, [echo_at, wild_at]: [Inn; 2], rng: &mut Rng) -> Builder {
+    let echo = echo_listener(echo_at, rng);
+    let wild = wild_listener(wild_at, weather, rng);
+    let sink = Listener::addr(weather.sink, Pinged::new()).limits(limits(rng));
+    let (for_echo, for_wild, for_sink) = (weather.clone(), weather.clone(), weather.clone());
+    let mut ticks = weather.rng();
+    let calm = weather.clone();
+    Server::builder()
+        .listen(echo, move |_| {
+            let (watch, rng) = (Watch::new(&for_echo), for_echo.rng());
+            Ok(for_echo.tally.made(Echo { watch, rng, waiting: VecDeque::new() }))
+        })
+        .listen(wild, move |_| {
+            let mut rng = for_wild.rng();
+            match rng.below(12) {
+                0 if !for_wild.is_calm() => for_wild.tally.panic_in_factory("storm: a factory"),
+                1 if !for_wild.is_calm() => Err(Reject::silent()),
+                _ => Ok(for_wild.tally.made(Wild { watch: Watch::new(&for_wild), rng })),
+            }
+        })
+        .listen(sink, move |_| {
+            let (watch, rng) = (Watch::new(&for_sink), for_sink.rng());
+            Ok(for_sink.tally.made(Out { watch, rng }))
+        })
+        .workers(1 + rng.below(3))
+        .connections(rng.of(&[14, 100]))
+        .every(Duration::from_millis(100), move |_, _| {
+            if !calm.is_calm() && ticks.one_in(4) {
+                calm.tally.panic("storm: a tick");
+            }
+        })
+        .port(
+            PortConfig::default()
+                .completions_max(rng.of(&[1, 3, 1024]))
+                .recv_blocks(rng.of(&[1, 2, 8]))
+                .recv_block_bytes(rng.of(&[64, 128, 4096])),
+        )
 }
 
 impl Storm {
@@ -63,45 +106,17 @@ impl Storm {
         });
         let echo_at = inn(&mut net, rng.one_in(3), 6);
         let wild_at = inn(&mut net, false, rng.of(&[3, 6]));
-        let echo = echo_listener(echo_at, &mut rng);
-        let wild = wild_listener(wild_at, &weather, &mut rng);
-        let sink = Listener::addr(sink_at, Pinged::new()).limits(limits(&mut rng));
-        let (for_echo, for_wild, for_sink) = (weather.clone(), weather.clone(), weather.clone());
-        let mut ticks = weather.rng();
-        let calm = weather.clone();
-        let builder = Server::builder()
-            .listen(echo, move |_| {
-                let (watch, rng) = (Watch::new(&for_echo), for_echo.rng());
-                Ok(for_echo.tally.made(Echo { watch, rng, waiting: VecDeque::new() }))
-            })
-            .listen(wild, move |_| {
-                let mut rng = for_wild.rng();
-                match rng.below(12) {
-                    0 if !for_wild.is_calm() => for_wild.tally.panic_in_factory("storm: a factory"),
-                    1 if !for_wild.is_calm() => Err(Reject::silent()),
-                    _ => Ok(for_wild.tally.made(Wild { watch: Watch::new(&for_wild), rng })),
-                }
-            })
-            .listen(sink, move |_| {
-                let (watch, rng) = (Watch::new(&for_sink), for_sink.rng());
-                Ok(for_sink.tally.made(Out { watch, rng }))
-            })
-            .workers(1 + rng.below(3))
-            .connections(rng.of(&[14, 100]))
-            .every(Duration::from_millis(100), move |_, _| {
-                if !calm.is_calm() && ticks.one_in(4) {
-                    calm.tally.panic("storm: a tick");
-                }
-            })
-            .port(
-                PortConfig::default()
-                    .completions_max(rng.of(&[1, 3, 1024]))
-                    .recv_blocks(rng.of(&[1, 2, 8]))
-                    .recv_block_bytes(rng.of(&[64, 128, 4096])),
-            );
-        let server = net.start(builder).expect("settings that work");
-        let (good, wild) = (Vec::new(), Vec::new());
-        Self { seed, rng, net, server, weather, echo_at, wild_at, good, wild }
+        if rng.one_in(4) {
+            net.world().keep_sockets();
+        }
+        let inns = [echo_at, wild_at];
+        let tried = trouble::start_perhaps(&mut net, &mut rng, |rng| builder(&weather, inns, rng));
+        let server = tried.unwrap_or_else(|| {
+            net.start(builder(&weather, inns, &mut rng)).expect("settings that work")
+        });
+        trouble::begin(&net, &mut rng);
+        let (good, wild, vanishes) = (Vec::new(), Vec::new(), rng.one_in(3));
+        Self { seed, rng, net, server, weather, echo_at, wild_at, good, wild, vanishes }
     }
 
     fn rage(&mut self) {
@@ -109,7 +124,7 @@ impl Storm {
             let good = Good::new(&mut self.net, self.echo_at, tag as u8, &mut self.rng);
             self.good.push(good);
         }
-        self.net.run_for(SECOND); // the good ones are in before it gets crowded
+        self.net.run_for(20 * SECOND); // the good ones are in before it gets crowded
         for _ in 0..20 + self.rng.below(100) {
             if self.wild.len() < 10 && self.rng.one_in(4) {
                 let at = self.rng.of(&self.wild_at.at);
@@ -123,7 +138,7 @@ impl Storm {
                 good.step(&mut self.rng);
             }
             for wild in &mut self.wild {
-                wild.step(&mut self.rng);
+                wild.step(&mut self.rng, self.vanishes);
             }
             if self.rng.one_in(20) {
                 let most = self.rng.of(&[0, 8, 16, usize::MAX]);
@@ -165,17 +180,27 @@ impl Storm {
         self.weather.calm.store(true, Relaxed);
         self.wild.clear();
         self.good.iter_mut().for_each(Good::calm);
-        let Self { net, good, .. } = self;
-        let done = net.run_until(2_000 * SECOND, |_| good.iter_mut().all(Good::is_done));
+        let Self { net, good, weather, .. } = self;
+        let done = net.run_until(2_000 * SECOND, |net| {
+            good.iter_mut().all(|good| good.is_done() || good.is_excused(weather, net))
+        });
         let states: Vec<_> = good.iter().map(Good::state).collect();
         let ends = self.weather.ends.lock().unwrap().clone();
         assert!(done, "seed {}: good peers wait for ever: {states:#?} {ends:#?}", self.seed);
+        let unserved = self.good.iter_mut().filter_map(|good| (!good.is_done()).then_some(()));
+        let unserved = unserved.count() as u64;
+        assert!(
+            unserved <= trouble::of_connections(&self.net),
+            "{unserved}: {states:#?} {ends:#?}"
+        );
+        trouble::cease(&self.net);
         // All who are not good go home, those who still try to get somewhere included.
         let sink = self.weather.sink.ip();
         self.net.world().name("nobody.test", &[sink]);
         self.net.world().limit_descriptors(usize::MAX);
         self.weather.out.lock().unwrap().iter().for_each(Conn::close);
-        self.net.run_for(100 * SECOND);
+        // Who vanished is found out.
+        self.net.run_for(if self.vanishes { 200 * SECOND } else { 100 * SECOND });
         self.weather.tally.check(&self.server, 0);
         for inn in [self.echo_at, self.wild_at] {
             guests::visit(&mut self.net, &self.server, inn);
@@ -190,7 +215,7 @@ impl Storm {
         if self.rng.one_in(2) {
             self.wild.push(peers::Wild::new(&mut self.net, self.wild_at.at[0])); // into the shutdown
         }
-        self.wild.iter_mut().for_each(|wild| wild.step(&mut self.rng));
+        self.wild.iter_mut().for_each(|wild| wild.step(&mut self.rng, false));
         let stopped = self.net.run_until(200 * SECOND, |net| net.running_workers() == 0);
         assert!(stopped, "seed {seed}: the server does not stop");
         self.good.clear();
@@ -200,6 +225,7 @@ impl Storm {
         assert_eq!(*weather.wrongs.lock().unwrap(), [""; 0], "seed {seed}: broken promises");
         assert_eq!(self.net.world().descriptors(), 0, "seed {seed}: sockets");
         weather.tally.check_end(&self.server, &before);
+        trouble::count(&self.net);
     }
 }
 

@@ -1,0 +1,88 @@
+//! What the system does to a storm: nothing, a little or a lot.
+
+use crate::rng::Rng;
+use longshore::testing::{Net, Trouble};
+use longshore::{Builder, Server};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What a server that starts may meet.
+const OF_START: [Trouble; 3] = [Trouble::Open, Trouble::Bind, Trouble::Listen];
+
+/// What a program that keeps to the contract of ports does not even notice.
+const HARMLESS: [Trouble; 2] = [Trouble::Wait, Trouble::LateKernel];
+
+/// What costs a connection that has done nothing wrong.
+const OF_CONNECTIONS: [Trouble; 4] =
+    [Trouble::AcceptPassing, Trouble::Attach, Trouble::Recv, Trouble::Send];
+
+/// How often there was which, in all storms.
+static COUNTS: [AtomicU64; Trouble::ALL.len()] = [const { AtomicU64::new(0) }; Trouble::ALL.len()];
+
+fn make(net: &Net, all: &[Trouble], one_in: usize) {
+    for &trouble in all {
+        net.world().make_trouble(trouble, one_in);
+    }
+}
+
+/// Perhaps starts a server in trouble. If it does not start, nothing is left of it.
+pub(crate) fn start_perhaps(
+    net: &mut Net,
+    rng: &mut Rng,
+    builder: impl Fn(&mut Rng) -> Builder,
+) -> Option<Server> {
+    if !rng.one_in(4) {
+        return None;
+    }
+    make(net, &OF_START, 6);
+    let started = net.start(builder(rng));
+    make(net, &OF_START, 0);
+    let troubles: u64 = OF_START.iter().map(|&trouble| net.world().troubles(trouble)).sum();
+    match started {
+        Ok(server) => {
+            assert_eq!(troubles, 0, "a refusal was overlooked");
+            Some(server)
+        }
+        Err(error) => {
+            let words = error.to_string();
+            assert!(troubles == 1 && words.contains("out of memory"), "{troubles}: {words}");
+            assert_eq!(net.world().descriptors(), 0, "sockets of a server that did not start");
+            None
+        }
+    }
+}
+
+/// Chooses the troubles of a storm.
+pub(crate) fn begin(net: &Net, rng: &mut Rng) {
+    let often = rng.of(&[0, 0, 2_000, 200, 20]);
+    for trouble in Trouble::ALL {
+        if HARMLESS.contains(&trouble) {
+            make(net, &[trouble], rng.of(&[0, 0, 30, 2]));
+        } else if !OF_START.contains(&trouble) && rng.one_in(2) {
+            make(net, &[trouble], often);
+        }
+    }
+}
+
+/// The system is as it should be, from now on.
+pub(crate) fn cease(net: &Net) {
+    make(net, &Trouble::ALL, 0);
+}
+
+/// How many connections at most have suffered.
+pub(crate) fn of_connections(net: &Net) -> u64 {
+    OF_CONNECTIONS.iter().map(|&trouble| net.world().troubles(trouble)).sum()
+}
+
+/// Adds up what there was in a storm.
+pub(crate) fn count(net: &Net) {
+    for (count, trouble) in COUNTS.iter().zip(Trouble::ALL) {
+        count.fetch_add(net.world().troubles(trouble), Relaxed);
+    }
+}
+
+/// What no storm has met. Workers do not watch, and read no files yet.
+pub(crate) fn never_met() -> Vec<Trouble> {
+    let all = Trouble::ALL.into_iter().zip(&COUNTS);
+    let never = all.filter(|(_, count)| count.load(Relaxed) == 0).map(|(trouble, _)| trouble);
+    never.filter(|it| !matches!(it, Trouble::Watch | Trouble::File)).collect()
+}
