@@ -1,7 +1,11 @@
 //! The contract suite on the simulated port, each promise under many seeds.
 
+mod patient;
+
+use longshore_port::World;
 use longshore_port::contract::{Bench, TestFile};
 use longshore_sim::{SimFile, SimWorld};
+use std::marker::PhantomData;
 
 /// Seeds that each promise is tested with.
 const SEEDS: u64 = 200;
@@ -9,13 +13,14 @@ const SEEDS: u64 = 200;
 /// So many of them run twice, to see that a run depends on nothing but its seed.
 const SEEDS_TWICE: u64 = 25;
 
-struct Simulated(SimWorld);
+/// The simulated world, perhaps behind another one.
+struct Simulated<W = SimWorld>(SimWorld, PhantomData<W>);
 
-impl Bench for Simulated {
-    type World = SimWorld;
+impl<W: World + From<SimWorld>> Bench for Simulated<W> {
+    type World = W;
 
-    fn world(&self) -> SimWorld {
-        self.0.clone()
+    fn world(&self) -> W {
+        self.0.clone().into()
     }
 
     fn idle(&self) -> bool {
@@ -45,7 +50,11 @@ fn on_every_seed(test: fn(&Simulated)) {
     in_worlds(SEEDS, &SimWorld::new, test);
 }
 
-fn in_worlds(seeds: u64, world: &dyn Fn(u64) -> SimWorld, test: fn(&Simulated)) {
+fn in_worlds<W: World + From<SimWorld>>(
+    seeds: u64,
+    world: &dyn Fn(u64) -> SimWorld,
+    test: fn(&Simulated<W>),
+) {
     for seed in 0..seeds {
         let trace = on_seed(seed, world(seed), test);
         if seed < SEEDS_TWICE {
@@ -60,8 +69,8 @@ fn in_worlds(seeds: u64, world: &dyn Fn(u64) -> SimWorld, test: fn(&Simulated)) 
 
 /// Runs one promise in one world; the trace of the run.
 #[expect(clippy::print_stdout, reason = "the seed is how a failure is found again")]
-fn on_seed(seed: u64, world: SimWorld, test: fn(&Simulated)) -> u64 {
-    let bench = Simulated(world);
+fn on_seed<W>(seed: u64, world: SimWorld, test: fn(&Simulated<W>)) -> u64 {
+    let bench = Simulated(world, PhantomData);
     let run = std::panic::AssertUnwindSafe(|| test(&bench));
     if let Err(panic) = std::panic::catch_unwind(run) {
         println!("seed {seed} breaks the promise");
@@ -80,6 +89,25 @@ mod where_sockets_stay {
         let world = |seed| {
             let world = SimWorld::new(seed);
             world.keep_sockets();
+            world
+        };
+        in_worlds(SEEDS_TWICE, &world, test);
+    }
+    longshore_port::contract_tests!(run);
+}
+
+/// Where waits give nothing now and then, and the kernel is late with its memory: who keeps to the
+/// contract does not notice.
+mod where_the_kernel_is_short_of_memory {
+    use super::patient::PatientWorld;
+    use super::{SEEDS_TWICE, SimWorld, Simulated, in_worlds};
+    use longshore_sim::Trouble;
+
+    fn run(test: fn(&Simulated<PatientWorld>)) {
+        let world = |seed| {
+            let world = SimWorld::new(seed);
+            world.make_trouble(Trouble::Wait, 3);
+            world.make_trouble(Trouble::LateKernel, 2);
             world
         };
         in_worlds(SEEDS_TWICE, &world, test);
