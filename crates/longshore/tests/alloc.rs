@@ -31,25 +31,42 @@ impl Handler for Echo {
 }
 
 /// Sends and receives `count` messages of 64 bytes, `depth` at a time.
-fn echo(peer: &mut TcpStream, out: &[u8], back: &mut [u8], count: usize, depth: usize) {
+fn echo(
+    peer: &mut TcpStream,
+    out: &[u8],
+    back: &mut [u8],
+    count: usize,
+    depth: usize,
+    filtered: bool,
+) {
     for _ in 0..count / depth {
         peer.write_all(out).unwrap();
-        peer.read_exact(back).unwrap();
+        // What a filter says by itself comes between, before or behind; there is one for each receive.
+        let mut got = 0;
+        while got < back.len() {
+            got += peer.read(&mut back[got..]).unwrap();
+            if filtered {
+                got = without(&mut back[..got]);
+            }
+        }
         assert!(out == back);
     }
 }
 
-/// Turns every byte over, and answers nothing.
+/// Turns every byte over, and answers what came with a byte of its own.
 struct Xor;
+
+const ANSWER: u8 = 9;
 
 impl Filter for Xor {
     fn handle_input(
         &mut self,
         input: &[u8],
         plain: &mut Vec<u8>,
-        _: &mut Vec<u8>,
+        reply: &mut Vec<u8>,
     ) -> core::result::Result<(), FrameError> {
         plain.extend(input.iter().map(|byte| !byte));
+        reply.push(ANSWER);
         Ok(())
     }
 
@@ -61,6 +78,18 @@ impl Filter for Xor {
         wire.extend(plain.iter().map(|byte| !byte));
         Ok(())
     }
+}
+
+/// Takes the answers of the filter out, and says how much is left.
+fn without(bytes: &mut [u8]) -> usize {
+    let mut left = 0;
+    for at in 0..bytes.len() {
+        if bytes[at] != ANSWER {
+            bytes[left] = bytes[at];
+            left += 1;
+        }
+    }
+    left
 }
 
 fn allocations(driver: DriverChoice, depth: usize, filtered: bool) -> usize {
@@ -82,9 +111,9 @@ fn allocations(driver: DriverChoice, depth: usize, filtered: bool) -> usize {
     }
     let out = frame.repeat(depth);
     let mut back = vec![0; out.len()];
-    echo(&mut peer, &out, &mut back, WARM_UP, depth);
+    echo(&mut peer, &out, &mut back, WARM_UP, depth, filtered);
     let region = Region::new(ALLOCATOR);
-    echo(&mut peer, &out, &mut back, MESSAGES, depth);
+    echo(&mut peer, &out, &mut back, MESSAGES, depth, filtered);
     let change = region.change();
     drop(peer);
     server.shutdown(Duration::ZERO);

@@ -292,10 +292,14 @@ impl<L: Lease> SendHalf<L> {
 
     /// Puts a segment at the end of the queue.
     fn push(&mut self, segment: Segment<L>, pool: &mut SendPool<L>) {
+        self.insert(self.queue.len(), segment, pool);
+    }
+
+    fn insert(&mut self, at: usize, segment: Segment<L>, pool: &mut SendPool<L>) {
         if self.queue.capacity() == 0 {
             self.queue = pool.queues.pop().unwrap_or_default();
         }
-        self.queue.push_back(segment);
+        self.queue.insert(at, segment);
     }
 
     /// Queues bytes that are shared with others or kept by somebody.
@@ -361,12 +365,12 @@ impl<L: Lease> SendHalf<L> {
                     block.extend_from_slice(bytes);
                 }
                 _ if bytes.len() > SEND_BYTES_MAX => {
-                    self.queue.insert(at, Segment::Shared(Bytes::copy_from_slice(bytes)));
+                    self.insert(at, Segment::Shared(Bytes::copy_from_slice(bytes)), pool);
                 }
                 _ => {
                     let mut block = pool.blocks.take();
                     block.extend_from_slice(bytes);
-                    self.queue.insert(at, Segment::Block(Block::new(block)));
+                    self.insert(at, Segment::Block(Block::new(block)), pool);
                 }
             }
         }
