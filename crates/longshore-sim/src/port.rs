@@ -256,7 +256,7 @@ impl Port for SimPort {
                 socket.recv = Some(Stream { credit, cancel_at: None });
             }
             Op::Send { data, mode, prompt } => {
-                socket.send = Some(Send { data, mode, prompt, done: 0, cancel_at: None });
+                socket.send = Some(Send::new(data, mode, prompt));
             }
             Op::Watch { half } => socket.watch = Some(ops::Watch { half, cancel_at: None }),
             Op::Shutdown => socket.shutdown(),

@@ -30,10 +30,18 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub(super) struct Send {
     pub(super) data: SendData,
+    /// What its leases said when it was begun.
+    lent: Vec<u8>,
     pub(super) mode: SendMode,
     pub(super) prompt: bool,
     pub(super) done: usize,
     pub(super) cancel_at: Option<Time>,
+}
+
+impl Send {
+    pub(super) fn new(data: SendData, mode: SendMode, prompt: bool) -> Self {
+        Self { lent: lent_bytes(&data), data, mode, prompt, done: 0, cancel_at: None }
+    }
 }
 
 /// A watch in flight.
@@ -313,16 +321,16 @@ impl SimPort {
     fn answer(&mut self, id: Token, error: Option<PortError>) {
         let socket = self.sockets.get_mut(id).expect("checked in step");
         let token = socket.token;
-        let Send { data, mut done, prompt, .. } = socket.send.take().expect("a send that is over");
+        let send = socket.send.take().expect("a send that is over");
+        let Send { data, lent, mut done, prompt, .. } = send;
+        assert!(lent_bytes(&data) == lent, "a lease has changed while it was sent");
         if error.is_some_and(|error| error.kind == ErrorKind::Cancelled) {
             let random = &mut self.world.network().random;
             if random.one_in(4) {
                 done = random.below(done + 1); // how much went is not always known
             }
         }
-        let is_leased = |segment: &Segment<_>| matches!(segment, Segment::Leased(_));
-        let leased = data.segments().iter().any(is_leased);
-        let late = done == data.byte_count() && !prompt && !leased;
+        let late = done == data.byte_count() && !prompt && lent.is_empty();
         let completion = Completion { token, what: What::Sent { bytes: done, data, error } };
         if late && self.world.network().random.one_in(2) {
             self.kept.push((Some(id), completion));
@@ -459,6 +467,12 @@ impl SimPort {
         drop(socket.handle.take());
         self.push(id, What::Closed);
     }
+}
+
+/// The bytes of a send that lie in leases.
+fn lent_bytes(data: &SendData) -> Vec<u8> {
+    let lent = data.segments().iter().filter(|it| matches!(it, Segment::Leased(_)));
+    lent.flat_map(Segment::bytes).copied().collect()
 }
 
 /// The error of a file that cannot be read.
