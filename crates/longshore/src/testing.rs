@@ -103,6 +103,7 @@ impl Net {
         self.workers.resize_with(self.world.ports(), || None);
         let (server, workers) = Prepared::new(self.world.clone(), builder)?.workers()?;
         self.workers.extend(workers.into_iter().map(Some));
+        debug_assert_eq!(self.workers.len(), self.world.ports(), "each port has its worker");
         Ok(server)
     }
 

@@ -30,6 +30,8 @@ struct Storm {
     wild_at: Inn,
     good: Vec<Good>,
     wild: Vec<peers::Wild>,
+    /// The system may refuse something.
+    refuses: bool,
     /// Some of the wild ones go off without a word.
     vanishes: bool,
 }
@@ -114,9 +116,9 @@ impl Storm {
         let server = tried.unwrap_or_else(|| {
             net.start(builder(&weather, inns, &mut rng)).expect("settings that work")
         });
-        trouble::begin(&net, &mut rng);
+        let refuses = trouble::begin(&net, &mut rng);
         let (good, wild, vanishes) = (Vec::new(), Vec::new(), rng.one_in(3));
-        Self { seed, rng, net, server, weather, echo_at, wild_at, good, wild, vanishes }
+        Self { seed, rng, net, server, weather, echo_at, wild_at, good, wild, refuses, vanishes }
     }
 
     fn rage(&mut self) {
@@ -124,7 +126,8 @@ impl Storm {
             let good = Good::new(&mut self.net, self.echo_at, tag as u8, &mut self.rng);
             self.good.push(good);
         }
-        self.net.run_for(20 * SECOND); // the good ones are in before it gets crowded
+        // The good ones are in before it gets crowded, also where accepts fail.
+        self.net.run_for(if self.refuses { 20 * SECOND } else { SECOND });
         for _ in 0..20 + self.rng.below(100) {
             if self.wild.len() < 10 && self.rng.one_in(4) {
                 let at = self.rng.of(&self.wild_at.at);

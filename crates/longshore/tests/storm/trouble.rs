@@ -51,8 +51,8 @@ pub(crate) fn start_perhaps(
     }
 }
 
-/// Chooses the troubles of a storm.
-pub(crate) fn begin(net: &Net, rng: &mut Rng) {
+/// Chooses the troubles of a storm. Says whether the system may refuse something.
+pub(crate) fn begin(net: &Net, rng: &mut Rng) -> bool {
     let often = rng.of(&[0, 0, 2_000, 200, 20]);
     for trouble in Trouble::ALL {
         if HARMLESS.contains(&trouble) {
@@ -61,6 +61,7 @@ pub(crate) fn begin(net: &Net, rng: &mut Rng) {
             make(net, &[trouble], often);
         }
     }
+    often > 0
 }
 
 /// The system is as it should be, from now on.
