@@ -204,7 +204,7 @@ impl Storm {
         self.weather.out.lock().unwrap().iter().for_each(Conn::close);
         // Who vanished is found out.
         self.net.run_for(if self.vanishes { 200 * SECOND } else { 100 * SECOND });
-        self.weather.tally.check(&self.server, 0);
+        trouble::check(&self.net, &self.weather.tally.check(&self.server, 0));
         for inn in [self.echo_at, self.wild_at] {
             guests::visit(&mut self.net, &self.server, inn);
         }

@@ -2,7 +2,7 @@
 
 use crate::rng::Rng;
 use longshore::testing::{Net, Trouble};
-use longshore::{Builder, Server};
+use longshore::{Builder, Server, Snapshot};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What a server that starts may meet.
@@ -72,6 +72,18 @@ pub(crate) fn cease(net: &Net) {
 /// How many connections at most have suffered.
 pub(crate) fn of_connections(net: &Net) -> u64 {
     OF_CONNECTIONS.iter().map(|&trouble| net.world().troubles(trouble)).sum()
+}
+
+/// Holds what the server counted against what there was, when all of that is over and nobody has
+/// asked the server to stop.
+pub(crate) fn check(net: &Net, snapshot: &Snapshot) {
+    let troubles = |trouble| net.world().troubles(trouble);
+    assert_eq!(snapshot.refused_by_system, troubles(Trouble::Attach), "not taken in");
+    assert_eq!(snapshot.accept_passing_errors, troubles(Trouble::AcceptPassing), "passing");
+    let failed = troubles(Trouble::ConnectAtOnce) + troubles(Trouble::Connect);
+    assert!(snapshot.connect_failed >= failed, "connects: {failed} of {snapshot:?}");
+    let refused = troubles(Trouble::Recv) + troubles(Trouble::Send);
+    assert!(snapshot.disconnected("io_error") <= Some(refused), "{refused} of {snapshot:?}");
 }
 
 /// Adds up what there was in a storm.
