@@ -175,7 +175,9 @@ impl Handler for Hello {
 fn main() -> Result {
     let identity = identity()?;
     let path = std::env::temp_dir().join("longshore-tls.pem");
-    std::fs::write(&path, &identity.pem)?;
+    // Never through a link that somebody else put there: a new file, in the place of an old one.
+    let _ = std::fs::remove_file(&path);
+    std::fs::File::create_new(&path)?.write_all(identity.pem.as_bytes())?;
     let (server_side, client_side) = (server_config(&identity)?, client_config(&identity.cert)?);
     let name = ServerName::try_from("localhost")?;
     let listener = Listener::tcp("127.0.0.1:7411", Lines::max(1024));

@@ -7,7 +7,7 @@ use crate::worker::core::Core;
 use crate::worker::switchboard::Switchboard;
 use crate::{DisconnectReason, Error, Result, Server};
 use longshore_base::{caught, event};
-use longshore_port::{Addr, Listening, Notify, Port, PortConfig, PortError, World};
+use longshore_port::{Addr, Listening, Notify, Port, PortConfig, World};
 use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -229,7 +229,6 @@ fn agree<W: World>(
 fn ready<P: Port>(mut port: P, made_of: Part) -> Result<Worker<P>, StartError> {
     let Part { me, server, listeners, sockets, ticks, spin, .. } = made_of;
     let number = usize::from(me);
-    let failed = |source: PortError| StartError::Open { worker: number, source };
     let board = Arc::clone(&server.0.board);
     let notifier = port.notifier();
     let woken = board.desks[number].wake.set(Box::new(move || notifier.notify()));
@@ -241,7 +240,10 @@ fn ready<P: Port>(mut port: P, made_of: Part) -> Result<Worker<P>, StartError> {
         let addr = listening.local;
         let plan = Arc::new(ListenerPlan { addr, limits: planned.limits.clone() });
         let lane = u16::try_from(lane).expect("checked when it was built");
-        worker.listen(listening, plan, lane).map_err(failed)?;
+        worker.listen(listening, plan, lane).map_err(|error| match addr.socket_addr() {
+            Some(addr) => StartError::Listen { addr, error },
+            None => StartError::Open { worker: number, source: error },
+        })?;
     }
     for (period, tick) in ticks {
         worker.every(period, tick);
@@ -353,7 +355,8 @@ mod tests {
     use longshore_base::{Time, Token};
     use longshore_port::{
         Abilities, BindTo, Call, Completion, ConnectTo, DriverChoice, ErrorKind, Link, Op, OpKind,
-        SocketId, SystemNotifier, SystemPort, SystemWorld, Unattached, Until, Waited, Work,
+        PortError, SocketId, SystemNotifier, SystemPort, SystemWorld, Unattached, Until, Waited,
+        Work,
     };
     use std::net::{Ipv4Addr, SocketAddr, TcpStream};
     use std::sync::atomic::{AtomicBool, Ordering};

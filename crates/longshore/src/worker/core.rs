@@ -451,6 +451,17 @@ impl Core {
         self.end(token, reason, Op::Close);
     }
 
+    /// An op of it failed, by the peer's doing or not. With a reset, or a peer that is well would take
+    /// what it has got for all of it; but not if that is all.
+    pub(crate) fn broke(&mut self, token: Token, reason: DisconnectReason) {
+        let Some(conn) = self.conns.get(token) else { return };
+        if conn.facts.half_closed {
+            self.drop_dead(token, reason);
+        } else {
+            self.abort(token, reason);
+        }
+    }
+
     /// With a reset, even if it is closing gracefully already.
     pub(crate) fn abort_at_last(&mut self, token: Token, reason: DisconnectReason) {
         let Some(conn) = self.conns.get_mut(token) else { return };

@@ -119,7 +119,7 @@ impl<P: Port> Worker<P> {
             }
             // A dead connection that waits for `resume` would hold its memory for nothing.
             End::Failed(error) if !conn.is_open() || conn.is_stopped() => {
-                self.core.drop_dead(token, DisconnectReason::from_port(error));
+                self.core.broke(token, DisconnectReason::from_port(error));
             }
             End::Eof => self.input_ended(token, InputEnd::Eof),
             End::Failed(error) => self.input_ended(token, InputEnd::Failed(error)),
@@ -181,7 +181,7 @@ impl<P: Port> Worker<P> {
         let Some(end) = conn.ended.take() else { return };
         let limits = std::sync::Arc::clone(&conn.limits);
         if let InputEnd::Failed(_) = end {
-            return self.core.drop_dead(token, end_reason(end));
+            return self.core.broke(token, end_reason(end));
         }
         if let InputEnd::Eof = end {
             conn.closing.handle_peer_ended();

@@ -664,7 +664,7 @@ impl<P: Port> Worker<P> {
         // Perhaps nothing is left to settle, and what is out must not count against other threads.
         conn.publish();
         if let Some(error) = error {
-            return self.core.drop_dead(token, DisconnectReason::from_port(error));
+            return self.core.broke(token, DisconnectReason::from_port(error));
         }
         if conn.send.is_idle() {
             conn.deadlines.handle_all_sent();

@@ -309,3 +309,15 @@ fn a_setter_sets_what_it_is_named_for_and_nothing_else() {
     let linger = Linger::default().wait(12 * MS).total(13 * MS).bytes(14);
     assert_eq!((linger.wait, linger.total, linger.bytes), (12 * MS, 13 * MS, 14));
 }
+
+/// What was refused is told as what it was: the address, not the port of the worker.
+#[test]
+fn a_listener_that_its_worker_cannot_take_in_is_named() {
+    let mut net = longshore::testing::Net::seed(5);
+    net.world().make_trouble(longshore::testing::Trouble::Listen, 1);
+    let addr = net.addr();
+    let builder = Server::builder().listen(Listener::addr(addr, codec()), probe);
+    let error = net.start(builder).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot listen on {addr}: ")), "{error}");
+    assert!(!error.contains("completion port"), "{error}");
+}

@@ -109,13 +109,14 @@ impl Good {
             None => troubled(&[Trouble::AcceptPassing, Trouble::Attach]),
             Some(end) if end.reason == "io_error" => troubled(&[Trouble::Recv, Trouble::Send]),
             // A send behind the close was refused: the rest of what it is owed is dropped, and the
-            // reason of the close stays. It hears of that by no reset, as it should: what is made
-            // of a refused send in `Worker::sent` is an orderly end. Seeds 55, 173 and 267 do it.
-            Some(end) => end.reason == "peer_closed" && troubled(&[Trouble::Send]),
+            // reason of the close stays. Seeds 55, 173 and 267 do it.
+            Some(end) => end.reason == "peer_closed" && troubled(&[Trouble::Send, Trouble::Recv]),
         };
+        // Whoever was served hears that what it has got is not all.
+        let told = ends.iter().all(|end| end.peer != peer) || self.wire.is_reset();
         drop(ends);
         self.look();
-        right && self.wire.is_closed()
+        right && told && self.wire.is_closed()
     }
 
     pub(crate) fn state(&self) -> String {
