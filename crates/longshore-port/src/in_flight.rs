@@ -205,3 +205,32 @@ fn check_any_send(data: &SendData, mode: SendMode) {
         assert!(!leased, "a Send that may wait for ever, of a lease");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::catch_unwind;
+
+    #[test]
+    fn of_an_attempt_that_failed_nothing_is_asked_but_its_end() {
+        let mut failed = InFlight::connecting();
+        failed.connect_failed(0);
+        let ops = || [Op::Recv { credit: 1 }, Op::Watch { half: true }, Op::Shutdown, Op::Detach];
+        for at in 0..ops().len() {
+            let mut failed = failed;
+            let begun = catch_unwind(move || failed.begin(&ops()[at], 1));
+            assert!(begun.is_err(), "{:?}", ops()[at]);
+        }
+        failed.begin(&Op::Close, 1);
+    }
+
+    #[test]
+    fn an_op_is_over_when_the_wait_with_its_end_has_returned() {
+        let mut ops = InFlight::connection();
+        ops.begin(&Op::Recv { credit: 1 }, 5);
+        ops.end(OpKind::Recv, 5); // at once
+        let second = catch_unwind(move || ops.begin(&Op::Recv { credit: 1 }, 5));
+        assert!(second.is_err(), "its owner has not heard of it");
+        ops.begin(&Op::Recv { credit: 1 }, 6);
+    }
+}

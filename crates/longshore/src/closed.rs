@@ -212,6 +212,7 @@ mod tests {
     use super::*;
     use crate::Limits;
     use crate::metrics::doc_table;
+    use longshore_port::Call;
     use std::collections::BTreeSet;
     use std::time::Duration;
 
@@ -252,5 +253,12 @@ mod tests {
         let reason = DisconnectReason::IdleTimeout;
         assert_eq!(reason.to_string(), "silent for too long (limits.idle)", "without its value");
         assert!(told(DisconnectReason::Said("bye".into())) == "bye" && reason.is_fault());
+    }
+
+    #[test]
+    fn what_a_port_says_has_its_reason() {
+        let of = |kind| DisconnectReason::from_port(PortError::new(Call::Recv, kind)).name();
+        let kinds = [ErrorKind::Reset, ErrorKind::TimedOut, ErrorKind::NoMemory];
+        assert_eq!(kinds.map(of), ["peer_reset", "peer_reset", "io_error"]);
     }
 }

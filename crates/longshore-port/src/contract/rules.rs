@@ -4,7 +4,7 @@ use super::Bench;
 use super::rig::{Rig, Side, must_panic, shared};
 use crate::{Op, OpKind, Port, Segment, SendData, SendMode, SocketOptions, What};
 use bytes::Bytes;
-use longshore_base::{Lease, SEGMENTS_MAX, SEND_BYTES_MAX};
+use longshore_base::{Block, Lease, SEGMENTS_MAX, SEND_BYTES_MAX};
 
 /// Asks for what may not be asked for. Nothing comes of it, so the judge is not told.
 fn refused<B: Bench>(rig: &mut Rig<'_, B>, side: Side, op: Op) {
@@ -69,6 +69,8 @@ pub fn a_send_has_something_to_send<B: Bench>(bench: &B) {
     let (inside, _out) = rig.pair();
     for mode in [SendMode::Try, SendMode::Whole] {
         refused(&mut rig, inside, send(shared(b""), mode));
+        let block = Segment::Block(Block::new(vec![]));
+        refused(&mut rig, inside, send(SendData::One(block), mode));
         refused(&mut rig, inside, send(SendData::Many(vec![]), mode));
         refused(&mut rig, inside, send(SendData::Many(vec![shared_of(0)]), mode));
     }

@@ -183,9 +183,9 @@ impl<L: Lease> SendHalf<L> {
         self.is_idle() && self.held == 0
     }
 
-    /// Whether a filter keeps bytes back.
-    pub fn is_held(&self) -> bool {
-        self.held > 0
+    /// Bytes that a filter keeps back, which leave when more came in.
+    pub fn held(&self) -> u64 {
+        self.held
     }
 
     /// Whether somebody wants to hear of a send.
@@ -515,6 +515,7 @@ impl<L: Lease> SendHalf<L> {
         self.filtered = self.sent;
         self.held = 0;
         self.in_files = 0;
+        self.reading = 0;
     }
 
     /// An idle connection holds no memory.

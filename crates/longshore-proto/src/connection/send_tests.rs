@@ -326,7 +326,7 @@ fn what_a_filter_keeps_counts_as_queued_and_is_told_as_sent_when_it_has_left() {
         assert!(half.poll_filtered(&mut pool, &mut filter).unwrap().is_none());
         assert_eq!((half.poll_tracked(), half.is_idle()), (None, true));
     }
-    assert_eq!((half.queued(), half.is_flushed(), half.is_held()), (5, false, true));
+    assert_eq!((half.queued(), half.is_flushed(), half.held()), (5, false, 5));
     let (mut plain, mut reply) = (Vec::new(), Vec::new());
     filter.handle_input(b"?", &mut plain, &mut reply).unwrap();
     half.handle_filter_reply(&reply, filter.held_bytes(), &mut pool);
@@ -655,4 +655,16 @@ proptest! {
         prop_assert_eq!(filter.plain, plain);
         prop_assert_eq!(filter.made, wire);
     }
+}
+
+#[test]
+fn a_pool_that_is_trimmed_keeps_no_memory_of_a_peak() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+    for _ in 0..4 {
+        half.handle_bytes(Bytes::from(vec![1; 1_000]), &mut pool);
+    }
+    drain(&mut half, &mut pool, |len| len);
+    assert!(!pool.queues.is_empty() && !pool.vectors.is_empty());
+    pool.trim();
+    assert_eq!((pool.queues.capacity(), pool.vectors.capacity()), (0, 0));
 }

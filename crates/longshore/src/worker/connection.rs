@@ -304,3 +304,14 @@ impl std::fmt::Debug for Connection {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_with_does_not_wait() {
+        let chunks = [10, 5].map(|len| Chunk::Owned(vec![0; len])).into();
+        assert_eq!(Backlog { chunks, used: 4 }.byte_count(), 11);
+    }
+}

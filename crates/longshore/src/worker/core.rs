@@ -324,7 +324,8 @@ impl Core {
         self.mark(token);
         let Some(conn) = self.conns.get_mut(token).filter(|conn| conn.is_open()) else { return };
         conn.publish_queued();
-        if conn.queued() <= conn.limits.send_queue_bytes {
+        // What it keeps leaves by reading on, so that is no reason to stop.
+        if conn.queued() - conn.send.held() <= conn.limits.send_queue_bytes {
             return;
         }
         if conn.limits.slow_reader.disconnects() {
@@ -342,7 +343,7 @@ impl Core {
             if queued.saturating_add(len) > conn.limits.send_queue_bytes {
                 return;
             }
-        } else if queued > conn.limits.send_queue_low_bytes {
+        } else if queued - conn.send.held() > conn.limits.send_queue_low_bytes {
             return;
         }
         conn.facts.waits_for_room = false;

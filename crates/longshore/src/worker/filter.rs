@@ -39,7 +39,7 @@ impl<P: Port> Worker<P> {
             return true;
         }
         let Some(conn) = self.core.conns.get_mut(token) else { return false };
-        conn.facts.filter_closed = !conn.send.is_held();
+        conn.facts.filter_closed = conn.send.held() == 0;
         !conn.send.is_flushed()
     }
 

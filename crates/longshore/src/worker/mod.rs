@@ -279,9 +279,13 @@ impl<P: Port> Worker<P> {
         for _ in 0..self.core.owed.len() {
             let Some(token) = self.core.owed.pop_front() else { break };
             // While something is queued its answer pays; and it is not asked for too often.
-            if self.core.conns.get(token).is_some_and(|conn| conn.send.is_idle()) {
-                self.tell_sent(token);
+            let Some(conn) = self.core.conns.get(token).filter(|conn| conn.send.is_idle()) else {
+                continue;
+            };
+            if conn.facts.waits_for_room {
+                self.core.room_again(token);
             }
+            self.tell_sent(token);
         }
     }
 
@@ -365,7 +369,13 @@ impl<P: Port> Worker<P> {
         let shared = Arc::clone(&conn.shared);
         let (remote, local) = (shared.peer_addr, shared.local_addr);
         let peer = Peer { remote, local, server: &self.core.server };
-        let admitted = lane.filter().and_then(|filter| Ok((filter, lane.admit(&peer)?)));
+        let admitted = match lane.filter() {
+            Ok(filter) => match lane.admit(&peer) {
+                Ok(seat) => Ok((filter, seat)),
+                Err(refusal) => Err((refusal, filter)),
+            },
+            Err(refusal) => Err((refusal, None)),
+        };
         match admitted {
             Ok((filter, seat)) => {
                 (conn.filter, conn.seat) = (filter, Some(seat));
@@ -373,7 +383,10 @@ impl<P: Port> Worker<P> {
                 self.start_filter(token);
                 self.call(token, Callback::Connect);
             }
-            Err(refusal) => self.refuse(token, refusal),
+            Err((refusal, filter)) => {
+                conn.filter = filter; // dropped with it, as what may panic is
+                self.refuse(token, refusal);
+            }
         }
         self.core.mark(token); // arms the first receive
         self.core.rearm(token);

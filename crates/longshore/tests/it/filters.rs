@@ -13,6 +13,11 @@ on_every_port! {
     a_connector_has_a_filter_too,
     each_word_of_a_filter_may_fail,
     a_reply_of_what_was_dropped_is_told,
+    what_a_filter_drops_makes_room_for_handles,
+    a_handshake_goes_on_over_a_full_queue,
+    a_refused_connection_drops_its_filter_with_care,
+    an_alert_is_the_last_word_of_a_filter_that_failed,
+    what_comes_behind_a_good_bye_is_not_looked_at,
 }
 
 /// Records: a kind, a length of two bytes, and that many bytes.
@@ -308,7 +313,7 @@ fn each_word_of_a_filter_may_fail(lab: &mut Lab) {
 }
 
 /// Lets nothing out.
-struct Mute;
+pub(crate) struct Mute;
 
 impl Filter for Mute {
     fn handle_input(
@@ -347,4 +352,241 @@ fn a_reply_of_what_was_dropped_is_told(lab: &mut Lab) {
     let _ = lab.next(&events).conn();
     assert!(matches!(lab.next(&events), Event::Sent(5)));
     assert!(matches!(lab.next(&events), Event::Writable));
+}
+
+/// Keeps all until the second hello has come; answers the first.
+#[derive(Default)]
+struct TwoSteps {
+    done: bool,
+    kept: Vec<u8>,
+}
+
+impl Filter for TwoSteps {
+    fn handle_input(
+        &mut self,
+        input: &[u8],
+        _: &mut Vec<u8>,
+        reply: &mut Vec<u8>,
+    ) -> core::result::Result<(), FrameError> {
+        for byte in input {
+            match byte {
+                b'1' => reply.extend_from_slice(&[b'H'; 100]),
+                b'2' => {
+                    self.done = true;
+                    reply.append(&mut self.kept);
+                }
+                _ => {} // a long certificate
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_output(
+        &mut self,
+        plain: &[u8],
+        wire: &mut Vec<u8>,
+    ) -> core::result::Result<(), FrameError> {
+        let to = if self.done { wire } else { &mut self.kept };
+        to.extend_from_slice(plain);
+        Ok(())
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.kept.len()
+    }
+}
+
+fn a_handshake_goes_on_over_a_full_queue(lab: &mut Lab) {
+    for policy in [SlowReader::Refuse, SlowReader::Disconnect] {
+        goes_on_over_a_full_queue(lab, policy);
+    }
+}
+
+fn goes_on_over_a_full_queue(lab: &mut Lab, policy: SlowReader) {
+    let script = || {
+        |cx: &mut Ctx<'_, Probe>, event: &Event| {
+            if let Event::Connect(_) = event {
+                for _ in 0..4096 / 64 {
+                    cx.send(&[7; 60])?;
+                }
+            }
+            Ok(())
+        }
+    };
+    let limits = Limits::new().send_queue_bytes(4096).slow_reader(policy);
+    let (told, events) = channel();
+    let listener = Listener::addr(lab.addr(), LengthDelimited::u32_be(2048)).limits(limits);
+    let listener = listener.filter(|| Box::new(TwoSteps::default()));
+    let factory = move |_: &Peer<'_>| Ok(Probe::new(told.clone(), script()));
+    let server = lab.start(Server::builder().workers(1).listen(listener, factory));
+    let events = Events(events);
+    let mut peer = lab.connect(&server);
+    let _ = lab.next(&events).conn();
+    peer.send(b"1");
+    assert_eq!(lab.read(&mut peer, 100), [b'H'; 100]);
+    for _ in 0..10 {
+        peer.send(&vec![b'.'; 50_000]); // more than one receive brings
+    }
+    peer.send(b"2");
+    assert_eq!(lab.read(&mut peer, 64)[4..], [7; 60]);
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+impl Filter for Bomb {
+    fn handle_input(
+        &mut self,
+        _: &[u8],
+        _: &mut Vec<u8>,
+        _: &mut Vec<u8>,
+    ) -> core::result::Result<(), FrameError> {
+        Ok(())
+    }
+
+    fn handle_output(&mut self, _: &[u8], _: &mut Vec<u8>) -> core::result::Result<(), FrameError> {
+        Ok(())
+    }
+}
+
+fn a_refused_connection_drops_its_filter_with_care(lab: &mut Lab) {
+    let (told, events) = channel();
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let listener = Listener::addr(lab.addr(), codec());
+    let listener = listener.filter(|| Box::new(Bomb));
+    let factory = move |_: &Peer<'_>| {
+        if first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            return Err(Reject::because("no"));
+        }
+        Ok(Probe::new(told.clone(), echo()))
+    };
+    let server = lab.start(Server::builder().workers(1).listen(listener, factory));
+    let events = Events(events);
+    let mut peer = lab.connect(&server);
+    lab.read_to_end(&mut peer);
+    assert_eq!(server.snapshot().refused_by_factory, 1);
+    let other = lab.connect(&server);
+    let _ = lab.next(&events).conn();
+    drop(other);
+    lab.end_of(&events);
+}
+
+/// Answers an `x` with an alert and an error; says good-bye.
+#[derive(Default)]
+struct Alerts {
+    ended: bool,
+}
+
+impl Filter for Alerts {
+    fn handle_input(
+        &mut self,
+        input: &[u8],
+        plain: &mut Vec<u8>,
+        reply: &mut Vec<u8>,
+    ) -> core::result::Result<(), FrameError> {
+        match input {
+            b"x" => {
+                reply.extend_from_slice(b"alert");
+                Err(FrameError::invalid("x"))
+            }
+            b"b" => {
+                self.ended = true;
+                Ok(())
+            }
+            _ => {
+                plain.extend_from_slice(input);
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_output(
+        &mut self,
+        plain: &[u8],
+        wire: &mut Vec<u8>,
+    ) -> core::result::Result<(), FrameError> {
+        wire.extend_from_slice(plain);
+        Ok(())
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    fn handle_close(&mut self, wire: &mut Vec<u8>) -> core::result::Result<(), FrameError> {
+        wire.extend_from_slice(b"bye");
+        Ok(())
+    }
+}
+
+fn alerts(lab: &mut Lab, pauses: bool) -> (Server, Events) {
+    let script = move || {
+        move |cx: &mut Ctx<'_, Probe>, event: &Event| {
+            if let (true, Event::Message(_)) = (pauses, event) {
+                cx.pause();
+            }
+            Ok(())
+        }
+    };
+    let (told, events) = channel();
+    let listener = Listener::addr(lab.addr(), LengthDelimited::u32_be(64));
+    let listener = listener.filter(|| Box::new(Alerts::default()));
+    let factory = move |_: &Peer<'_>| Ok(Probe::new(told.clone(), script()));
+    let server = lab.start(Server::builder().workers(1).listen(listener, factory));
+    (server, Events(events))
+}
+
+fn an_alert_is_the_last_word_of_a_filter_that_failed(lab: &mut Lab) {
+    let (server, events) = alerts(lab, false);
+    let mut peer = lab.connect(&server);
+    let _ = lab.next(&events).conn();
+    peer.send(b"x");
+    let (bytes, _) = lab.read_to_end(&mut peer);
+    assert_eq!(bytes, b"alert");
+    assert_eq!(lab.end_of(&events).reason, "protocol_error");
+}
+
+fn wait_for(lab: &mut Lab, conn: &Conn<Probe>, count: u64) {
+    if lab.is_simulated() {
+        lab.pass(std::time::Duration::from_secs(10));
+    } else {
+        crate::net::wait_until(|| conn.info().bytes_in == count);
+    }
+    assert_eq!(conn.info().bytes_in, count);
+}
+
+fn what_comes_behind_a_good_bye_is_not_looked_at(lab: &mut Lab) {
+    let (server, events) = alerts(lab, true);
+    let mut peer = lab.connect(&server);
+    let conn = lab.next(&events).conn();
+    peer.send(&frame(b"go"));
+    wait_for(lab, &conn, 6);
+    peer.send(b"b");
+    wait_for(lab, &conn, 7);
+    peer.send(&frame(b"more"));
+    wait_for(lab, &conn, 15);
+    conn.resume();
+    let ended = lab.end_of(&events);
+    assert_eq!((ended.reason, ended.messages_in), ("peer_closed", 1));
+}
+
+fn what_a_filter_drops_makes_room_for_handles(lab: &mut Lab) {
+    let limits = Limits::new().send_queue_bytes(1024).slow_reader(SlowReader::Refuse);
+    let (told, events) = channel();
+    let listener = Listener::addr(lab.addr(), LengthDelimited::u32_be(512)).limits(limits);
+    let listener = listener.filter(|| Box::new(Mute));
+    let factory = move |_: &Peer<'_>| Ok(Probe::new(told.clone(), echo()));
+    let server = lab.start(Server::builder().workers(1).listen(listener, factory));
+    let _peer = lab.connect(&server);
+    let conn = lab.next(&Events(events)).conn();
+    for _ in 0..5 {
+        assert_eq!(conn.send(&[7; 500]), Sent::Queued);
+        crate::handles::settle(lab, &conn, |info| info.queued_bytes == 0);
+    }
 }

@@ -14,6 +14,9 @@ on_every_port! {
     a_connection_stands_since_its_connect,
     a_name_leads_to_a_handle_of_its_handler_only,
     the_way_to_a_peer_is_measured_when_asked,
+    what_never_fits_owes_nothing,
+    what_an_abort_drops_counts_nowhere,
+    what_was_out_before_an_abort_is_counted,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,7 +29,7 @@ fn carried(info: &ConnInfo) -> [u64; 4] {
 /// Waits until it is so. A port may keep to itself that bytes are out until something else wakes its
 /// worker; a `resume` that changes nothing does.
 #[track_caller]
-fn settle(lab: &mut Lab, conn: &Conn<Probe>, is_so: impl Fn(&ConnInfo) -> bool) {
+pub(crate) fn settle(lab: &mut Lab, conn: &Conn<Probe>, is_so: impl Fn(&ConnInfo) -> bool) {
     let mut seconds = 0..100;
     while !is_so(&conn.info()) {
         conn.resume();
@@ -274,9 +277,75 @@ fn the_way_to_a_peer_is_measured_when_asked(lab: &mut Lab) {
     assert!(lab.is_simulated() || told.contains("retransmits: Some("), "{told}");
     let before = conn.info().link;
     assert!(lab.is_simulated() || before.round_trip.is_some_and(|span| span > Duration::ZERO));
+    // Once is once: what is carried after it is measured by nobody.
+    for _ in 0..20 {
+        peer.say(b"and now?");
+        lab.hear(&mut peer);
+    }
+    assert_eq!(conn.info().link, before);
     // From outside, when all is acknowledged.
     settle(lab, &conn, |info| {
         conn.measure_link();
         info.link.unacknowledged_bytes == Some(0)
     });
+}
+
+fn what_never_fits_owes_nothing(lab: &mut Lab) {
+    let limits = Limits::new().send_queue_bytes(1024).slow_reader(SlowReader::Refuse);
+    let (told, events) = channel();
+    let listener = Listener::addr(lab.addr(), LengthDelimited::u32_be(512)).limits(limits);
+    let script = || |_: &mut Ctx<'_, Probe>, _: &Event| Ok(());
+    let factory = move |_: &longshore::Peer<'_>| Ok(Probe::new(told.clone(), script()));
+    let server = lab.start(Server::builder().workers(1).listen(listener, factory));
+    let events = crate::net::Events(events);
+    let mut peer = lab.connect(&server);
+    let conn = lab.next(&events).conn();
+    assert_eq!(conn.send_encoded(vec![0; 2000].into()), Sent::Full);
+    assert_eq!(conn.send(b"x"), Sent::Queued);
+    assert_eq!(lab.hear(&mut peer), b"x");
+    peer.finish();
+    let next = lab.next(&events);
+    assert!(matches!(next, Event::Disconnect(_)), "{next:?}");
+}
+
+fn what_an_abort_drops_counts_nowhere(lab: &mut Lab) {
+    let script = || {
+        |cx: &mut Ctx<'_, Probe>, event: &Event| {
+            if let Event::Connect(_) = event {
+                cx.send(b"never")?;
+                cx.abort();
+            }
+            Ok(())
+        }
+    };
+    let (server, events) = lab.serve(Limits::new(), script);
+    let _peer = lab.connect(&server);
+    let conn = lab.next(&events).conn();
+    lab.end_of(&events);
+    assert_eq!(conn.queued_bytes(), 0);
+}
+
+fn what_was_out_before_an_abort_is_counted(lab: &mut Lab) {
+    let script = || {
+        |cx: &mut Ctx<'_, Probe>, event: &Event| {
+            if let Event::Connect(_) = event {
+                for _ in 0..8 {
+                    cx.send(&vec![1; 100_000])?;
+                }
+            }
+            if let Event::Message(_) = event {
+                cx.send(&vec![1; 100_000])?;
+                cx.abort();
+            }
+            Ok(())
+        }
+    };
+    for _ in 0..5 {
+        let (server, events) = lab.serve(Limits::new().send_queue_bytes(64 << 20), script);
+        let mut peer = lab.connect(&server);
+        let conn = lab.next(&events).conn();
+        peer.say(b"go");
+        let ended = lab.end_of(&events);
+        assert_eq!(conn.info().bytes_out, ended.bytes_out);
+    }
 }

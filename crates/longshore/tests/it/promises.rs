@@ -19,6 +19,7 @@ on_every_port! {
     outgoing_connections_are_spread_over_the_workers,
     answers_of_a_codec_wait_for_room_where_a_full_queue_refuses,
     an_answer_as_long_as_the_queue_waits_for_an_empty_one,
+    answers_that_a_filter_drops_stop_nobody,
     replies_of_a_filter_keep_to_the_bound_where_a_full_queue_refuses,
     replies_of_a_filter_past_the_bound_end_a_slow_reader,
 }
@@ -339,4 +340,16 @@ fn a_server_of_many_workers_logs_ten_lines_of_a_kind_a_second() {
     // The second of the log is not that of the test: it may begin in between.
     let lines = lines.load(SeqCst);
     assert!((10..=20).contains(&lines), "{lines} lines");
+}
+
+fn answers_that_a_filter_drops_stop_nobody(lab: &mut Lab) {
+    let limits = Limits::new().send_queue_bytes(3 * PONG as u64).slow_reader(SlowReader::Refuse);
+    let listener = Listener::addr(lab.addr(), Pings).limits(limits);
+    let listener = listener.filter(|| Box::new(crate::filters::Mute));
+    let server = lab.start(Server::builder().listen(listener, |_| Ok(Dot)).workers(1));
+    let mut peer = lab.connect(&server);
+    peer.send(&[b'p'; 30]);
+    peer.send(b".");
+    lab.read_to_end(&mut peer);
+    assert_eq!(server.snapshot().messages_in, 1);
 }
