@@ -61,9 +61,15 @@ impl FileHandle {
     /// # Errors
     /// What the system says of the file.
     pub fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        match self.raw() {
-            RawFile::System(file) => crate::driver::read_at(file, into, offset),
-            RawFile::Virtual(file) => file.read_at(into, offset),
+        loop {
+            let read = match self.raw() {
+                RawFile::System(file) => crate::driver::read_at(file, into, offset),
+                RawFile::Virtual(file) => file.read_at(into, offset),
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
         }
     }
 }
@@ -105,7 +111,6 @@ pub(crate) fn read(range: &FileRange) -> Result<Bytes, PortError> {
         match range.file.read_at(&mut bytes[done..], range.offset + done as u64) {
             Ok(0) => return Err(SHORTENED),
             Ok(count) => done += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(failed(&error)),
         }
     }

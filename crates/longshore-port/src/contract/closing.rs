@@ -1,27 +1,34 @@
 //! `Close`, `Abort`, stale ids, slots used again, and dropping a port.
 
 use super::Bench;
-use super::rig::{Rig, Side, bytes_of, must_panic, shared};
+use super::rig::{Rig, Sent, Side, bytes_of, must_panic, shared};
 use crate::{
     End, ErrorKind, Link, Op, OpKind, Port, Segment, SendData, SendMode, SocketOptions, What, Work,
 };
 use longshore_base::SEND_BYTES_MAX;
 use std::collections::BTreeMap;
 
-/// `Close` with a receive and a send in flight: both end, the data comes back, `Closed` is last,
-/// and the peer gets what was said to be out, then the end of the stream.
-pub fn close_ends_everything_and_says_closed_last<B: Bench>(bench: &B) {
-    let mut rig = Rig::new(bench);
+/// Ends a connection with a receive in flight and a send to a peer that does not read: both end, and
+/// the data comes back. The peer's side, the one that ended, what was to be sent, and its answer.
+fn end_while_stuck<B: Bench>(rig: &mut Rig<'_, B>, end: Op) -> (Side, Side, Vec<u8>, Sent) {
     let (inside, out) = rig.narrow_pair();
     let bytes = rig.random.bytes(SEND_BYTES_MAX);
     rig.recv(out, u32::MAX);
     rig.send(out, shared(&bytes), SendMode::Whole);
     rig.settle();
-    rig.submit(out, Op::Close);
+    rig.submit(out, end);
     assert_eq!(rig.received_all(out), (vec![], End::Cancelled));
     let sent = rig.sent(out);
     assert!(sent.error.is_some() && sent.bytes < bytes.len(), "a send that was cut off: {sent:?}");
     assert!(bytes_of(&sent.data) == bytes, "the data came back changed");
+    (inside, out, bytes, sent)
+}
+
+/// `Close` with a receive and a send in flight: both end, the data comes back, `Closed` is last,
+/// and the peer gets what was said to be out, then the end of the stream.
+pub fn close_ends_everything_and_says_closed_last<B: Bench>(bench: &B) {
+    let mut rig = Rig::new(bench);
+    let (inside, out, bytes, sent) = end_while_stuck(&mut rig, Op::Close);
     let what = rig.next(out, "`Closed`", |_| true);
     assert!(matches!(what, What::Closed), "{what:?}");
     let got = rig.read_to_end(inside);
@@ -82,16 +89,7 @@ pub fn abort_resets_the_peer<B: Bench>(bench: &B) {
 /// a reset, and the receive at its side ends so as well.
 pub fn abort_ends_a_send_that_is_stuck<B: Bench>(bench: &B) {
     let mut rig = Rig::new(bench);
-    let (inside, out) = rig.narrow_pair();
-    let bytes = rig.random.bytes(SEND_BYTES_MAX);
-    rig.recv(out, u32::MAX);
-    rig.send(out, shared(&bytes), SendMode::Whole);
-    rig.settle();
-    rig.submit(out, Op::Abort);
-    let sent = rig.sent(out);
-    assert!(sent.error.is_some() && sent.bytes < bytes.len(), "a send that was cut off: {sent:?}");
-    assert!(bytes_of(&sent.data) == bytes, "the data came back changed");
-    assert_eq!(rig.received_all(out), (vec![], End::Cancelled));
+    let (inside, out, bytes, _) = end_while_stuck(&mut rig, Op::Abort);
     rig.closed(out);
     rig.settle();
     rig.recv(inside, u32::MAX);

@@ -22,6 +22,7 @@ impl UringPort {
         if self.features.nonblocking {
             let op = self.sends.get(slot).expect("just put in");
             let socket = self.sockets.get(op.socket).expect("checked by submit");
+            // One look at its flags where it does so already; to note that would cost each socket.
             return match socket.system.set_nonblocking(true) {
                 Ok(()) => self.go_on_with_file(slot),
                 Err(error) => {
@@ -93,15 +94,11 @@ impl UringPort {
         }
         let most = (op.len - op.done).min(SEND_BYTES_MAX);
         let mut piece = vec![0; most];
-        let count = loop {
-            match range.file.read_at(&mut piece, range.offset + op.done as u64) {
-                Ok(0) => return Err(SHORTENED),
-                Ok(count) => break count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(PortError::from_io(Call::File, &error)),
-            }
-        };
-        piece.truncate(count);
+        match range.file.read_at(&mut piece, range.offset + op.done as u64) {
+            Ok(0) => return Err(SHORTENED),
+            Ok(count) => piece.truncate(count),
+            Err(error) => return Err(PortError::from_io(Call::File, &error)),
+        }
         op.piece = Some((op.done, piece.into()));
         Ok(())
     }
