@@ -61,6 +61,9 @@ const TURN_ACCEPTS: usize = 64;
 /// Most events taken out of the system at once.
 const EVENTS_MAX: usize = 1024;
 
+/// How much later than expected a look may end without another one.
+const LATE: Duration = Duration::from_millis(1);
+
 /// What is known of a socket since it was last heard of.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state machine")]
@@ -207,6 +210,14 @@ impl ReadinessPort {
         }
     }
 
+    /// Takes down what the last look at the system has found.
+    fn note_all(&mut self) {
+        for index in 0..self.poller.len() {
+            let event = self.poller.event(index);
+            self.note(event);
+        }
+    }
+
     /// One look at the system, and all that follows from it. Says whether the port was notified.
     fn turn(&mut self, until: Until) -> Result<bool, PortError> {
         self.end_sockets();
@@ -219,10 +230,22 @@ impl ReadinessPort {
             waited => waited,
         }
         .map_err(|error| PortError::from_io(Call::Wait, &error))?;
+        #[cfg(test)]
+        tests::stand_still();
+        let expected = match until {
+            Until::Now => self.now,
+            Until::Time(time) => self.now.max(time),
+            Until::Woken => Time::NEVER,
+        };
         self.now = self.now.max(self.clock.now());
-        for index in 0..self.poller.len() {
-            let event = self.poller.event(index);
-            self.note(event);
+        self.note_all();
+        if self.now.since(expected) > LATE {
+            // The process may have stood still between the two: what came meanwhile is older than
+            // this time, and must not be overtaken by its timeout either (R45).
+            self.poller
+                .wait(Some(Duration::ZERO))
+                .map_err(|error| PortError::from_io(Call::Wait, &error))?;
+            self.note_all();
         }
         let notified = self.notifier.take();
         if notified {

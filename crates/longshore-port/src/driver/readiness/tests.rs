@@ -8,6 +8,19 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Instant;
 
+type Act = Box<dyn FnOnce()>;
+
+thread_local! {
+    static STANDS_STILL: std::cell::RefCell<Option<Act>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Between a look at the system and one at the clock, as if the process was stopped there.
+pub(super) fn stand_still() {
+    if let Some(act) = STANDS_STILL.take() {
+        act();
+    }
+}
+
 /// Long enough that reaching it is a failure on any machine.
 const NEVER: Duration = Duration::from_secs(60);
 
@@ -406,4 +419,23 @@ fn what_concerns_one_connection_only_is_passing_at_accept() {
         assert_eq!(PortError::from_code(Call::Accept, code).kind, ErrorKind::NoDescriptors);
     }
     assert_eq!(PortError::from_code(Call::Bind, libc::EPERM).kind, ErrorKind::Denied);
+}
+
+#[test]
+fn what_came_while_the_process_stood_still_is_not_overtaken_by_time() {
+    let mut port = open(&PortConfig::default());
+    let (id, mut peer) = attached(&mut port, 1);
+    port.submit(id, Op::Recv { credit: 100 });
+    let mut out = Vec::new();
+    port.wait(Until::Now, &mut out).unwrap();
+    assert!(out.is_empty());
+    let start = port.now();
+    STANDS_STILL.set(Some(Box::new(move || {
+        peer.write_all(b"in time").unwrap();
+        std::thread::sleep(20 * LATE);
+        std::mem::forget(peer);
+    })));
+    let waited = port.wait(Until::Now, &mut out).unwrap();
+    assert!(waited.now.since(start) >= 20 * LATE);
+    assert!(!out.is_empty() || !waited.drained, "a timeout of 20 ms would come before it");
 }

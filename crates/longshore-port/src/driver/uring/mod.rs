@@ -514,8 +514,10 @@ impl Port for UringPort {
         self.woken = false;
         self.hand_out(out);
         self.waits += 1;
-        let drained = !stuck && self.is_drained(in_vain);
+        // The time first: if the process stands still behind it, what comes meanwhile is younger; if
+        // before it, that is seen now (R45).
         self.now = self.clock.now();
+        let drained = !stuck && self.is_drained(in_vain);
         if self.trim.is_due(self.now) {
             self.trim_tables();
         }
