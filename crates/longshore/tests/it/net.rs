@@ -396,6 +396,14 @@ impl Peer {
         }
     }
 
+    /// Sends, unless the server has reset the connection already.
+    pub(crate) fn send_perhaps(&mut self, bytes: &[u8]) {
+        match &mut self.wire {
+            Wire::Real(stream) => drop(stream.write_all(bytes)),
+            Wire::Simulated(wire) => wire.send_bytes(bytes),
+        }
+    }
+
     /// Ends its stream, unless the server has reset it meanwhile.
     pub(crate) fn finish(&mut self) {
         match &mut self.wire {
