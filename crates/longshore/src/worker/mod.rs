@@ -10,8 +10,10 @@ mod input;
 pub(crate) mod lane;
 pub(crate) mod mailbox;
 mod names;
+mod output;
 pub(crate) mod spin;
 pub(crate) mod switchboard;
+mod time;
 mod timer_wheel;
 
 use self::connection::{Connection, InputEnd};
@@ -24,12 +26,9 @@ use self::names::{Kind, name, parse};
 use self::spin::Spin;
 use crate::metrics::Refused;
 use crate::server::{ListenerPlan, TickFn};
-use crate::{DisconnectReason, Peer, Tick};
+use crate::{DisconnectReason, Peer};
 use longshore_base::{Foreign, Slab, Time, Token, caught, event};
-use longshore_port::{
-    Completion, Listening, Op, Port, PortError, SendData, Unattached, Until, Waited, What,
-};
-use std::cmp::Reverse;
+use longshore_port::{Completion, Listening, Port, PortError, Unattached, Until, Waited, What};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -491,62 +490,6 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    // ---- time
-
-    fn fire_timers(&mut self) {
-        let now = self.core.now;
-        while self.core.alarms.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
-            let Some(Reverse((_, _, alarm))) = self.core.alarms.pop() else { break };
-            self.alarm(alarm);
-        }
-        let mut due = std::mem::take(&mut self.due);
-        self.core.wheel.advance(now, &mut due);
-        for index in due.drain(..) {
-            if let Some(token) = self.core.conns.token_at(index) {
-                self.timeouts(token);
-            }
-        }
-        self.due = due;
-    }
-
-    fn alarm(&mut self, alarm: Alarm) {
-        match alarm {
-            Alarm::Accept(number) => self.door.accept(&mut self.core, number),
-            Alarm::Dial(dial) => self.attempt(dial),
-            Alarm::Tick(number) => self.tick(number),
-            Alarm::Drained => self.abort_all(),
-            Alarm::Trim => {
-                self.core.trim();
-                for token in self.lanes.tokens() {
-                    self.lanes.get_mut(token).expect("just listed").trim();
-                }
-                self.core.set_alarm(self.core.now + TRIM_EVERY, Alarm::Trim);
-            }
-        }
-    }
-
-    fn tick(&mut self, number: u32) {
-        if self.drain != Drain::No {
-            return; // it ends with the server
-        }
-        let now = self.core.now;
-        let tick = &mut self.ticks[number as usize];
-        let late = now.since(tick.due).as_nanos() / tick.period.as_nanos();
-        let missed = u64::try_from(late).unwrap_or(u64::MAX);
-        tick.number += 1 + missed;
-        let told = Tick { number: tick.number, missed, now };
-        let server = &self.core.server;
-        let run = &mut tick.run;
-        if caught(|| run(server, told)).is_err() {
-            self.core.counters().panics.add(1);
-            event!(error, "a tick panicked; it goes on at its next time");
-        }
-        let missed = u32::try_from(missed).unwrap_or(u32::MAX);
-        tick.due = tick.due + tick.period.saturating_mul(missed.saturating_add(1));
-        let due = tick.due;
-        self.core.set_alarm(due, Alarm::Tick(number));
-    }
-
     // ---- stopping
 
     fn shutdown(&mut self, within: Duration) {
@@ -587,148 +530,6 @@ impl<P: Port> Worker<P> {
                 self.core.abort_at_last(token, DisconnectReason::Shutdown);
             }
         }
-    }
-
-    // ---- ops
-
-    /// What changed in this turn becomes ops.
-    fn settle(&mut self) {
-        let mut at = 0;
-        while let Some(&token) = self.core.dirty.get(at) {
-            at += 1;
-            if let Some(conn) = self.core.conns.get_mut(token) {
-                conn.facts.dirty = false;
-                self.settle_one(token);
-            }
-        }
-        self.core.dirty.clear();
-    }
-
-    fn settle_one(&mut self, token: Token) {
-        let now = self.core.now;
-        let Some(conn) = self.core.conns.get_mut(token) else { return };
-        let Some(socket) = conn.socket.filter(|_| !conn.facts.ending && !conn.facts.connecting)
-        else {
-            return;
-        };
-        let (conn, transmit) = if conn.filter.is_none() {
-            let transmit = conn.send.poll_transmit(&mut self.core.pool);
-            (conn, transmit)
-        } else {
-            let transmit = self.poll_filtered(token);
-            let Some(conn) = self.core.conns.get_mut(token) else { return };
-            (conn, transmit)
-        };
-        if let Some(transmit) = transmit {
-            let prompt = transmit.prompt
-                || transmit.whole
-                || !conn.is_open()
-                || conn.facts.waits_for_room
-                || conn.shared.refused.load(Ordering::Relaxed);
-            if transmit.whole {
-                conn.deadlines.handle_sending(now, conn.limits.write);
-            }
-            let mode = if transmit.whole {
-                longshore_port::SendMode::Whole
-            } else {
-                longshore_port::SendMode::Try
-            };
-            let whole = transmit.whole;
-            self.core.ops.push((socket, Op::Send { data: transmit.data, mode, prompt }));
-            if whole {
-                self.core.rearm(token);
-            }
-        } else if !conn.closing.is_open() && conn.send.is_idle() && !self.close_filter(token) {
-            let Some(conn) = self.core.conns.get_mut(token) else { return };
-            let limits = Arc::clone(&conn.limits);
-            let act = conn.closing.handle_flushed(now, &limits.linger);
-            self.core.act(token, act);
-        }
-        let Some(conn) = self.core.conns.get_mut(token) else { return };
-        if conn.filter.is_some() {
-            conn.publish_queued(); // it may have made more or less of it
-        }
-        conn.publish_messages();
-        if std::mem::take(&mut conn.facts.measures) {
-            *conn.shared.measured() = Some(Box::new(self.port.link(socket)));
-        }
-        if !conn.facts.receiving && conn.wants_input() {
-            conn.facts.receiving = true;
-            self.core.ops.push((socket, Op::Recv { credit: RECV_CREDIT }));
-        }
-    }
-
-    fn submit(&mut self) {
-        for (socket, op) in self.core.ops.drain(..) {
-            self.port.submit(socket, op);
-        }
-    }
-
-    /// A send came back.
-    fn sent(&mut self, token: Token, bytes: usize, data: SendData, error: Option<PortError>) {
-        let now = self.core.now;
-        self.core.counters().bytes_out.add(bytes as u64);
-        let Some(conn) = self.core.conns.get_mut(token) else { return };
-        conn.send.handle_sent(bytes, data, &mut self.core.pool);
-        if conn.facts.ending {
-            conn.send.clear(&mut self.core.pool);
-            return conn.publish();
-        }
-        // Perhaps nothing is left to settle, and what is out must not count against other threads.
-        conn.publish();
-        if let Some(error) = error {
-            return self.core.broke(token, DisconnectReason::from_port(error));
-        }
-        if conn.send.is_idle() {
-            conn.deadlines.handle_all_sent();
-        } else if bytes > 0 {
-            conn.deadlines.handle_sending(now, conn.limits.write);
-        }
-        if conn.facts.waits_for_room {
-            self.core.room_again(token);
-        }
-        self.tell_sent(token);
-        let Some(conn) = self.core.conns.get(token) else { return };
-        if !conn.send.is_idle() || !conn.is_open() {
-            self.core.mark(token);
-        }
-    }
-
-    /// Bytes are out: what was tracked, and after a refusal that the queue fell to its low mark.
-    fn tell_sent(&mut self, token: Token) {
-        while let Some(id) =
-            self.core.conns.get_mut(token).and_then(|conn| conn.send.poll_tracked())
-        {
-            self.call(token, Callback::Sent(id));
-        }
-        let Some(conn) = self.core.conns.get(token) else { return };
-        let refused = conn.shared.refused.load(Ordering::Acquire);
-        if refused && conn.queued() <= conn.limits.send_queue_low_bytes {
-            conn.shared.refused.store(false, Ordering::Release);
-            self.call(token, Callback::Writable);
-        }
-    }
-
-    /// Something of a connection is due.
-    fn timeouts(&mut self, token: Token) {
-        use longshore_proto::connection::Due;
-        let now = self.core.now;
-        while let Some(due) =
-            self.core.conns.get_mut(token).and_then(|conn| conn.deadlines.handle_timeout(now))
-        {
-            match due {
-                Due::FirstByte => self.close(token, DisconnectReason::FirstByteTimeout),
-                Due::Write if self.attempt_timed_out(token) => {}
-                Due::Write => self.core.abort(token, DisconnectReason::WriteStalled),
-                Due::Idle => self.call(token, Callback::Idle),
-                Due::Timer(key) => self.call(token, Callback::Timer(key)),
-            }
-        }
-        if let Some(conn) = self.core.conns.get_mut(token) {
-            let act = conn.closing.handle_timeout(now);
-            self.core.act(token, act);
-        }
-        self.core.rearm(token);
     }
 }
 

@@ -1,0 +1,131 @@
+//! From what changed in a turn to ops, and what became of sends. The mirror of `input.rs`.
+
+use super::lane::Callback;
+use super::{RECV_CREDIT, Worker};
+use crate::DisconnectReason;
+use longshore_base::Token;
+use longshore_port::{Op, Port, PortError, SendData, SendMode};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl<P: Port> Worker<P> {
+    /// What changed in this turn becomes ops.
+    pub(super) fn settle(&mut self) {
+        let mut at = 0;
+        while let Some(&token) = self.core.dirty.get(at) {
+            at += 1;
+            if let Some(conn) = self.core.conns.get_mut(token) {
+                conn.facts.dirty = false;
+                self.settle_one(token);
+            }
+        }
+        self.core.dirty.clear();
+    }
+
+    pub(super) fn settle_one(&mut self, token: Token) {
+        let now = self.core.now;
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        let Some(socket) = conn.socket.filter(|_| !conn.facts.ending && !conn.facts.connecting)
+        else {
+            return;
+        };
+        let (conn, transmit) = if conn.filter.is_none() {
+            let transmit = conn.send.poll_transmit(&mut self.core.pool);
+            (conn, transmit)
+        } else {
+            let transmit = self.poll_filtered(token);
+            let Some(conn) = self.core.conns.get_mut(token) else { return };
+            (conn, transmit)
+        };
+        if let Some(transmit) = transmit {
+            let prompt = transmit.prompt
+                || transmit.whole
+                || !conn.is_open()
+                || conn.facts.waits_for_room
+                || conn.shared.refused.load(Ordering::Relaxed);
+            if transmit.whole {
+                conn.deadlines.handle_sending(now, conn.limits.write);
+            }
+            let mode = if transmit.whole { SendMode::Whole } else { SendMode::Try };
+            let whole = transmit.whole;
+            self.core.ops.push((socket, Op::Send { data: transmit.data, mode, prompt }));
+            if whole {
+                self.core.rearm(token);
+            }
+        } else if !conn.closing.is_open() && conn.send.is_idle() && !self.close_filter(token) {
+            let Some(conn) = self.core.conns.get_mut(token) else { return };
+            let limits = Arc::clone(&conn.limits);
+            let act = conn.closing.handle_flushed(now, &limits.linger);
+            self.core.act(token, act);
+        }
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        if conn.filter.is_some() {
+            conn.publish_queued(); // it may have made more or less of it
+        }
+        conn.publish_messages();
+        if std::mem::take(&mut conn.facts.measures) {
+            *conn.shared.measured() = Some(Box::new(self.port.link(socket)));
+        }
+        if !conn.facts.receiving && conn.wants_input() {
+            conn.facts.receiving = true;
+            self.core.ops.push((socket, Op::Recv { credit: RECV_CREDIT }));
+        }
+    }
+
+    pub(super) fn submit(&mut self) {
+        for (socket, op) in self.core.ops.drain(..) {
+            self.port.submit(socket, op);
+        }
+    }
+
+    /// A send came back.
+    pub(super) fn sent(
+        &mut self,
+        token: Token,
+        bytes: usize,
+        data: SendData,
+        error: Option<PortError>,
+    ) {
+        let now = self.core.now;
+        self.core.counters().bytes_out.add(bytes as u64);
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        conn.send.handle_sent(bytes, data, &mut self.core.pool);
+        if conn.facts.ending {
+            conn.send.clear(&mut self.core.pool);
+            return conn.publish();
+        }
+        // Perhaps nothing is left to settle, and what is out must not count against other threads.
+        conn.publish();
+        if let Some(error) = error {
+            return self.core.broke(token, DisconnectReason::from_port(error));
+        }
+        if conn.send.is_idle() {
+            conn.deadlines.handle_all_sent();
+        } else if bytes > 0 {
+            conn.deadlines.handle_sending(now, conn.limits.write);
+        }
+        if conn.facts.waits_for_room {
+            self.core.room_again(token);
+        }
+        self.tell_sent(token);
+        let Some(conn) = self.core.conns.get(token) else { return };
+        if !conn.send.is_idle() || !conn.is_open() {
+            self.core.mark(token);
+        }
+    }
+
+    /// Bytes are out: what was tracked, and after a refusal that the queue fell to its low mark.
+    pub(super) fn tell_sent(&mut self, token: Token) {
+        while let Some(id) =
+            self.core.conns.get_mut(token).and_then(|conn| conn.send.poll_tracked())
+        {
+            self.call(token, Callback::Sent(id));
+        }
+        let Some(conn) = self.core.conns.get(token) else { return };
+        let refused = conn.shared.refused.load(Ordering::Acquire);
+        if refused && conn.queued() <= conn.limits.send_queue_low_bytes {
+            conn.shared.refused.store(false, Ordering::Release);
+            self.call(token, Callback::Writable);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What is due: timers, deadlines, alarms, ticks.
+
+use super::core::TRIM_EVERY;
+use super::dial::Alarm;
+use super::lane::Callback;
+use super::{Drain, Worker};
+use crate::{DisconnectReason, Tick};
+use longshore_base::{Token, caught, event};
+use longshore_port::Port;
+use longshore_proto::connection::Due;
+use std::cmp::Reverse;
+
+impl<P: Port> Worker<P> {
+    pub(super) fn fire_timers(&mut self) {
+        let now = self.core.now;
+        while self.core.alarms.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
+            let Some(Reverse((_, _, alarm))) = self.core.alarms.pop() else { break };
+            self.alarm(alarm);
+        }
+        let mut due = std::mem::take(&mut self.due);
+        self.core.wheel.advance(now, &mut due);
+        for index in due.drain(..) {
+            if let Some(token) = self.core.conns.token_at(index) {
+                self.timeouts(token);
+            }
+        }
+        self.due = due;
+    }
+
+    fn alarm(&mut self, alarm: Alarm) {
+        match alarm {
+            Alarm::Accept(number) => self.door.accept(&mut self.core, number),
+            Alarm::Dial(dial) => self.attempt(dial),
+            Alarm::Tick(number) => self.tick(number),
+            Alarm::Drained => self.abort_all(),
+            Alarm::Trim => {
+                self.core.trim();
+                for token in self.lanes.tokens() {
+                    self.lanes.get_mut(token).expect("just listed").trim();
+                }
+                self.core.set_alarm(self.core.now + TRIM_EVERY, Alarm::Trim);
+            }
+        }
+    }
+
+    fn tick(&mut self, number: u32) {
+        if self.drain != Drain::No {
+            return; // it ends with the server
+        }
+        let now = self.core.now;
+        let tick = &mut self.ticks[number as usize];
+        let late = now.since(tick.due).as_nanos() / tick.period.as_nanos();
+        let missed = u64::try_from(late).unwrap_or(u64::MAX);
+        tick.number += 1 + missed;
+        let told = Tick { number: tick.number, missed, now };
+        let server = &self.core.server;
+        let run = &mut tick.run;
+        if caught(|| run(server, told)).is_err() {
+            self.core.counters().panics.add(1);
+            event!(error, "a tick panicked; it goes on at its next time");
+        }
+        let missed = u32::try_from(missed).unwrap_or(u32::MAX);
+        tick.due = tick.due + tick.period.saturating_mul(missed.saturating_add(1));
+        let due = tick.due;
+        self.core.set_alarm(due, Alarm::Tick(number));
+    }
+
+    /// Something of a connection is due.
+    fn timeouts(&mut self, token: Token) {
+        let now = self.core.now;
+        while let Some(due) =
+            self.core.conns.get_mut(token).and_then(|conn| conn.deadlines.handle_timeout(now))
+        {
+            match due {
+                Due::FirstByte => self.close(token, DisconnectReason::FirstByteTimeout),
+                Due::Write if self.attempt_timed_out(token) => {}
+                Due::Write => self.core.abort(token, DisconnectReason::WriteStalled),
+                Due::Idle => self.call(token, Callback::Idle),
+                Due::Timer(key) => self.call(token, Callback::Timer(key)),
+            }
+        }
+        if let Some(conn) = self.core.conns.get_mut(token) {
+            let act = conn.closing.handle_timeout(now);
+            self.core.act(token, act);
+        }
+        self.core.rearm(token);
+    }
+}
