@@ -55,6 +55,7 @@ pub struct Limits {
     first_byte: Option<Duration>,
     pub(crate) idle: Duration,
     pub(crate) write: Duration,
+    pub(crate) recv_credit_bytes: u32,
     pub(crate) send_queue_bytes: u64,
     pub(crate) send_queue_low_bytes: Option<u64>,
     pub(crate) slow_reader: SlowReader,
@@ -70,6 +71,7 @@ impl Default for Limits {
             first_byte: None,
             idle: Duration::from_secs(300),
             write: Duration::from_secs(10),
+            recv_credit_bytes: 256 << 10,
             send_queue_bytes: 4 << 20,
             send_queue_low_bytes: None,
             slow_reader: SlowReader::default(),
@@ -120,6 +122,14 @@ impl Limits {
         self
     }
 
+    /// Bytes that one receive of a connection may bring until it is asked for again, which is not
+    /// done while frames of it wait for their turn: so much may wait for a handler that is slow.
+    /// 1 KiB to 1 GiB, default 256 KiB.
+    pub fn recv_credit_bytes(mut self, bytes: u32) -> Self {
+        self.recv_credit_bytes = bytes;
+        self
+    }
+
     /// Most bytes that wait to be sent to one peer, 1 KiB to 4 GiB. Default 4 MiB.
     pub fn send_queue_bytes(mut self, bytes: u64) -> Self {
         self.send_queue_bytes = bytes;
@@ -158,6 +168,7 @@ impl Limits {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         in_range("limits.connections_per_source", self.per_source, 1..=u32::MAX, "256")?;
+        in_range("limits.recv_credit_bytes", self.recv_credit_bytes, 1024..=1 << 30, "262144")?;
         let bytes = self.send_queue_bytes;
         in_range("limits.send_queue_bytes", bytes, 1024..=1 << 32, "4194304")?;
         in_range("limits.send_queue_low_bytes", self.low_mark(), 0..=bytes, "a quarter of it")?;
@@ -186,6 +197,7 @@ impl Limits {
             first_byte: self.first_byte.unwrap_or(first_byte),
             idle: self.idle,
             write: self.write,
+            recv_credit_bytes: self.recv_credit_bytes,
             send_queue_bytes: self.send_queue_bytes,
             send_queue_low_bytes: self.low_mark(),
             slow_reader: self.slow_reader,
@@ -201,6 +213,7 @@ pub(crate) struct ConnLimits {
     pub(crate) first_byte: Duration,
     pub(crate) idle: Duration,
     pub(crate) write: Duration,
+    pub(crate) recv_credit_bytes: u32,
     pub(crate) send_queue_bytes: u64,
     pub(crate) send_queue_low_bytes: u64,
     pub(crate) slow_reader: SlowReader,

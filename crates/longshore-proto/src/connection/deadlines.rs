@@ -23,9 +23,15 @@ pub enum Due {
     Idle,
     /// The kernel took no byte of a send for the write time.
     Write,
+    /// What the system was too short of memory for may be tried again.
+    Retry,
     /// A timer of that key.
     Timer(u32),
 }
+
+/// Times between an op that the system had no memory for and the next try: doubled each time.
+const RETRY_MIN: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// The deadlines of one connection.
 #[derive(Debug)]
@@ -38,6 +44,11 @@ pub struct Deadlines {
     write: Time,
     /// Since when first-byte and idle time stand still; `NEVER` if they run.
     paused: Time,
+    /// When to try again; `NEVER` if nothing was refused.
+    retry: Time,
+    /// When that was last so, and how long it had to wait then.
+    retried: Time,
+    retry_after: Duration,
     #[expect(clippy::box_collection, reason = "most connections have no timer")]
     timers: Option<Box<Vec<(Time, u32)>>>,
 }
@@ -46,7 +57,17 @@ impl Deadlines {
     /// For a connection that begins `now`. A zero duration is no deadline.
     pub fn new(now: Time, first_byte: Duration, idle: Duration) -> Self {
         let first_byte = if first_byte.is_zero() { Time::NEVER } else { now + first_byte };
-        Self { heard: now, idle, first_byte, write: Time::NEVER, paused: Time::NEVER, timers: None }
+        Self {
+            heard: now,
+            idle,
+            first_byte,
+            write: Time::NEVER,
+            paused: Time::NEVER,
+            retry: Time::NEVER,
+            retried: Time::ZERO,
+            retry_after: Duration::ZERO,
+            timers: None,
+        }
     }
 
     /// Bytes came.
@@ -74,10 +95,33 @@ impl Deadlines {
         self.write = if within.is_zero() { Time::NEVER } else { now + within };
     }
 
+    /// The same, unless that time runs already.
+    pub fn handle_held_up(&mut self, now: Time, within: Duration) {
+        if self.write == Time::NEVER {
+            self.handle_sending(now, within);
+        }
+    }
+
     /// Nothing waits to be sent.
     #[inline]
     pub fn handle_all_sent(&mut self) {
         self.write = Time::NEVER;
+    }
+
+    /// The system had no memory for an op. Nothing is to be asked of it until [`Due::Retry`] (R14).
+    pub fn handle_refused(&mut self, now: Time) {
+        // A while without trouble, and it is a new one.
+        let again = now.since(self.retried) <= 2 * RETRY_MAX;
+        let doubled = if again { self.retry_after * 2 } else { RETRY_MIN };
+        self.retry_after = doubled.clamp(RETRY_MIN, RETRY_MAX);
+        self.retry = now + self.retry_after;
+        self.retried = self.retry;
+    }
+
+    /// Whether nothing is to be asked of the system for now.
+    #[inline]
+    pub fn is_backing_off(&self) -> bool {
+        self.retry != Time::NEVER
     }
 
     /// First-byte and idle time stand still from now on: we do not listen.
@@ -150,7 +194,7 @@ impl Deadlines {
     /// When something is due at the earliest; `NEVER` if nothing is.
     pub fn next(&self) -> Time {
         let timer = self.next_timer().map_or(Time::NEVER, |(at, _)| at);
-        self.idle_at().min(self.first_byte_at()).min(self.write).min(timer)
+        self.idle_at().min(self.first_byte_at()).min(self.write).min(self.retry).min(timer)
     }
 
     /// The next thing that is due at `now`; each is told once. To be called until `None`.
@@ -161,6 +205,10 @@ impl Deadlines {
         if self.write <= now {
             self.write = Time::NEVER;
             return Some(Due::Write);
+        }
+        if self.retry <= now {
+            self.retry = Time::NEVER;
+            return Some(Due::Retry);
         }
         if self.first_byte_at() <= now {
             self.first_byte = Time::NEVER;
@@ -222,6 +270,26 @@ mod tests {
         assert_eq!(deadlines.handle_timeout(at(60)), Some(Due::FirstByte));
         assert_eq!(deadlines.handle_timeout(at(70)), Some(Due::Idle));
         assert_eq!(deadlines.handle_timeout(at(104)), Some(Due::Write));
+    }
+
+    /// R14
+    #[test]
+    fn what_there_was_no_memory_for_is_tried_again_later_and_later() {
+        let mut deadlines = Deadlines::new(at(0), Duration::ZERO, Duration::ZERO);
+        let mut now = at(100);
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            deadlines.handle_refused(now);
+            assert!(deadlines.is_backing_off());
+            waits.push(deadlines.next().since(now).as_millis());
+            now = deadlines.next();
+            assert_eq!(deadlines.handle_timeout(now), Some(Due::Retry));
+            assert!(!deadlines.is_backing_off());
+        }
+        assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+        now = now + 3 * SECOND;
+        deadlines.handle_refused(now);
+        assert_eq!(deadlines.next(), now + RETRY_MIN, "the next trouble is a new one");
     }
 
     #[test]

@@ -133,6 +133,8 @@ counters! {
         accept_backoffs,
         /// Accepting failed for one connection that was gone already.
         accept_passing_errors,
+        /// Sends and receives that the system had no memory for, and that were tried again later.
+        memory_backoffs,
         /// Connections ended.
         closed,
         /// Bytes received.

@@ -15,12 +15,18 @@ const LINES_PER_SECOND: u32 = 10;
 pub(crate) struct LogGates {
     refused: [LogGate; Refused::ALL.len()],
     closed: [LogGate; DisconnectReason::NAMES.len()],
+    out_of_memory: LogGate,
 }
 
 impl LogGates {
     /// Whether a line on a refusal may be written now.
     pub(crate) fn refused(&self, why: Refused, now: Time) -> Option<HeldBack> {
         self.refused[why as usize].open(now)
+    }
+
+    /// Whether a line on a system that is out of memory may be written now.
+    pub(crate) fn out_of_memory(&self, now: Time) -> Option<HeldBack> {
+        self.out_of_memory.open(now)
     }
 
     /// Whether a line on the end of a connection may be written now.

@@ -36,6 +36,7 @@ impl Chunk {
         }
     }
 
+    /// In the connection's own memory.
     fn own(&mut self) {
         if let Self::Leased(lease) = self {
             *self = Self::Owned(lease.to_vec());
@@ -51,6 +52,15 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
+    /// Puts bytes behind the others, in memory of their own: many small ones take one allocation.
+    fn append(&mut self, mut chunk: Chunk) {
+        if let Some(Chunk::Owned(last)) = self.chunks.back_mut() {
+            return last.extend_from_slice(chunk.bytes());
+        }
+        chunk.own();
+        self.chunks.push_back(chunk);
+    }
+
     fn byte_count(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.bytes().len()).sum::<usize>() - self.used
     }
@@ -75,6 +85,10 @@ pub(crate) struct Facts {
     pub(crate) runnable: bool,
     /// A receive op is out.
     pub(crate) receiving: bool,
+    /// It was cancelled, and has not ended.
+    pub(crate) cancelling: bool,
+    /// A watch op is out.
+    pub(crate) watching: bool,
     /// The handler does not want input.
     pub(crate) paused: bool,
     /// A connect op is out.
@@ -236,11 +250,10 @@ impl Connection {
     }
 
     /// Puts a chunk behind what waits already.
-    pub(crate) fn queue_chunk(&mut self, mut chunk: Chunk) {
-        if !self.facts.runnable || self.is_stopped() {
-            chunk.own(); // nobody knows when it goes on
-        }
-        self.backlog.get_or_insert_default().chunks.push_back(chunk);
+    pub(crate) fn queue_chunk(&mut self, chunk: Chunk) {
+        let waits = !self.facts.runnable || self.is_stopped(); // nobody knows when it goes on
+        let backlog = self.backlog.get_or_insert_default();
+        if waits { backlog.append(chunk) } else { backlog.chunks.push_back(chunk) }
     }
 
     /// It cannot go on at once: what waits moves into memory of its own.
@@ -255,6 +268,17 @@ impl Connection {
         if let Some(backlog) = self.backlog.take() {
             self.bytes_discarded += backlog.byte_count() as u64;
         }
+    }
+
+    /// Whether nothing may come for now, so that no receive is to be out, and a watch has to tell
+    /// when the peer is gone.
+    pub(crate) fn is_deaf(&self) -> bool {
+        let deaf = if self.closing.discards() {
+            !self.closing.peer_ended() && !self.closing.reads(&self.limits.linger)
+        } else {
+            self.is_stopped()
+        };
+        deaf && self.ended.is_none()
     }
 
     /// Whether a receive should be out.
@@ -313,5 +337,14 @@ mod tests {
     fn what_is_done_with_does_not_wait() {
         let chunks = [10, 5].map(|len| Chunk::Owned(vec![0; len])).into();
         assert_eq!(Backlog { chunks, used: 4 }.byte_count(), 11);
+    }
+
+    #[test]
+    fn what_has_to_wait_goes_into_one_chunk() {
+        let mut backlog = Backlog::default();
+        for part in [&b"a"[..], b"bc", b"d"] {
+            backlog.append(Chunk::Owned(part.to_vec()));
+        }
+        assert_eq!(backlog.chunks.iter().map(Chunk::bytes).collect::<Vec<_>>(), [b"abcd"]);
     }
 }

@@ -11,7 +11,7 @@ use crate::conn::{ConnId, Counts, Shared};
 use crate::metrics::Counters;
 use crate::{DisconnectReason, SendError, Server};
 use bytes::Bytes;
-use longshore_base::{Slab, Time, Token};
+use longshore_base::{Slab, Time, Token, event};
 use longshore_port::{Addr, Op, RecvBuf, SocketId, Until};
 use longshore_proto::Codec;
 use longshore_proto::connection::{CloseAct, Refused, SendPool};
@@ -48,6 +48,8 @@ pub(crate) struct Core {
     /// Connections that are owed an answer although no send of theirs may come back.
     pub(crate) owed: VecDeque<Token>,
     pub(crate) ops: Vec<(SocketId, Op)>,
+    /// Receives that are to end, behind the ops.
+    pub(crate) cancels: Vec<SocketId>,
     pub(crate) pool: SendPool<RecvBuf>,
     /// Whose callback is running, and whether it must get no further frame.
     pub(crate) current: Option<Token>,
@@ -80,6 +82,7 @@ impl Core {
             dials: VecDeque::new(),
             owed: VecDeque::new(),
             ops: Vec::new(),
+            cancels: Vec::new(),
             pool: SendPool::new(BLOCKS_KEPT_MAX),
             current: None,
             interrupted: false,
@@ -426,6 +429,24 @@ impl Core {
         self.interrupted |= self.current == Some(token);
     }
 
+    /// The system was too short of memory for an op of it: back-pressure, no end. It is asked again
+    /// later (R14).
+    pub(crate) fn refused(&mut self, token: Token) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(token).filter(|conn| !conn.facts.ending) else {
+            return;
+        };
+        conn.deadlines.handle_refused(now);
+        self.counters().memory_backoffs.add(1);
+        if let Some(held_back) = self.board.log.out_of_memory(now) {
+            event!(
+                warn,
+                "the system is out of memory or buffers for sockets: trying again{held_back}"
+            );
+        }
+        self.rearm(token);
+    }
+
     // ---- ending
 
     /// Flush, half-close, linger, close. The first reason is the one that is told.
@@ -536,6 +557,7 @@ impl Core {
         self.dirty.shrink_to(1024);
         self.runnable.shrink_to(1024);
         self.ops.shrink_to(1024);
+        self.cancels.shrink_to(1024);
     }
 }
 

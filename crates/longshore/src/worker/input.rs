@@ -13,7 +13,7 @@ use super::{TURN_FRAMES_MAX, Worker, end_reason};
 use crate::DisconnectReason;
 use crate::config::HalfClose;
 use longshore_base::Token;
-use longshore_port::{End, Port, RecvBuf};
+use longshore_port::{End, ErrorKind, Port, RecvBuf};
 
 impl<P: Port> Worker<P> {
     /// Bytes came.
@@ -110,8 +110,25 @@ impl<P: Port> Worker<P> {
     /// The receive is over.
     pub(super) fn recv_ended(&mut self, token: Token, end: End) {
         let Some(conn) = self.core.conns.get_mut(token) else { return };
-        conn.facts.receiving = false;
+        (conn.facts.receiving, conn.facts.cancelling) = (false, false);
+        self.stream_ended(token, end);
+    }
+
+    /// The watch is over. It stays when reading goes on, and may tell what the receive then does not.
+    pub(super) fn watch_ended(&mut self, token: Token, end: End) {
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        conn.facts.watching = false;
         match end {
+            End::Eof if conn.facts.receiving => {} // which tells it, behind what there is
+            End::Eof | End::Failed(_) => self.stream_ended(token, end),
+            End::Credit | End::Cancelled => {}
+        }
+    }
+
+    fn stream_ended(&mut self, token: Token, end: End) {
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        match end {
+            End::Failed(error) if error.kind == ErrorKind::NoMemory => self.core.refused(token),
             End::Credit | End::Cancelled => self.core.mark(token),
             End::Eof if !conn.is_open() => {
                 let act = conn.closing.handle_peer_ended();

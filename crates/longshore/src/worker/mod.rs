@@ -36,10 +36,6 @@ use std::time::Duration;
 /// Most frames of one connection in one turn; the rest waits until the others had theirs (S4).
 pub(crate) const TURN_FRAMES_MAX: u32 = 64;
 
-/// Bytes that a receive may bring until it is asked for again. What is not asked for again is
-/// back-pressure.
-const RECV_CREDIT: u32 = 256 * 1024;
-
 /// Most accepted connections that one turn takes in, with their `on_connect`: a flood of connects
 /// must not keep a worker from those it has.
 const TURN_ADOPTS_MAX: u32 = 16;
@@ -296,6 +292,7 @@ impl<P: Port> Worker<P> {
                 self.sent(token, bytes, data, error);
             }
             (Some(Kind::Conn), What::RecvEnded(end)) => self.recv_ended(token, end),
+            (Some(Kind::Conn), What::WatchEnded(end)) => self.watch_ended(token, end),
             (Some(Kind::Conn), What::Connected { local }) => self.connected(token, local),
             (Some(Kind::Conn), What::ConnectFailed(error)) => self.connect_failed(token, error),
             (Some(Kind::Conn), What::Closed) => self.closed(token),

@@ -1,10 +1,10 @@
 //! From what changed in a turn to ops, and what became of sends. The mirror of `input.rs`.
 
+use super::Worker;
 use super::lane::Callback;
-use super::{RECV_CREDIT, Worker};
 use crate::DisconnectReason;
 use longshore_base::Token;
-use longshore_port::{Op, Port, PortError, SendData, SendMode};
+use longshore_port::{ErrorKind, Op, OpKind, Port, PortError, SendData, SendMode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -25,10 +25,8 @@ impl<P: Port> Worker<P> {
     pub(super) fn settle_one(&mut self, token: Token) {
         let now = self.core.now;
         let Some(conn) = self.core.conns.get_mut(token) else { return };
-        let Some(socket) = conn.socket.filter(|_| !conn.facts.ending && !conn.facts.connecting)
-        else {
-            return;
-        };
+        let busy = conn.facts.ending || conn.facts.connecting || conn.deadlines.is_backing_off();
+        let Some(socket) = conn.socket.filter(|_| !busy) else { return };
         let (conn, transmit) = if conn.filter.is_none() {
             let transmit = conn.send.poll_transmit(&mut self.core.pool);
             (conn, transmit)
@@ -44,7 +42,7 @@ impl<P: Port> Worker<P> {
                 || conn.facts.waits_for_room
                 || conn.shared.refused.load(Ordering::Relaxed);
             if transmit.whole {
-                conn.deadlines.handle_sending(now, conn.limits.write);
+                conn.deadlines.handle_held_up(now, conn.limits.write);
             }
             let mode = if transmit.whole { SendMode::Whole } else { SendMode::Try };
             let whole = transmit.whole;
@@ -68,13 +66,23 @@ impl<P: Port> Worker<P> {
         }
         if !conn.facts.receiving && conn.wants_input() {
             conn.facts.receiving = true;
-            self.core.ops.push((socket, Op::Recv { credit: RECV_CREDIT }));
+            self.core.ops.push((socket, Op::Recv { credit: conn.limits.recv_credit_bytes }));
+        } else if conn.is_deaf() && !conn.facts.ending {
+            if conn.facts.receiving && !std::mem::replace(&mut conn.facts.cancelling, true) {
+                self.core.cancels.push(socket);
+            }
+            if !std::mem::replace(&mut conn.facts.watching, true) {
+                self.core.ops.push((socket, Op::Watch { half: false }));
+            }
         }
     }
 
     pub(super) fn submit(&mut self) {
         for (socket, op) in self.core.ops.drain(..) {
             self.port.submit(socket, op);
+        }
+        for socket in self.core.cancels.drain(..) {
+            self.port.cancel(socket, OpKind::Recv);
         }
     }
 
@@ -96,9 +104,12 @@ impl<P: Port> Worker<P> {
         }
         // Perhaps nothing is left to settle, and what is out must not count against other threads.
         conn.publish();
-        if let Some(error) = error {
-            return self.core.broke(token, DisconnectReason::from_port(error));
+        match error {
+            Some(PortError { kind: ErrorKind::NoMemory, .. }) => self.core.refused(token),
+            Some(error) => return self.core.broke(token, DisconnectReason::from_port(error)),
+            None => {}
         }
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
         if conn.send.is_idle() {
             conn.deadlines.handle_all_sent();
         } else if bytes > 0 {

@@ -75,6 +75,7 @@ impl<P: Port> Worker<P> {
                 Due::FirstByte => self.close(token, DisconnectReason::FirstByteTimeout),
                 Due::Write if self.attempt_timed_out(token) => {}
                 Due::Write => self.core.abort(token, DisconnectReason::WriteStalled),
+                Due::Retry => self.core.mark(token),
                 Due::Idle => self.call(token, Callback::Idle),
                 Due::Timer(key) => self.call(token, Callback::Timer(key)),
             }

@@ -7,6 +7,7 @@
     reason = "what a test cannot do ends it"
 )]
 
+mod bounds;
 mod callbacks;
 mod connecting;
 mod door;

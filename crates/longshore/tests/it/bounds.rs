@@ -1,0 +1,139 @@
+//! What a peer can make a connection hold, and for how long.
+
+use crate::net::{Event, Lab, Probe, echo, on_every_port, seeds, wait_until};
+use longshore::testing::Trouble;
+use longshore::*;
+use std::time::Duration;
+
+on_every_port! {
+    a_paused_connection_receives_no_byte,
+    a_peer_that_dies_while_nobody_reads_is_told,
+    a_peer_that_dies_after_the_last_byte_that_is_read_is_told,
+}
+
+/// Longer than a test waits on real ports.
+const LONG: Duration = Duration::from_secs(300);
+
+/// Lets the worker of real ports have some turns; virtual time passes.
+pub(crate) fn turns(lab: &mut Lab, server: &Server) {
+    lab.pass(Duration::from_secs(1));
+    let before = server.snapshot().turns;
+    let names: Vec<_> = server.connections().iter().map(|conn| conn.id).collect();
+    wait_until(|| {
+        let handles = names.iter().filter_map(|name| server.conn::<Probe>(*name));
+        handles.for_each(|conn| conn.measure_link()); // something to do
+        lab.is_simulated() || server.snapshot().turns > before + 8
+    });
+}
+
+fn pauses_at_the_first_message()
+-> impl FnMut(&mut Ctx<'_, Probe>, &Event) -> Result + Send + 'static {
+    let mut first = true;
+    move |cx, event| {
+        if matches!(event, Event::Message(_)) && std::mem::take(&mut first) {
+            cx.pause();
+        }
+        Ok(())
+    }
+}
+
+fn a_paused_connection_receives_no_byte(lab: &mut Lab) {
+    let (server, events) = lab.serve(Limits::new(), pauses_at_the_first_message);
+    let mut peer = lab.connect(&server);
+    let conn = lab.next(&events).conn();
+    peer.say(b"pause");
+    assert!(lab.next(&events).is_message(b"pause"));
+    turns(lab, &server);
+    for _ in 0..100 {
+        peer.say(&[7; 1_000]);
+    }
+    turns(lab, &server);
+    assert_eq!(conn.info().bytes_in, 9, "nobody asked for these");
+    conn.resume();
+    for _ in 0..100 {
+        assert!(lab.next(&events).is_message(&[7; 1_000]), "and none is lost");
+    }
+}
+
+fn a_peer_that_dies_while_nobody_reads_is_told(lab: &mut Lab) {
+    let (server, events) = lab.serve(Limits::new(), pauses_at_the_first_message);
+    let mut peer = lab.connect(&server);
+    let _ = lab.next(&events).conn();
+    peer.say(b"pause");
+    assert!(lab.next(&events).is_message(b"pause"));
+    turns(lab, &server);
+    peer.say(b"nobody hears this");
+    turns(lab, &server);
+    peer.reset();
+    assert_eq!(lab.end_of(&events).reason, "peer_reset");
+}
+
+/// Past the bound of the linger nothing is read, so no receive tells.
+fn a_peer_that_dies_after_the_last_byte_that_is_read_is_told(lab: &mut Lab) {
+    let linger = Linger::default().wait(LONG).total(LONG).bytes(0);
+    let script = || {
+        |cx: &mut Ctx<'_, Probe>, event: &Event| {
+            if let Event::Message(_) = event {
+                cx.close();
+            }
+            Ok(())
+        }
+    };
+    let (server, events) = lab.serve(Limits::new().linger(linger), script);
+    let mut peer = lab.connect(&server);
+    let _ = lab.next(&events).conn();
+    peer.say(b"close");
+    assert!(lab.next(&events).is_message(b"close"));
+    peer.say(b"one byte too many");
+    turns(lab, &server);
+    let now = lab.net().map(|net| net.now());
+    peer.reset();
+    lab.end_of(&events);
+    if let Some(net) = lab.net() {
+        assert!(net.now().since(now.unwrap()) < LONG, "not before the wait was over");
+    }
+}
+
+/// R14, S144
+#[test]
+fn a_system_that_is_short_of_memory_loses_no_byte() {
+    for seed in seeds() {
+        let mut lab = Lab::simulated(seed);
+        let (server, events) = lab.serve(Limits::new(), echo);
+        let mut peer = lab.connect(&server);
+        let _ = lab.next(&events).conn();
+        let world = lab.net().unwrap().world().clone();
+        for trouble in [Trouble::Recv, Trouble::Send, Trouble::Watch] {
+            world.make_trouble(trouble, 3);
+        }
+        for number in 0..50_u32 {
+            peer.say(&number.to_be_bytes().repeat(1_000));
+        }
+        for number in 0..50_u32 {
+            assert_eq!(lab.hear(&mut peer), number.to_be_bytes().repeat(1_000), "seed {seed}");
+        }
+        let refused = world.troubles(Trouble::Recv) + world.troubles(Trouble::Send);
+        let counted = server.snapshot().memory_backoffs;
+        assert!((1..=refused).contains(&counted), "seed {seed}: {counted} of {refused}");
+    }
+}
+
+/// It is not tried for ever.
+#[test]
+fn a_system_that_never_has_memory_to_send_is_a_stalled_write() {
+    for seed in seeds() {
+        let mut lab = Lab::simulated(seed);
+        let limits = Limits::new().write(Duration::from_secs(7));
+        let (server, events) = lab.serve(limits, echo);
+        let mut peer = lab.connect(&server);
+        let _ = lab.next(&events).conn();
+        lab.net().unwrap().world().make_trouble(Trouble::Send, 1);
+        peer.say(b"nobody answers");
+        let before = lab.net().unwrap().now();
+        assert_eq!(lab.end_of(&events).reason, "write_stalled", "seed {seed}");
+        let took = lab.net().unwrap().now().since(before);
+        let most = Duration::from_secs(20);
+        assert!(took >= Duration::from_secs(7) && took < most, "seed {seed}: {took:?}");
+        assert!(server.snapshot().memory_backoffs < 20, "and not without a pause");
+    }
+}
