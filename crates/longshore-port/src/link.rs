@@ -9,6 +9,9 @@ use std::time::Duration;
 pub struct Link {
     /// Bytes that the system took and the peer has not acknowledged, those not sent yet included.
     pub unacknowledged_bytes: Option<u64>,
+    /// Bytes that the peer has acknowledged, over the life of the connection: what grows while it
+    /// takes any. On Linux the side that connected counts one more.
+    pub acknowledged_bytes: Option<u64>,
     /// The smoothed time from a segment to its acknowledgement.
     pub round_trip: Option<Duration>,
     /// Segments that were sent again, over the life of the connection.

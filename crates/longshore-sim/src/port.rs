@@ -298,7 +298,8 @@ impl Port for SimPort {
     fn link(&self, socket: SocketId) -> Link {
         let mut link = Link::default();
         if let Some(handle) = self.sockets.get(socket.token()).and_then(Socket::handle) {
-            link.unacknowledged_bytes = self.world.network().unacknowledged(handle.descriptor);
+            let told = self.world.network().acknowledged(handle.descriptor);
+            (link.unacknowledged_bytes, link.acknowledged_bytes) = told.unzip();
         }
         link
     }

@@ -115,8 +115,10 @@ impl Limits {
 
     /// How long a peer may take no byte of what is sent to it. Default 10 s; zero is for ever.
     ///
-    /// Progress shows in sends of at most 64 KiB each: who takes less than that in this time may be
-    /// cut as well, so give peers on very slow lines more time.
+    /// Who acknowledges anything within that time is slow, and stays. It is looked each quarter of
+    /// it, so that the end may come that much later. Where the system does not tell what was
+    /// acknowledged (elsewhere than on Linux), progress shows in sends of 64 KiB each: there a peer
+    /// that takes less in this time is cut as well.
     pub fn write(mut self, within: Duration) -> Self {
         self.write = within;
         self

@@ -168,21 +168,27 @@ pub fn a_watch_takes_nothing_from_a_receive<B: Bench>(bench: &B) {
     rig.finish();
 }
 
-/// While a peer does not read, bytes are unacknowledged; when it has read all, none are.
+/// While a peer does not read, bytes are unacknowledged; when it has read all, none are, and it has
+/// acknowledged as many as were sent.
 pub fn what_the_peer_has_not_taken_can_be_asked<B: Bench>(bench: &B) {
     let mut rig = Rig::new(bench);
     let (inside, out) = rig.narrow_pair();
     let id = rig.id(out);
     let unacknowledged = move |rig: &mut Rig<'_, B>| rig.port(1).link(id).unacknowledged_bytes;
+    let acknowledged = move |rig: &mut Rig<'_, B>| rig.port(1).link(id).acknowledged_bytes;
     let Some(none) = unacknowledged(&mut rig) else { return }; // not told here
     assert_eq!(none, 0, "nothing was sent");
+    let before = acknowledged(&mut rig).expect("told with the others");
     let bytes = rig.random.bytes(SEND_BYTES_MAX);
     rig.send(out, shared(&bytes), SendMode::Whole);
     rig.settle();
     let stuck = unacknowledged(&mut rig).expect("told before");
     assert!(stuck > 0 && stuck <= SEND_BYTES_MAX as u64, "{stuck} bytes");
+    let taken = acknowledged(&mut rig).expect("told before") - before;
+    assert!(taken < bytes.len() as u64, "{taken} bytes");
     assert!(rig.read(inside, bytes.len()) == bytes, "the stream is another one");
     assert_eq!(rig.sent(out).error, None);
     rig.until("the last acknowledgement", |rig| (unacknowledged(rig) == Some(0)).then_some(()));
+    assert_eq!(acknowledged(&mut rig), Some(before + bytes.len() as u64));
     rig.finish();
 }

@@ -21,7 +21,7 @@ pub enum Due {
     FirstByte,
     /// Nothing was received for the idle time.
     Idle,
-    /// The kernel took no byte of a send for the write time.
+    /// A send may be stuck: to be looked at, see [`Deadlines::is_stuck`].
     Write,
     /// What the system was too short of memory for may be tried again.
     Retry,
@@ -41,7 +41,11 @@ pub struct Deadlines {
     /// Silence after which it counts as idle; zero is never.
     idle: Duration,
     first_byte: Time,
+    /// When to look whether the peer takes anything; `NEVER` if nothing has to wait.
     write: Time,
+    /// When it last did, as far as known, and what it had acknowledged then.
+    taken: Time,
+    acknowledged: Option<u64>,
     /// Since when first-byte and idle time stand still; `NEVER` if they run.
     paused: Time,
     /// When to try again; `NEVER` if nothing was refused.
@@ -62,6 +66,8 @@ impl Deadlines {
             idle,
             first_byte,
             write: Time::NEVER,
+            taken: now,
+            acknowledged: None,
             paused: Time::NEVER,
             retry: Time::NEVER,
             retried: Time::ZERO,
@@ -88,11 +94,34 @@ impl Deadlines {
         self.idle = after;
     }
 
-    /// Bytes wait to be taken by the kernel, which has to take one within `within` of `now`. Each
-    /// progress is told by calling this again. A zero duration is no deadline.
+    /// Bytes wait to be taken by the kernel, which has to take one within `within` of `now`, or the
+    /// peer has to acknowledge one. Each progress is told by calling this again. A zero duration is
+    /// no deadline.
+    ///
+    /// The kernel tells of a large send when it is out as a whole, which takes a slow peer long. So
+    /// each quarter of that time is looked what the peer has acknowledged.
     #[inline]
     pub fn handle_sending(&mut self, now: Time, within: Duration) {
-        self.write = if within.is_zero() { Time::NEVER } else { now + within };
+        self.write = if within.is_zero() { Time::NEVER } else { now + within / 4 };
+        self.taken = now;
+        self.acknowledged = None;
+    }
+
+    /// A connection is asked for, which has to stand within that time, or [`Due::Write`] comes.
+    pub fn handle_connecting(&mut self, now: Time, within: Duration) {
+        self.write = now + within;
+    }
+
+    /// At [`Due::Write`], with what the peer has acknowledged so far, if the system tells: whether it
+    /// has taken nothing for that long. At most a quarter of it later.
+    pub fn is_stuck(&mut self, now: Time, within: Duration, acknowledged: Option<u64>) -> bool {
+        if acknowledged != self.acknowledged {
+            (self.acknowledged, self.taken) = (acknowledged, now);
+        }
+        let end = self.taken + within;
+        let stuck = end <= now;
+        self.write = if stuck { Time::NEVER } else { end.min(now + within / 4) };
+        stuck
     }
 
     /// The same, unless that time runs already.
@@ -263,13 +292,36 @@ mod tests {
         deadlines.pause(at(4));
         deadlines.pause(at(6));
         deadlines.handle_sending(at(4), 100 * SECOND);
+        assert_eq!(deadlines.handle_timeout(at(29)), Some(Due::Write));
+        assert!(!deadlines.is_stuck(at(29), 100 * SECOND, None));
         assert_eq!(deadlines.handle_timeout(at(50)), None);
+        deadlines.handle_all_sent();
         deadlines.resume(at(54));
         deadlines.resume(at(60));
         assert_eq!(deadlines.next(), at(60));
         assert_eq!(deadlines.handle_timeout(at(60)), Some(Due::FirstByte));
         assert_eq!(deadlines.handle_timeout(at(70)), Some(Due::Idle));
-        assert_eq!(deadlines.handle_timeout(at(104)), Some(Due::Write));
+    }
+
+    #[test]
+    fn who_acknowledges_anything_is_not_stuck_and_who_does_not_is_soon() {
+        let of = |acknowledged: fn(u64) -> Option<u64>| {
+            let mut deadlines = Deadlines::new(at(0), Duration::ZERO, Duration::ZERO);
+            deadlines.handle_sending(at(1), 8 * SECOND);
+            for second in 1..100 {
+                while deadlines.handle_timeout(at(second)) == Some(Due::Write) {
+                    if deadlines.is_stuck(at(second), 8 * SECOND, acknowledged(second)) {
+                        assert_eq!(deadlines.next(), Time::NEVER, "told once");
+                        return second;
+                    }
+                }
+            }
+            100
+        };
+        assert_eq!(of(|_| None), 9, "the system tells nothing");
+        assert_eq!(of(|_| Some(7)), 11, "a quarter more, for the first look");
+        assert_eq!(of(|second| Some(second / 7)), 100, "a little at a time");
+        assert_eq!(of(|second| Some(second.min(50))), 59, "until it stops");
     }
 
     /// R14

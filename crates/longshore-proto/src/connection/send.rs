@@ -24,8 +24,9 @@ const TAIL_SEALED_MIN: usize = 32 * 1024;
 /// Shared bytes up to here are copied behind a tail that exists anyway: cheaper than a segment.
 const SHARED_COPIED_MAX: usize = 512;
 
-/// Most bytes of a send that waits for room, 64 KiB: its completion is the only sign of progress,
-/// and a peer on a slow line must be able to give one within the write deadline.
+/// Most bytes of a send that waits for room, 64 KiB: on systems that do not tell what a peer has
+/// acknowledged its completion is the only sign of progress, and a peer on a slow line must be able to
+/// give one within the write deadline.
 const WHOLE_BYTES_MAX: usize = 64 * 1024;
 
 /// What all send halves of a worker use in turn.

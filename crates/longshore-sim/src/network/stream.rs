@@ -42,6 +42,8 @@ pub(super) struct End {
     /// What this end may still send, and what it sent that nobody has read.
     pub(super) room: usize,
     unread: usize,
+    /// What the other end has read of it.
+    taken: u64,
     /// After how much silence of the peer it gives up; never without.
     pub(super) silence_max: Option<Duration>,
     inbox: Vec<u8>,
@@ -66,6 +68,7 @@ impl End {
             refused: None,
             room,
             unread: 0,
+            taken: 0,
             silence_max: None,
             inbox: Vec::new(),
             last_arrival: Time::ZERO,
@@ -123,6 +126,7 @@ impl Network {
             Packet::Room(bytes) => {
                 end.room += bytes;
                 end.unread -= bytes;
+                end.taken += bytes as u64;
             }
             Packet::Fin => end.fin = true,
             Packet::Silence => end.broken = end.broken.or(Some(ErrorKind::TimedOut)),
@@ -166,10 +170,10 @@ impl Network {
         }
     }
 
-    /// Bytes that were sent and not read.
-    pub(crate) fn unacknowledged(&self, descriptor: Descriptor) -> Option<u64> {
+    /// Bytes that were sent and not read, and those that were.
+    pub(crate) fn acknowledged(&self, descriptor: Descriptor) -> Option<(u64, u64)> {
         let end = self.end_of(descriptor).and_then(|end| self.end(end))?;
-        Some(end.unread as u64)
+        Some((end.unread as u64, end.taken))
     }
 
     /// The machine of this end goes off. The other one hears nothing more, and gives up when its

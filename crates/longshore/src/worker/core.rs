@@ -505,7 +505,13 @@ impl Core {
     fn closing(&mut self, token: Token, reason: DisconnectReason) {
         let Some(conn) = self.conns.get_mut(token) else { return };
         conn.shared.closed.store(true, Ordering::Release);
-        conn.reason.get_or_insert_with(|| Box::new(reason));
+        // An end of the stream was well only if all that was queued went out.
+        let cut = matches!(conn.reason.as_deref(), Some(DisconnectReason::PeerClosed))
+            && reason.is_fault()
+            && !conn.send.is_flushed();
+        if cut || conn.reason.is_none() {
+            conn.reason = Some(Box::new(reason));
+        }
         conn.deadlines.handle_closing();
         conn.facts.paused = false;
         conn.held = None;

@@ -90,7 +90,7 @@ impl<P: Port> Worker<P> {
         conn.dial = Some(token);
         conn.facts.connecting = true;
         conn.deadlines.handle_closing(); // they begin when it stands
-        conn.deadlines.handle_sending(now, timeout); // the answer to our first packet
+        conn.deadlines.handle_connecting(now, timeout); // the answer to our first packet
         let conn = self.core.conns.insert(conn);
         let to = ConnectTo { addr: socket_addr, from, options };
         match self.port.connect(&to, named(Kind::Conn, conn)) {

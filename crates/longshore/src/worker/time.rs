@@ -65,6 +65,19 @@ impl<P: Port> Worker<P> {
         self.core.set_alarm(due, Alarm::Tick(number));
     }
 
+    /// A send waits for its peer: whether that takes anything. Who takes little at a time is slow, but
+    /// not stuck.
+    fn look_at_write(&mut self, token: Token) {
+        let now = self.core.now;
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        let link = conn.socket.map(|socket| self.port.link(socket)).unwrap_or_default();
+        // What only knows how much is left, which changes as well, is better than nothing.
+        let taken = link.acknowledged_bytes.or(link.unacknowledged_bytes);
+        if conn.deadlines.is_stuck(now, conn.limits.write, taken) {
+            self.core.abort(token, DisconnectReason::WriteStalled);
+        }
+    }
+
     /// Something of a connection is due.
     fn timeouts(&mut self, token: Token) {
         let now = self.core.now;
@@ -74,7 +87,7 @@ impl<P: Port> Worker<P> {
             match due {
                 Due::FirstByte => self.close(token, DisconnectReason::FirstByteTimeout),
                 Due::Write if self.attempt_timed_out(token) => {}
-                Due::Write => self.core.abort(token, DisconnectReason::WriteStalled),
+                Due::Write => self.look_at_write(token),
                 Due::Retry => self.core.mark(token),
                 Due::Idle => self.call(token, Callback::Idle),
                 Due::Timer(key) => self.call(token, Callback::Timer(key)),

@@ -13,6 +13,7 @@
 )]
 
 mod accepting;
+mod bounds;
 mod child;
 mod clients;
 mod ending;

@@ -17,22 +17,32 @@ pub(crate) fn link(socket: &Socket) -> Link {
     // is `TIOCOUTQ` under its older name.
     let asked = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut queued) };
     let unacknowledged_bytes = u64::try_from(queued).ok().filter(|_| asked == 0);
-    // All zeros is a valid value of it: numbers only.
-    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
-    let mut len = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).unwrap_or(0);
+    let mut info = [0; TCP_INFO_BYTES];
+    let mut len = libc::socklen_t::try_from(info.len()).unwrap_or(0);
     // SAFETY: the call writes at most `len` bytes, to as many. Source: `tcp(7)`, `TCP_INFO`.
     let told = unsafe {
         let at = info.as_mut_ptr().cast();
         libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, at, &raw mut len)
     };
-    // SAFETY: zeroed above, and every pattern of its numbers is valid.
-    let info = (told == 0).then(|| unsafe { info.assume_init() });
+    let info = info.get(..len as usize).filter(|_| told == 0);
+    let number = |at| {
+        let bytes = info?.get(at..at + size_of::<u32>())?;
+        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+    };
+    let round_trip = number(std::mem::offset_of!(libc::tcp_info, tcpi_rtt));
+    let acknowledged = info.and_then(|info| info.get(TCP_INFO_BYTES_ACKED..)?.try_into().ok());
     Link {
         unacknowledged_bytes,
-        round_trip: info.map(|info| Duration::from_micros(info.tcpi_rtt.into())),
-        retransmits: info.map(|info| info.tcpi_total_retrans),
+        acknowledged_bytes: acknowledged.map(u64::from_ne_bytes),
+        round_trip: round_trip.map(|micros| Duration::from_micros(micros.into())),
+        retransmits: number(std::mem::offset_of!(libc::tcp_info, tcpi_total_retrans)),
     }
 }
+
+/// Where `tcpi_bytes_acked` stands, which the `libc` crate does not have, and the bytes up to its end.
+/// Since Linux 4.1. Source: `struct tcp_info` of `linux/tcp.h`, which only ever grows at its end.
+const TCP_INFO_BYTES_ACKED: usize = 120;
+const TCP_INFO_BYTES: usize = TCP_INFO_BYTES_ACKED + size_of::<u64>();
 
 /// Gives a socket that does not block bytes of a file, as many as it has room for: 0 at the end of
 /// the file. Nothing is copied where the system can help it. Source: `sendfile(2)`.
