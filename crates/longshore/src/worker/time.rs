@@ -72,8 +72,8 @@ impl<P: Port> Worker<P> {
         let Some(conn) = self.core.conns.get_mut(token) else { return };
         let link = conn.socket.map(|socket| self.port.link(socket)).unwrap_or_default();
         // What only knows how much is left, which changes as well, is better than nothing.
-        let taken = link.acknowledged_bytes.or(link.unacknowledged_bytes);
-        if conn.deadlines.is_stuck(now, conn.limits.write, taken) {
+        let progress = link.acknowledged_bytes.or(link.unacknowledged_bytes);
+        if conn.deadlines.is_stuck(now, conn.limits.write, progress) {
             self.core.abort(token, DisconnectReason::WriteStalled);
         }
     }
