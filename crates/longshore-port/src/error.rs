@@ -53,6 +53,8 @@ pub enum ErrorKind {
     Unreachable,
     /// No answer in time.
     TimedOut,
+    /// The network ended the connection, not the peer.
+    NetworkReset,
     /// Cancelled by us.
     Cancelled,
     /// The address is in use, or no local port is free.
@@ -139,6 +141,7 @@ impl fmt::Display for PortError {
             ErrorKind::Refused => "connection refused",
             ErrorKind::Unreachable => "no route to that address",
             ErrorKind::TimedOut => "no answer in time",
+            ErrorKind::NetworkReset => "connection reset by the network",
             ErrorKind::Cancelled => "cancelled",
             ErrorKind::AddrInUse => "address in use",
             ErrorKind::AddrNotAvailable => "not an address of this machine",

@@ -101,6 +101,10 @@ impl Filter for Tls {
         self.held
     }
 
+    fn is_torn(&self) -> bool {
+        self.session.is_handshaking()
+    }
+
     fn has_ended(&self) -> bool {
         self.ended
     }

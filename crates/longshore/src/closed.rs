@@ -107,6 +107,16 @@ reasons! {
     /// The peer reset the connection, or it broke.
     PeerReset = "peer_reset", usual, "peer reset the connection";
 
+    /// The peer did not answer any more: neither the probes of keep-alive, nor what was sent within the
+    /// user timeout.
+    TimedOut = "timed_out", usual, "peer does not answer";
+
+    /// There is no way to the peer any more.
+    Unreachable = "unreachable", usual, "peer is not to be reached";
+
+    /// The network ended the connection, not the peer.
+    NetworkReset = "network_reset", usual, "the network reset the connection";
+
     /// The peer ended its stream within a frame.
     Truncated {
         /// Bytes of the frame that came.
@@ -128,9 +138,18 @@ reasons! {
 
     /// The peer connected, and sent nothing within `limits.first_byte`.
     FirstByteTimeout = "first_byte_timeout", fault, "sent nothing",
-        limit first_byte, "zero where clients only listen";
+        limit first_byte, "Listener::push_only where clients only listen";
 
-    /// Nothing was received within `limits.idle`.
+    /// The peer was not admitted within `limits.login`.
+    LoginTimeout = "login_timeout", fault, "did not log in",
+        limit login, "raise it, or call admit when it has";
+
+    /// A frame that the peer began was not whole within `limits.frame` and the time that its bytes take
+    /// at `limits.frame_rate`.
+    FrameTimeout = "frame_timeout", fault, "sends a frame too slowly",
+        limit frame, "raise it or lower limits.frame_rate for peers on slow lines";
+
+    /// Silence for `limits.idle`: see `limits.idle_of` for whose.
     IdleTimeout = "idle_timeout", fault, "silent for too long",
         limit idle, "zero for never, or a ping in on_idle";
 
@@ -158,7 +177,7 @@ reasons! {
     Said(why: Cow<'static, str>) = "said", usual, "{why}";
 
     /// A handle aborted it.
-    Aborted = "aborted", fault, "aborted by this side";
+    Aborted = "aborted", usual, "aborted by this side";
 
     /// The system refused something else.
     Io(error: PortError) = "io_error", fault, "{error}";
@@ -175,10 +194,24 @@ impl DisconnectReason {
 
     pub(crate) fn from_port(error: PortError) -> Self {
         match error.kind {
-            ErrorKind::Reset | ErrorKind::TimedOut => Self::PeerReset,
+            ErrorKind::Reset => Self::PeerReset,
+            ErrorKind::TimedOut => Self::TimedOut,
+            ErrorKind::Unreachable => Self::Unreachable,
+            ErrorKind::NetworkReset => Self::NetworkReset,
             _ => Self::Io(error),
         }
     }
+}
+
+/// What became of a tracked send whose connection closed before it was told of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct TrackedSend {
+    /// As it was tracked.
+    pub id: u64,
+    /// Whether the kernel took all of its bytes, flushed while the connection closed. If not, the peer
+    /// has at most a part.
+    pub sent: bool,
 }
 
 /// A connection that is over: the last thing a handler sees.
@@ -203,6 +236,9 @@ pub struct Closed<'a> {
     pub messages_out: u64,
     /// Bytes received that no callback saw, because the connection was closing.
     pub bytes_discarded: u64,
+    /// Sends that were made with [`Ctx::send_tracked`](crate::Ctx::send_tracked) and that no `on_sent`
+    /// told of, in their order. So each is told of once, here or there.
+    pub tracked: &'a [TrackedSend],
     /// The server it belonged to.
     pub server: &'a Server,
 }
@@ -211,6 +247,7 @@ pub struct Closed<'a> {
 mod tests {
     use super::*;
     use crate::Limits;
+    use crate::config::Role;
     use crate::metrics::doc_table;
     use longshore_port::Call;
     use std::collections::BTreeSet;
@@ -234,11 +271,11 @@ mod tests {
     #[test]
     fn a_limit_that_was_reached_is_told_with_its_value_and_what_to_do() {
         let limits = Limits::new().idle(Duration::from_secs(7)).send_queue_bytes(4096);
-        let limits = limits.for_conns(Duration::from_secs(3));
+        let limits = limits.first_byte(Duration::from_secs(3)).for_conns(Role::SERVES);
         let told = |reason: DisconnectReason| reason.with_limit(&limits);
         assert_eq!(
             told(DisconnectReason::FirstByteTimeout),
-            "sent nothing (limits.first_byte = 3s; zero where clients only listen)"
+            "sent nothing (limits.first_byte = 3s; Listener::push_only where clients only listen)"
         );
         assert_eq!(
             told(DisconnectReason::IdleTimeout),
@@ -258,7 +295,15 @@ mod tests {
     #[test]
     fn what_a_port_says_has_its_reason() {
         let of = |kind| DisconnectReason::from_port(PortError::new(Call::Recv, kind)).name();
-        let kinds = [ErrorKind::Reset, ErrorKind::TimedOut, ErrorKind::NoMemory];
-        assert_eq!(kinds.map(of), ["peer_reset", "peer_reset", "io_error"]);
+        let kinds = [
+            (ErrorKind::Reset, "peer_reset"),
+            (ErrorKind::TimedOut, "timed_out"),
+            (ErrorKind::Unreachable, "unreachable"),
+            (ErrorKind::NetworkReset, "network_reset"),
+            (ErrorKind::Other, "io_error"),
+        ];
+        for (kind, name) in kinds {
+            assert_eq!(of(kind), name);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::ConfigError;
 use longshore_port::SocketOptions;
 use longshore_proto::Codec;
-use longshore_proto::connection::Linger;
+use longshore_proto::connection::{IdleOf, Linger};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -41,6 +41,22 @@ pub enum HalfClose {
 /// How long a peer that connected may be silent, unless said otherwise.
 pub(crate) const FIRST_BYTE: Duration = Duration::from_secs(10);
 
+/// What a connection goes by where its limits do not say it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Role {
+    first_byte: Duration,
+    idle_of: IdleOf,
+}
+
+impl Role {
+    /// Of a listener whose clients speak first.
+    pub(crate) const SERVES: Self = Self { first_byte: FIRST_BYTE, idle_of: IdleOf::Receiving };
+    /// Of one whose clients only listen.
+    pub(crate) const PUSHES: Self = Self { first_byte: Duration::ZERO, idle_of: IdleOf::Both };
+    /// Of a connector, whose server may wait for us.
+    pub(crate) const CALLS: Self = Self { first_byte: Duration::ZERO, idle_of: IdleOf::Receiving };
+}
+
 /// The limits of one listener or connector. Everything has a default; a zero duration means that
 /// there is no such deadline.
 ///
@@ -53,7 +69,11 @@ pub struct Limits {
     pub(crate) count_loopback: bool,
     /// Without one, that of a listener or of a connector.
     first_byte: Option<Duration>,
+    pub(crate) login: Duration,
+    pub(crate) frame: Duration,
+    pub(crate) frame_rate: u32,
     pub(crate) idle: Duration,
+    idle_of: Option<IdleOf>,
     pub(crate) write: Duration,
     pub(crate) recv_credit_bytes: u32,
     pub(crate) send_queue_bytes: u64,
@@ -69,7 +89,11 @@ impl Default for Limits {
             per_source: 256,
             count_loopback: false,
             first_byte: None,
+            login: Duration::ZERO,
+            frame: Duration::from_secs(20),
+            frame_rate: 8 << 10,
             idle: Duration::from_secs(300),
+            idle_of: None,
             write: Duration::from_secs(10),
             recv_credit_bytes: 256 << 10,
             send_queue_bytes: 4 << 20,
@@ -101,15 +125,44 @@ impl Limits {
     }
 
     /// How long a peer may be connected without sending a byte. Default 10 s for the peers of a
-    /// listener, none for those of a connector; zero for servers whose clients only listen.
+    /// listener, none for those of a connector and of a listener that is
+    /// [`push_only`](crate::Listener::push_only); zero is none.
     pub fn first_byte(mut self, within: Duration) -> Self {
         self.first_byte = Some(within);
         self
     }
 
-    /// Silence from the peer after which `on_idle` is asked. Default 300 s; zero is never.
+    /// How long a peer may be connected until its handler calls [`Ctx::admit`](crate::Ctx::admit),
+    /// or [`Conn::admit`](crate::Conn::admit). Default zero, which is none: only the handler knows
+    /// what a log-in is.
+    pub fn login(mut self, within: Duration) -> Self {
+        self.login = within;
+        self
+    }
+
+    /// How long a peer may take for a frame, from its first byte on; each byte gives it the time that
+    /// it takes at [`frame_rate`](Self::frame_rate) more. Default 20 s; zero is for ever.
+    pub fn frame(mut self, within: Duration) -> Self {
+        self.frame = within;
+        self
+    }
+
+    /// Bytes in a second at which a large frame has to come, 1 to 2^32 - 1. Default 8,192.
+    pub fn frame_rate(mut self, bytes: u32) -> Self {
+        self.frame_rate = bytes;
+        self
+    }
+
+    /// Silence after which `on_idle` is asked. Default 300 s; zero is never.
     pub fn idle(mut self, after: Duration) -> Self {
         self.idle = after;
+        self
+    }
+
+    /// Whose silence that is. Default [`IdleOf::Receiving`], that of the peer, and [`IdleOf::Both`]
+    /// for a listener that is [`push_only`](crate::Listener::push_only).
+    pub fn idle_of(mut self, whose: IdleOf) -> Self {
+        self.idle_of = Some(whose);
         self
     }
 
@@ -158,7 +211,7 @@ impl Limits {
     }
 
     /// How long and how much a graceful close goes on reading. Default 5 s of silence, 30 s in
-    /// all, 1 MiB.
+    /// all, 1 MiB. A peer that is closed for a fault has the 5 s, whatever it says meanwhile.
     pub fn linger(mut self, linger: Linger) -> Self {
         self.linger = linger;
         self
@@ -170,12 +223,15 @@ impl Limits {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         in_range("limits.connections_per_source", self.per_source, 1..=u32::MAX, "256")?;
+        in_range("limits.frame_rate", self.frame_rate, 1..=u32::MAX, "8192")?;
         in_range("limits.recv_credit_bytes", self.recv_credit_bytes, 1024..=1 << 30, "262144")?;
         let bytes = self.send_queue_bytes;
         in_range("limits.send_queue_bytes", bytes, 1024..=1 << 32, "4194304")?;
         in_range("limits.send_queue_low_bytes", self.low_mark(), 0..=bytes, "a quarter of it")?;
         for (option, value, default) in [
             ("limits.first_byte", self.first_byte.unwrap_or(FIRST_BYTE), "10s"),
+            ("limits.login", self.login, "none"),
+            ("limits.frame", self.frame, "20s"),
             ("limits.idle", self.idle, "300s"),
             ("limits.write", self.write, "10s"),
             ("limits.linger.wait", self.linger.wait, "5s"),
@@ -193,11 +249,15 @@ impl Limits {
         Ok(())
     }
 
-    /// What connections go by, with that deadline for the first byte unless another one was set.
-    pub(crate) fn for_conns(&self, first_byte: Duration) -> ConnLimits {
+    /// What connections go by.
+    pub(crate) fn for_conns(&self, role: Role) -> ConnLimits {
         ConnLimits {
-            first_byte: self.first_byte.unwrap_or(first_byte),
+            first_byte: self.first_byte.unwrap_or(role.first_byte),
+            login: self.login,
+            frame: self.frame,
+            frame_rate: self.frame_rate,
             idle: self.idle,
+            idle_of: self.idle_of.unwrap_or(role.idle_of),
             write: self.write,
             recv_credit_bytes: self.recv_credit_bytes,
             send_queue_bytes: self.send_queue_bytes,
@@ -213,7 +273,11 @@ impl Limits {
 #[derive(Debug)]
 pub(crate) struct ConnLimits {
     pub(crate) first_byte: Duration,
+    pub(crate) login: Duration,
+    pub(crate) frame: Duration,
+    pub(crate) frame_rate: u32,
     pub(crate) idle: Duration,
+    pub(crate) idle_of: IdleOf,
     pub(crate) write: Duration,
     pub(crate) recv_credit_bytes: u32,
     pub(crate) send_queue_bytes: u64,

@@ -314,6 +314,12 @@ impl<H: Handler> Conn<H> {
         self.push(|shared| Cmd::Measure { shared });
     }
 
+    /// The peer has logged in: `limits.login` has no more to say. For who looks that up on another
+    /// thread.
+    pub fn admit(&self) {
+        self.push(|shared| Cmd::Admit { shared });
+    }
+
     /// Stops reading from the peer. After the callback at hand there is no `on_message` until
     /// [`resume`](Self::resume), not even for frames already received.
     pub fn pause(&self) {

@@ -207,9 +207,30 @@ impl<H: Handler> Ctx<'_, H> {
         self.core.measure(self.conn);
     }
 
+    /// The peer has logged in: `limits.login` has no more to say. Without such a limit it does
+    /// nothing.
+    ///
+    /// ```
+    /// # use longshore::{Ctx, Handler, Lines, Result};
+    /// # struct Session;
+    /// # impl Handler for Session {
+    /// # type Codec = Lines;
+    /// fn on_message(&mut self, cx: &mut Ctx<'_, Self>, line: &str) -> Result {
+    ///     if line == "login sesame" {
+    ///         cx.admit();
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # fn main() {}
+    /// ```
+    pub fn admit(&mut self) {
+        self.core.admit(self.conn);
+    }
+
     /// Stops reading. After this callback there is no `on_message` until
-    /// [`resume`](Self::resume), not even for frames already received. First-byte and idle time
-    /// stand still meanwhile.
+    /// [`resume`](Self::resume), not even for frames already received. The time that the peer has for
+    /// its first byte, its log-in and its frames, and idle time, stand still meanwhile.
     pub fn pause(&mut self) {
         self.core.catch_up();
         self.core.pause(self.conn);

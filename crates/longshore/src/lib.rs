@@ -47,7 +47,7 @@ mod worker;
 
 pub use bytes::Bytes;
 pub use client::{Client, ClientError};
-pub use closed::{Closed, DisconnectReason};
+pub use closed::{Closed, DisconnectReason, TrackedSend};
 pub use config::{HalfClose, Limits, SlowReader};
 pub use conn::{Conn, ConnId, ConnInfo, Sent};
 pub use connector::{Attempt, ConnectError, Connector, Reconnect, Retry};
@@ -60,7 +60,7 @@ pub use longshore_port::{
     Abilities, Addr, DriverChoice, DriverRefused, ErrorKind, Keepalive, Link, PortConfig,
     PortError, SocketOptions, SystemWorld,
 };
-pub use longshore_proto::connection::{Filter, Linger, TooManyTimers};
+pub use longshore_proto::connection::{Filter, IdleOf, Linger, TooManyTimers};
 pub use longshore_proto::frame::*;
 pub use longshore_proto::{Codec, Decoded, FrameError, In, Out};
 pub use metrics::Snapshot;

@@ -1,6 +1,6 @@
 //! Where and how to listen.
 
-use crate::config::{Limits, check_frame_bytes, check_socket_options, in_range};
+use crate::config::{Limits, Role, check_frame_bytes, check_socket_options, in_range};
 use crate::worker::lane::MakeFilter;
 use crate::{ConfigError, Result};
 use longshore_base::Foreign;
@@ -17,6 +17,7 @@ pub struct Listener<C> {
     pub(crate) at: Result<Bound, ConfigError>,
     pub(crate) codec: C,
     pub(crate) limits: Limits,
+    pub(crate) role: Role,
     pub(crate) backlog: u32,
     pub(crate) options: SocketOptions,
     pub(crate) filter: Option<MakeFilter>,
@@ -61,12 +62,20 @@ impl<C: Codec> Listener<C> {
 
     fn new(at: Result<Bound, ConfigError>, codec: C) -> Self {
         let (limits, options) = (Limits::default(), SocketOptions::default());
-        Self { at, codec, limits, backlog: 1024, options, filter: None }
+        Self { at, codec, limits, role: Role::SERVES, backlog: 1024, options, filter: None }
     }
 
     /// Limits of this listener's connections.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// For clients that only listen: those that say nothing are not late with their first byte, and
+    /// idle time counts from what goes either way, not from what they send. Whatever else its
+    /// [`limits`](Self::limits) say of either goes before.
+    pub fn push_only(mut self) -> Self {
+        self.role = Role::PUSHES;
         self
     }
 

@@ -1,6 +1,6 @@
 //! A server: how it is set up, and the handle on it while it runs.
 
-use crate::config::{ConnLimits, DURATION_MAX, FIRST_BYTE, Limits, check_duration, in_range};
+use crate::config::{ConnLimits, DURATION_MAX, Limits, check_duration, in_range};
 use crate::conn::{Conn, ConnId, ConnInfo, Sent};
 use crate::engine::{self, Threads};
 use crate::listener::{Bound, Listener};
@@ -176,6 +176,8 @@ impl Server {
         snapshot.connections = self.0.board.open_connections() as u64;
         snapshot.messages_refused +=
             self.0.board.messages_refused.load(std::sync::atomic::Ordering::Relaxed);
+        snapshot.refused_by_shutdown +=
+            self.0.board.refused_by_shutdown.load(std::sync::atomic::Ordering::Relaxed);
         snapshot
     }
 
@@ -271,10 +273,10 @@ impl Builder {
         F: Fn(&Peer<'_>) -> Result<H, Reject> + Send + Sync + 'static,
     {
         let check = listener.check();
-        let Listener { at, codec, limits, backlog, options, filter } = listener;
+        let Listener { at, codec, limits, role, backlog, options, filter } = listener;
         let counters = Arc::new(LaneCounters::default());
         let for_lane = Arc::clone(&counters);
-        let conn_limits = Arc::new(limits.for_conns(FIRST_BYTE));
+        let conn_limits = Arc::new(limits.for_conns(role));
         let (codec, factory) = (Mutex::new(Some(codec)), Arc::new(factory));
         let shared: Mutex<Option<Arc<LaneShared<H>>>> = Mutex::new(None);
         let make_lane = Box::new(move |board: &Arc<Switchboard>| {

@@ -308,6 +308,7 @@ pub(crate) fn kind_of_code(code: i32) -> Option<ErrorKind> {
         libc::EMFILE | libc::ENFILE => ErrorKind::NoDescriptors,
         libc::ENOBUFS | libc::ENOMEM => ErrorKind::NoMemory,
         libc::ECANCELED => ErrorKind::Cancelled,
+        libc::ENETRESET => ErrorKind::NetworkReset,
         libc::EHOSTDOWN | libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN => {
             ErrorKind::Unreachable
         }

@@ -88,6 +88,8 @@ pub struct Closing {
     phase: Phase,
     /// The peer will send no more.
     peer_ended: bool,
+    /// What the peer says after the close gives it no more time.
+    impatient: bool,
     discarded: u64,
     /// Latest end of the present phase, and of all.
     phase_end: Time,
@@ -98,7 +100,14 @@ impl Default for Closing {
     fn default() -> Self {
         let never = Time::NEVER;
         let phase = Phase::Open;
-        Self { phase, peer_ended: false, discarded: 0, phase_end: never, total_end: never }
+        Self {
+            phase,
+            peer_ended: false,
+            impatient: false,
+            discarded: 0,
+            phase_end: never,
+            total_end: never,
+        }
     }
 }
 
@@ -124,11 +133,13 @@ impl Closing {
         self.peer_ended
     }
 
-    /// Begins a graceful close. Says whether it was open.
-    pub fn begin(&mut self, now: Time, linger: &Linger) -> bool {
+    /// Begins a graceful close. Says whether it was open. To be `impatient` is for peers that have
+    /// broken a rule: what they go on saying does not keep their place.
+    pub fn begin(&mut self, now: Time, linger: &Linger, impatient: bool) -> bool {
         if self.phase != Phase::Open {
             return false;
         }
+        self.impatient = impatient;
         self.phase = Phase::Flushing;
         let total = if linger.total.is_zero() { Duration::MAX } else { linger.total };
         self.total_end = now + total;
@@ -165,7 +176,7 @@ impl Closing {
     /// Bytes came that nobody wants any more.
     pub fn handle_discarded(&mut self, bytes: usize, now: Time, linger: &Linger) {
         self.discarded += bytes as u64;
-        if self.phase == Phase::Lingering && self.reads(linger) {
+        if self.phase == Phase::Lingering && self.reads(linger) && !self.impatient {
             self.phase_end = self.total_end.min(now + linger.wait);
         }
     }
@@ -207,8 +218,8 @@ mod tests {
     #[test]
     fn a_graceful_close_flushes_half_closes_and_waits_for_the_peer() {
         let (mut closing, linger) = (Closing::default(), Linger::default());
-        assert!(closing.begin(at(0), &linger));
-        assert!(!closing.begin(at(1), &linger), "closing twice is closing once");
+        assert!(closing.begin(at(0), &linger, false));
+        assert!(!closing.begin(at(1), &linger, false), "closing twice is closing once");
         assert_eq!(closing.handle_flushed(at(2), &linger), CloseAct::HalfClose);
         closing.handle_discarded(100, at(3), &linger);
         assert_eq!(closing.next(), at(8));
@@ -221,17 +232,22 @@ mod tests {
         let linger = Linger::default();
         let lingering = || {
             let mut closing = Closing::default();
-            closing.begin(at(0), &linger);
+            closing.begin(at(0), &linger, false);
             closing.handle_flushed(at(0), &linger);
             closing
         };
         assert_eq!(lingering().handle_timeout(at(5)), CloseAct::Close);
+        let mut late = Closing::default();
+        late.begin(at(0), &linger, true);
+        late.handle_flushed(at(9), &linger);
+        late.handle_discarded(1, at(12), &linger);
+        assert_eq!(late.next(), at(14), "what it says gives it no more time");
         let mut flooded = lingering();
         flooded.handle_discarded((1 << 20) + 1, at(3), &linger);
         assert!(!flooded.reads(&linger));
         assert_eq!(flooded.handle_timeout(at(5)), CloseAct::Close);
         let mut flushing = Closing::default();
-        flushing.begin(at(0), &linger);
+        flushing.begin(at(0), &linger, false);
         flushing.handle_discarded((1 << 20) + 1, at(3), &linger);
         assert!(!flushing.reads(&linger), "also before all is sent");
         assert_eq!(flushing.next(), at(30), "and that gives it no more time");
@@ -246,14 +262,14 @@ mod tests {
     #[test]
     fn a_flush_that_never_ends_is_aborted_and_a_finished_peer_is_not_waited_for() {
         let (mut stuck, linger) = (Closing::default(), Linger::default());
-        stuck.begin(at(0), &linger);
+        stuck.begin(at(0), &linger, false);
         assert_eq!(stuck.handle_timeout(at(30)), CloseAct::Abort);
         let (mut patient, total) = (Closing::default(), Duration::ZERO);
-        patient.begin(at(0), &Linger { total, ..linger });
+        patient.begin(at(0), &Linger { total, ..linger }, false);
         assert_eq!(patient.handle_timeout(at(1 << 30)), CloseAct::Wait);
         let mut ended = Closing::default();
         assert_eq!(ended.handle_peer_ended(), CloseAct::Wait);
-        ended.begin(at(0), &linger);
+        ended.begin(at(0), &linger, false);
         assert_eq!(ended.handle_flushed(at(1), &linger), CloseAct::Close);
     }
 }

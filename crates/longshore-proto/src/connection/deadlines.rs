@@ -1,4 +1,4 @@
-//! When a connection is late: first byte, silence, sending, and its own timers.
+//! When a connection is late: first byte, log-in, frames, silence, sending, and its own timers.
 //!
 //! Only *when* something is due; waiting for it is somebody else's. Activity is one store: nobody
 //! re-arms anything.
@@ -19,7 +19,11 @@ pub struct TooManyTimers;
 pub enum Due {
     /// Connected, and sent nothing.
     FirstByte,
-    /// Nothing was received for the idle time.
+    /// Connected, and was not admitted.
+    Login,
+    /// Began a frame, and does not go on.
+    Frame,
+    /// Silence for the idle time.
     Idle,
     /// A send may be stuck: to be looked at, see [`Deadlines::is_stuck`].
     Write,
@@ -33,20 +37,38 @@ pub enum Due {
 const RETRY_MIN: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
+/// Whose bytes break the silence that `limits.idle` counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum IdleOf {
+    /// The peer's: it is idle when nothing is received.
+    #[default]
+    Receiving,
+    /// Ours: it is idle when the system takes none of what is sent.
+    Sending,
+    /// Both: it is idle when nothing goes either way.
+    Both,
+}
+
 /// The deadlines of one connection.
 #[derive(Debug)]
 pub struct Deadlines {
-    /// When the last byte came, or silence began to count again.
+    /// When silence began.
     heard: Time,
+    idle_of: IdleOf,
     /// Silence after which it counts as idle; zero is never.
     idle: Duration,
     first_byte: Time,
+    login: Time,
+    /// When the frame that is torn has to be whole, and when its first byte came.
+    frame: Time,
+    frame_since: Time,
     /// When to look whether the peer takes anything; `NEVER` if nothing has to wait.
     write: Time,
     /// When it last did, as far as known, and what it had acknowledged then.
     taken: Time,
     acknowledged: Option<u64>,
-    /// Since when first-byte and idle time stand still; `NEVER` if they run.
+    /// Since when the time of what the peer owes stands still; `NEVER` if it runs.
     paused: Time,
     /// When to try again; `NEVER` if nothing was refused.
     retry: Time,
@@ -63,8 +85,12 @@ impl Deadlines {
         let first_byte = if first_byte.is_zero() { Time::NEVER } else { now + first_byte };
         Self {
             heard: now,
+            idle_of: IdleOf::Receiving,
             idle,
             first_byte,
+            login: Time::NEVER,
+            frame: Time::NEVER,
+            frame_since: now,
             write: Time::NEVER,
             taken: now,
             acknowledged: None,
@@ -76,16 +102,63 @@ impl Deadlines {
         }
     }
 
+    /// Whose bytes break the silence. The peer's, if nobody says.
+    pub fn set_idle_of(&mut self, idle_of: IdleOf) {
+        self.idle_of = idle_of;
+    }
+
+    /// It has to be admitted within that time; zero is no deadline.
+    pub fn set_login(&mut self, now: Time, within: Duration) {
+        self.login = if within.is_zero() { Time::NEVER } else { now + within };
+    }
+
+    /// It is admitted.
+    pub fn handle_admitted(&mut self) {
+        self.login = Time::NEVER;
+    }
+
     /// Bytes came.
     #[inline]
     pub fn handle_heard(&mut self, now: Time) {
-        self.heard = now;
         self.first_byte = Time::NEVER;
+        if self.idle_of != IdleOf::Sending {
+            self.heard = now;
+        }
     }
 
-    /// When the last byte came.
-    pub fn heard(&self) -> Time {
-        self.heard
+    /// The system took bytes.
+    #[inline]
+    pub fn handle_said(&mut self, now: Time) {
+        if self.idle_of != IdleOf::Receiving {
+            self.heard = now;
+        }
+    }
+
+    /// What came ends within a frame, of which there are `bytes`, and which begins there if `begins`.
+    /// It has to be whole within `within` of its first byte, and each byte gives it the time that it
+    /// takes at `rate` bytes a second (R39). Zero is no deadline.
+    pub fn handle_torn(
+        &mut self,
+        now: Time,
+        begins: bool,
+        bytes: usize,
+        within: Duration,
+        rate: u32,
+    ) {
+        if within.is_zero() {
+            return;
+        }
+        if begins || self.frame == Time::NEVER {
+            self.frame_since = self.paused.min(now); // time may stand still
+        }
+        let earned = Duration::from_secs(bytes as u64) / rate.max(1);
+        self.frame = self.frame_since + within + earned;
+    }
+
+    /// What came ends with a frame.
+    #[inline]
+    pub fn handle_whole(&mut self) {
+        self.frame = Time::NEVER;
     }
 
     /// Sets the idle time; zero is none. Silence counts from now.
@@ -153,12 +226,12 @@ impl Deadlines {
         self.retry != Time::NEVER
     }
 
-    /// First-byte and idle time stand still from now on: we do not listen.
+    /// The time of what the peer owes stands still from now on: we do not listen.
     pub fn pause(&mut self, now: Time) {
         self.paused = self.paused.min(now);
     }
 
-    /// They go on.
+    /// It goes on.
     pub fn resume(&mut self, now: Time) {
         if self.paused == Time::NEVER {
             return;
@@ -167,6 +240,9 @@ impl Deadlines {
         // What came meanwhile ended the silence as well; from then on it stood still.
         self.heard = self.heard.min(self.paused) + stood_still;
         self.first_byte = self.first_byte + stood_still;
+        self.login = self.login + stood_still;
+        self.frame = self.frame + stood_still;
+        self.frame_since = self.frame_since + stood_still;
         self.paused = Time::NEVER;
     }
 
@@ -201,6 +277,8 @@ impl Deadlines {
     /// Only the deadline on sending is left: the connection is closing.
     pub fn handle_closing(&mut self) {
         self.first_byte = Time::NEVER;
+        self.login = Time::NEVER;
+        self.frame = Time::NEVER;
         self.idle = Duration::ZERO;
         self.timers = None;
     }
@@ -212,8 +290,15 @@ impl Deadlines {
         self.heard + self.idle
     }
 
-    fn first_byte_at(&self) -> Time {
-        if self.paused == Time::NEVER { self.first_byte } else { Time::NEVER }
+    /// The first of what the peer owes.
+    fn owed_at(&self) -> (Time, Due) {
+        if self.paused != Time::NEVER {
+            return (Time::NEVER, Due::FirstByte);
+        }
+        let all =
+            [(self.first_byte, Due::FirstByte), (self.login, Due::Login), (self.frame, Due::Frame)];
+        let [first, rest @ ..] = all;
+        rest.into_iter().fold(first, |least, next| if next.0 < least.0 { next } else { least })
     }
 
     fn next_timer(&self) -> Option<(Time, u32)> {
@@ -223,7 +308,7 @@ impl Deadlines {
     /// When something is due at the earliest; `NEVER` if nothing is.
     pub fn next(&self) -> Time {
         let timer = self.next_timer().map_or(Time::NEVER, |(at, _)| at);
-        self.idle_at().min(self.first_byte_at()).min(self.write).min(self.retry).min(timer)
+        self.idle_at().min(self.owed_at().0).min(self.write).min(self.retry).min(timer)
     }
 
     /// The next thing that is due at `now`; each is told once. To be called until `None`.
@@ -239,9 +324,14 @@ impl Deadlines {
             self.retry = Time::NEVER;
             return Some(Due::Retry);
         }
-        if self.first_byte_at() <= now {
-            self.first_byte = Time::NEVER;
-            return Some(Due::FirstByte);
+        let (at, due) = self.owed_at();
+        if at <= now {
+            match due {
+                Due::FirstByte => self.first_byte = Time::NEVER,
+                Due::Login => self.login = Time::NEVER,
+                _ => self.frame = Time::NEVER,
+            }
+            return Some(due);
         }
         if let Some((at, key)) = self.next_timer().filter(|(at, _)| *at <= now) {
             debug_assert!(at <= now);
@@ -284,6 +374,61 @@ mod tests {
         let mut deadlines = Deadlines::new(at(0), 10 * SECOND, Duration::ZERO);
         deadlines.handle_heard(at(3));
         assert_eq!(deadlines.handle_timeout(at(100)), None);
+    }
+
+    #[test]
+    fn a_login_is_due_unless_it_was_admitted() {
+        let mut deadlines = Deadlines::new(at(0), Duration::ZERO, Duration::ZERO);
+        deadlines.set_login(at(0), 5 * SECOND);
+        deadlines.handle_heard(at(1));
+        deadlines.pause(at(2));
+        deadlines.resume(at(12));
+        assert_eq!(deadlines.next(), at(15));
+        assert_eq!(deadlines.handle_timeout(at(15)), Some(Due::Login));
+        assert_eq!(deadlines.next(), Time::NEVER);
+        deadlines.set_login(at(20), 5 * SECOND);
+        deadlines.handle_admitted();
+        assert_eq!(deadlines.next(), Time::NEVER);
+    }
+
+    /// R39
+    #[test]
+    fn a_frame_is_late_unless_its_bytes_come_at_the_rate() {
+        let mut deadlines = Deadlines::new(at(0), Duration::ZERO, Duration::ZERO);
+        let mut torn = |now, begins, bytes| {
+            deadlines.handle_torn(at(now), begins, bytes, 20 * SECOND, 1000);
+            deadlines.next()
+        };
+        assert_eq!(torn(0, false, 1), at(20) + Duration::from_millis(1));
+        assert_eq!(torn(10, false, 2), at(20) + Duration::from_millis(2), "no byte gives it more");
+        assert_eq!(torn(19, false, 15_000), at(35), "than its own time");
+        assert_eq!(torn(30, true, 1000), at(51), "the next one has its own");
+        assert_eq!(deadlines.handle_timeout(at(51)), Some(Due::Frame));
+        deadlines.handle_torn(at(60), false, 0, 20 * SECOND, 1000);
+        deadlines.pause(at(70));
+        deadlines.handle_torn(at(75), true, 0, 20 * SECOND, 1000);
+        deadlines.resume(at(80));
+        assert_eq!(deadlines.next(), at(100), "time stood still");
+        deadlines.handle_whole();
+        assert_eq!(deadlines.next(), Time::NEVER);
+        deadlines.handle_torn(at(90), true, 0, Duration::ZERO, 1000);
+        assert_eq!(deadlines.next(), Time::NEVER, "zero is no deadline");
+    }
+
+    #[test]
+    fn silence_is_broken_by_whose_bytes_it_is_of() {
+        for (of, by_heard, by_said) in
+            [(IdleOf::Receiving, 15, 10), (IdleOf::Sending, 10, 15), (IdleOf::Both, 15, 15)]
+        {
+            let mut deadlines = Deadlines::new(at(0), Duration::ZERO, 10 * SECOND);
+            deadlines.set_idle_of(of);
+            deadlines.handle_heard(at(5));
+            assert_eq!(deadlines.next(), at(by_heard), "{of:?}");
+            let mut deadlines = Deadlines::new(at(0), Duration::ZERO, 10 * SECOND);
+            deadlines.set_idle_of(of);
+            deadlines.handle_said(at(5));
+            assert_eq!(deadlines.next(), at(by_said), "{of:?}");
+        }
     }
 
     #[test]

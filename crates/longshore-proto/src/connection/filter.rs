@@ -81,6 +81,13 @@ pub trait Filter: Send {
         0
     }
 
+    /// Whether what came ends within something that the peer has to go on with: a handshake, a record.
+    /// It then has the time of a frame (`limits.frame`), from anew whenever the filter made something
+    /// of it. The default is never within anything.
+    fn is_torn(&self) -> bool {
+        false
+    }
+
     /// Whether the peer has said, within what came, that nothing more comes (`close_notify`). What
     /// follows is not looked at. The default only knows the end of the stream itself.
     fn has_ended(&self) -> bool {

@@ -11,7 +11,7 @@ mod recv;
 mod send;
 
 pub use close::{CloseAct, Closing, Linger};
-pub use deadlines::{Deadlines, Due, TIMERS_MAX, TooManyTimers};
+pub use deadlines::{Deadlines, Due, IdleOf, TIMERS_MAX, TooManyTimers};
 pub use filter::Filter;
 pub use recv::{Cut, CutEnd, Event, Next, Place, RecvHalf};
 pub use send::{Refused, SendHalf, SendPool, Transmit};

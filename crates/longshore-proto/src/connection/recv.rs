@@ -140,6 +140,11 @@ impl<C: Codec> RecvHalf<C> {
         self.torn.len()
     }
 
+    /// How many bytes of memory that takes.
+    pub fn memory_bytes(&self) -> usize {
+        self.torn.capacity()
+    }
+
     /// Cuts `input` into frames and hands each to `sink`, in order. Each frame, reply and skip
     /// costs one of `budget`, so that no peer keeps a worker for itself with tiny frames (R24);
     /// what is then left of the input is to be handed in again.

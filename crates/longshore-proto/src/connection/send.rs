@@ -401,6 +401,13 @@ impl<L: Lease> SendHalf<L> {
         Some(id)
     }
 
+    /// What [`poll_tracked`](Self::poll_tracked) has not told, when all is over: the ids, and whether
+    /// the kernel took their bytes.
+    pub fn take_tracked(&mut self) -> Vec<(u64, bool)> {
+        let tracked = self.tracked.take().unwrap_or_default();
+        tracked.into_iter().map(|(at, id)| (id, at <= self.sent)).collect()
+    }
+
     /// The next send, if there is something and none is in flight. Of a connection without a filter.
     #[inline]
     pub fn poll_transmit(&mut self, pool: &mut SendPool<L>) -> Option<Transmit<L>> {
@@ -502,7 +509,8 @@ impl<L: Lease> SendHalf<L> {
         true
     }
 
-    /// Nothing more will be sent: frees what is queued. A send in flight still comes back.
+    /// Nothing more will be sent: frees what is queued. A send in flight still comes back, and what
+    /// is tracked stays.
     pub fn clear(&mut self, pool: &mut SendPool<L>) {
         for segment in self.queue.drain(..) {
             if let Segment::Block(block) = segment {
@@ -511,7 +519,11 @@ impl<L: Lease> SendHalf<L> {
         }
         self.tail.clear();
         self.give_memory_back(pool);
-        self.tracked = None;
+        if self.held > 0 {
+            let kept = self.filtered;
+            let tracked = self.tracked.iter_mut().flat_map(|tracked| tracked.iter_mut());
+            tracked.filter(|(at, _)| *at >= kept).for_each(|(at, _)| *at = u64::MAX);
+        }
         self.end = self.sent;
         self.filtered = self.sent;
         self.held = 0;

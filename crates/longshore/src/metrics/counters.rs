@@ -117,13 +117,16 @@ counters! {
         refused_connections: Connections,
         /// Refused: `limits.connections_per_source` reached.
         refused_per_source: PerSource,
-        /// Refused by a factory.
+        /// Refused by a factory, or it panicked.
         refused_by_factory: ByFactory,
         /// Refused: the socket could not be taken in.
         refused_by_system: BySystem,
+        /// Accepted, and given up since the server stops.
+        refused_by_shutdown: ByShutdown,
     }
     others {
-        /// Connections accepted.
+        /// Connections accepted. With `connected` they are as many as `closed`, those that are open, and
+        /// those refused by factory, system and shutdown.
         accepted,
         /// Connections made to others.
         connected,
@@ -237,6 +240,7 @@ mod tests {
             ("refused_per_source", 4),
             ("refused_by_factory", 6),
             ("refused_by_system", 8),
+            ("refused_by_shutdown", 10),
         ];
         assert_eq!(refusals, wanted);
         assert_eq!(snapshot.disconnected("slow_reader"), Some(14));

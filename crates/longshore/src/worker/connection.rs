@@ -1,9 +1,10 @@
 //! The untyped part of a connection: everything but its handler value and decoder.
 
 use super::door::Source;
+use super::lane::Torn;
 use crate::config::ConnLimits;
 use crate::conn::Shared;
-use crate::{Closed, DisconnectReason, Server};
+use crate::{Closed, DisconnectReason, Server, TrackedSend};
 use bytes::Bytes;
 use longshore_base::{Time, Token};
 use longshore_port::{PortError, RecvBuf, SocketId};
@@ -101,6 +102,8 @@ pub(crate) struct Facts {
     pub(crate) measures: bool,
     /// The filter has said its last word, or has none.
     pub(crate) filter_closed: bool,
+    /// What came ends within something of the filter.
+    pub(crate) filter_torn: bool,
     /// The peer has said to the filter that nothing more comes.
     pub(crate) filter_ended: bool,
     /// What the codec or the filter answered by itself went over the bound of the queue: nothing is
@@ -125,6 +128,8 @@ pub(crate) struct Connection {
     pub(crate) source: Option<Source>,
     pub(crate) backlog: Option<Box<Backlog>>,
     pub(crate) ended: Option<InputEnd>,
+    /// The frame that was begun.
+    pub(crate) torn: Torn,
     /// What the codec answered by itself when the queue was full.
     pub(crate) held: Option<Box<Bytes>>,
     pub(crate) filter: Option<Box<dyn Filter>>,
@@ -148,11 +153,14 @@ impl Connection {
         lane: Token,
         now: Time,
     ) -> Self {
+        let mut deadlines = Deadlines::new(now, limits.first_byte, limits.idle);
+        deadlines.set_idle_of(limits.idle_of);
+        deadlines.set_login(now, limits.login);
         Self {
             shared,
             socket: None,
             send: SendHalf::default(),
-            deadlines: Deadlines::new(now, limits.first_byte, limits.idle),
+            deadlines,
             closing: Closing::default(),
             limits,
             lane,
@@ -161,6 +169,7 @@ impl Connection {
             source: None,
             backlog: None,
             ended: None,
+            torn: Torn::default(),
             held: None,
             filter: None,
             reason: None,
@@ -185,6 +194,21 @@ impl Connection {
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
         self.facts.paused || self.facts.waits_for_room
+    }
+
+    /// Whether what came ends within a frame, or something of the filter.
+    #[inline]
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn.bytes > 0 || self.facts.filter_torn
+    }
+
+    /// The peer's time stands still while nothing is read from it.
+    pub(crate) fn stop_or_go(&mut self, now: Time) {
+        if self.is_stopped() {
+            self.deadlines.pause(now);
+        } else {
+            self.deadlines.resume(now);
+        }
     }
 
     /// Bytes queued here and on their way in mailboxes.
@@ -302,6 +326,7 @@ impl Connection {
     pub(crate) fn closed<'a>(
         &self,
         reason: &'a DisconnectReason,
+        tracked: &'a [TrackedSend],
         server: &'a Server,
     ) -> Closed<'a> {
         Closed {
@@ -314,6 +339,7 @@ impl Connection {
             messages_in: self.messages_in,
             messages_out: self.messages_out,
             bytes_discarded: self.bytes_discarded,
+            tracked,
             server,
         }
     }

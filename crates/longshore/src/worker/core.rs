@@ -237,6 +237,11 @@ impl Core {
                 let Some(token) = self.token_of(&shared) else { return };
                 if on { self.pause(token) } else { self.resume(token) }
             }
+            Cmd::Admit { shared } => {
+                if let Some(token) = self.token_of(&shared) {
+                    self.admit(token);
+                }
+            }
             Cmd::Measure { shared } => {
                 if let Some(token) = self.token_of(&shared) {
                     self.measure(token);
@@ -251,6 +256,13 @@ impl Core {
         if let Some(conn) = self.conns.get_mut(token) {
             conn.facts.measures = true;
             self.mark(token);
+        }
+    }
+
+    /// The peer may be who it says: it has logged in in time.
+    pub(crate) fn admit(&mut self, token: Token) {
+        if let Some(conn) = self.conns.get_mut(token) {
+            conn.deadlines.handle_admitted();
         }
     }
 
@@ -306,6 +318,7 @@ impl Core {
     /// input with it: nobody could be told that it is lost.
     pub(crate) fn reply(&mut self, token: Token, bytes: Bytes) -> Result<(), SendError> {
         self.catch_up();
+        let now = self.now;
         let conn = self.conns.get_mut(token).filter(|conn| conn.is_open());
         let Some(conn) = conn else { return Err(SendError::Closed) };
         let (len, max) = (bytes.len() as u64, conn.limits.send_queue_bytes);
@@ -315,6 +328,7 @@ impl Core {
         }
         conn.held = Some(Box::new(bytes));
         conn.facts.waits_for_room = true;
+        conn.stop_or_go(now);
         conn.own_backlog();
         self.interrupt(token);
         self.mark(token);
@@ -325,6 +339,7 @@ impl Core {
     /// reader is one, or nothing more is read that could bring others.
     pub(crate) fn replied(&mut self, token: Token) {
         self.mark(token);
+        let now = self.now;
         let Some(conn) = self.conns.get_mut(token).filter(|conn| conn.is_open()) else { return };
         conn.publish_queued();
         // What it keeps leaves by reading on, so that is no reason to stop.
@@ -335,11 +350,13 @@ impl Core {
             return self.abort(token, DisconnectReason::SlowReader);
         }
         conn.facts.waits_for_room = true;
+        conn.stop_or_go(now);
         conn.own_backlog();
     }
 
     /// Bytes are out: queues the answer that waited for that, if it fits, and reads on.
     pub(crate) fn room_again(&mut self, token: Token) {
+        let now = self.now;
         let Some(conn) = self.conns.get_mut(token) else { return };
         let queued = conn.queued();
         if let Some(len) = conn.held.as_ref().map(|reply| reply.len() as u64) {
@@ -350,6 +367,7 @@ impl Core {
             return;
         }
         conn.facts.waits_for_room = false;
+        conn.stop_or_go(now);
         if let Some(reply) = conn.held.take() {
             if let Some(conn) = self.queue_bytes(token, *reply) {
                 conn.publish_queued();
@@ -357,6 +375,7 @@ impl Core {
         }
         self.make_runnable(token);
         self.mark(token);
+        self.rearm(token);
     }
 
     /// Queues bytes without asking whether they fit: that was asked before. Nothing, unless the
@@ -395,7 +414,7 @@ impl Core {
         if std::mem::replace(&mut conn.facts.paused, true) {
             return;
         }
-        conn.deadlines.pause(now);
+        conn.stop_or_go(now);
         conn.own_backlog(); // it stays in the list, and is passed over there
         self.interrupt(token);
         self.mark(token);
@@ -408,7 +427,7 @@ impl Core {
         if !std::mem::replace(&mut conn.facts.paused, false) {
             return;
         }
-        conn.deadlines.resume(now);
+        conn.stop_or_go(now);
         self.make_runnable(token);
         self.mark(token);
         self.rearm(token);
@@ -457,7 +476,7 @@ impl Core {
             return self.abort(token, reason);
         }
         let linger = conn.limits.linger;
-        if !conn.closing.begin(now, &linger) {
+        if !conn.closing.begin(now, &linger, reason.is_fault()) {
             return;
         }
         self.closing(token, reason);

@@ -2,6 +2,7 @@
 
 use super::lane::{AnyLane, Factory, Lane, LaneShared};
 use super::switchboard::Switchboard;
+use crate::config::Role;
 use crate::connector::{Attempt, ConnectError, Panicked, Plan, Reconnect, Retry, Target};
 use crate::handler::{Handler, Peer, Reject};
 use crate::metrics::LaneCounters;
@@ -43,7 +44,7 @@ impl DialStart {
     {
         let Connector { codec, plan, filter } = connector;
         // Who connects out may well be the one who speaks first.
-        let limits = Arc::new(plan.limits.for_conns(Duration::ZERO));
+        let limits = Arc::new(plan.limits.for_conns(Role::CALLS));
         let factory: Factory<H> = Foreign::new(Box::new(factory));
         let codec = Foreign::new(codec);
         let make_lane: MakeLane = Box::new(move |board| {

@@ -133,11 +133,15 @@ impl<P: Port> Worker<P> {
         *conn = Connection::new(shared, limits, lane, now);
         (conn.socket, conn.dial) = (socket, dial);
         if let Some(dial) = dial.and_then(|dial| self.dials.get_mut(dial)) {
-            dial.failures = 0;
             dial.addrs.clear();
         }
         self.core.counters().connected.add(1);
         self.begin(token);
+        // One that its own factory refuses is a failure like others.
+        let stands = self.core.conns.get(token).is_some_and(|conn| conn.seat.is_some());
+        if let Some(dial) = dial.filter(|_| stands).and_then(|dial| self.dials.get_mut(dial)) {
+            dial.failures = 0;
+        }
     }
 
     /// It does not; `Closed` follows.

@@ -79,16 +79,21 @@ impl<P: Port> Worker<P> {
         reply.clear();
         let asked = caught(|| {
             let result = filter.handle_input(bytes, plain, reply);
-            (result, filter.held_bytes(), filter.has_ended())
+            (result, filter.held_bytes(), filter.has_ended(), filter.is_torn())
         });
-        let (result, held, ended) = match asked {
+        let (result, held, ended, torn) = match asked {
             Ok(said) => said,
             Err(text) => return self.filter_failed(token, Some(Failed::Panic(text))),
         };
+        let was_torn = std::mem::replace(&mut conn.facts.filter_torn, torn);
         conn.facts.filter_ended = ended;
         conn.send.handle_filter_reply(reply, held, &mut self.core.pool);
+        let begins = !(reply.is_empty() && plain.is_empty());
         if !reply.is_empty() {
             self.core.replied(token);
+        }
+        if torn || was_torn {
+            self.torn(token, begins);
         }
         self.plain_input(token);
         match result {

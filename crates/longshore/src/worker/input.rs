@@ -80,14 +80,34 @@ impl<P: Port> Worker<P> {
         core.current = None;
         core.counters().messages_in.add(cut.messages);
         if let Some(conn) = core.conns.get_mut(token) {
+            let begins = budget != conn.budget;
             conn.budget = budget;
             conn.count_messages(cut.messages);
+            if cut.torn.bytes > 0 || conn.is_torn() {
+                conn.torn = cut.torn;
+                self.torn(token, begins);
+            }
         }
         if let LaneEnd::Failed(reason) = cut.end {
             self.fail(token, reason);
             return from + cut.used;
         }
         from + cut.used
+    }
+
+    /// What came ends within a frame, or something of its filter, or does so no more.
+    pub(super) fn torn(&mut self, token: Token, begins: bool) {
+        let now = self.core.now;
+        let Some(conn) = self.core.conns.get_mut(token).filter(|conn| conn.is_open()) else {
+            return;
+        };
+        if conn.is_torn() {
+            let (within, rate) = (conn.limits.frame, conn.limits.frame_rate);
+            conn.deadlines.handle_torn(now, begins, conn.torn.bytes, within, rate);
+            self.core.rearm(token);
+        } else {
+            conn.deadlines.handle_whole();
+        }
     }
 
     /// What is left of a chunk waits in front of all else.

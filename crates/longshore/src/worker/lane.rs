@@ -87,7 +87,17 @@ pub(crate) struct Cut {
     pub(crate) used: usize,
     /// Frames handed to the handler.
     pub(crate) messages: u64,
+    /// The frame that the bytes end within.
+    pub(crate) torn: Torn,
     pub(crate) end: LaneEnd,
+}
+
+/// What is kept of a frame that is not whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Torn {
+    /// Its bytes so far, and those of the memory that they are in.
+    pub(crate) bytes: usize,
+    pub(crate) memory: usize,
 }
 
 #[derive(Debug)]
@@ -196,7 +206,8 @@ impl<H: Handler> AnyLane for Lane<H> {
     ) -> Cut {
         let Self { shared, seats, torn, .. } = self;
         let Some(Seat { handler, recv }) = seats.get_mut(seat) else {
-            return Cut { used: input.len(), messages: 0, end: LaneEnd::Empty };
+            let torn = Torn::default();
+            return Cut { used: input.len(), messages: 0, torn, end: LaneEnd::Empty };
         };
         let mut used = 0;
         let mut cx = Ctx { core, conn, lane: shared, lease, messages: 0 };
@@ -207,20 +218,22 @@ impl<H: Handler> AnyLane for Lane<H> {
             })
         }));
         let end = end.map_or_else(|panic| panicked(panic_text(panic)), lane_end);
-        Cut { used, messages: cx.messages, end }
+        let torn = Torn { bytes: recv.torn_bytes(), memory: recv.memory_bytes() };
+        Cut { used, messages: cx.messages, torn, end }
     }
 
     fn ended(&mut self, core: &mut Core, conn: Token, seat: Token) -> Cut {
         let Self { shared, seats, .. } = self;
         let Some(Seat { handler, recv }) = seats.get_mut(seat) else {
-            return Cut { used: 0, messages: 0, end: LaneEnd::Empty };
+            let torn = Torn::default();
+            return Cut { used: 0, messages: 0, torn, end: LaneEnd::Empty };
         };
         let mut cx = Ctx { core, conn, lane: shared, lease: None, messages: 0 };
         let end = caught(|| {
             recv.handle_end(&*shared.codec, |event, _| tell(&mut cx, handler, event, None))
         });
         let end = end.map_or_else(panicked, lane_end);
-        Cut { used: 0, messages: cx.messages, end }
+        Cut { used: 0, messages: cx.messages, torn: Torn::default(), end }
     }
 
     fn call(

@@ -33,6 +33,8 @@ pub(crate) enum Cmd {
     End { shared: Arc<Shared>, ending: Ending },
     /// A connection is to be read no more, or again.
     Pause { shared: Arc<Shared>, on: bool },
+    /// Its peer has logged in.
+    Admit { shared: Arc<Shared> },
     /// The way to its peer is to be measured.
     Measure { shared: Arc<Shared> },
     /// An outgoing connection.
@@ -53,6 +55,7 @@ impl Cmd {
                 | Self::Refused { .. }
                 | Self::End { .. }
                 | Self::Pause { .. }
+                | Self::Admit { .. }
                 | Self::Measure { .. }
         )
     }

@@ -26,7 +26,7 @@ use self::names::{Kind, name, parse};
 use self::spin::Spin;
 use crate::metrics::Refused;
 use crate::server::{ListenerPlan, TickFn};
-use crate::{DisconnectReason, Peer};
+use crate::{DisconnectReason, Peer, TrackedSend};
 use longshore_base::{Foreign, Slab, Time, Token, caught, event};
 use longshore_port::{Completion, Listening, Port, PortError, Unattached, Until, Waited, What};
 use std::sync::Arc;
@@ -319,6 +319,7 @@ impl<P: Port> Worker<P> {
         let token = self.core.conns.insert(Connection::new(shared, limits, lane, now));
         if self.drain != Drain::No {
             drop(socket);
+            self.core.board.refused_by_shutdown.fetch_add(1, Ordering::Relaxed);
             return self.forget(token, source);
         }
         match self.port.attach(socket, name(Kind::Conn, token)) {
@@ -399,6 +400,7 @@ impl<P: Port> Worker<P> {
             }
             Refusal::Panicked(text) => {
                 counters.panics.add(1);
+                counters.refused(Refused::ByFactory).add(1);
                 (DisconnectReason::HandlerPanic(text), false)
             }
         };
@@ -461,7 +463,9 @@ impl<P: Port> Worker<P> {
         if let Some(seat) = conn.seat {
             self.core.board.leave(conn.shared.id);
             self.count_closed(&conn, &reason);
-            let closed = conn.closed(&reason, &self.core.server);
+            let tracked = conn.send.take_tracked().into_iter();
+            let tracked: Vec<_> = tracked.map(|(id, sent)| TrackedSend { id, sent }).collect();
+            let closed = conn.closed(&reason, &tracked, &self.core.server);
             let lane = self.lanes.get_mut(conn.lane).expect("lanes outlive their connections");
             if !lane.disconnected(seat, &closed) {
                 self.core.counters().panics.add(1);

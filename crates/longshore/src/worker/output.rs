@@ -1,6 +1,7 @@
 //! From what changed in a turn to ops, and what became of sends. The mirror of `input.rs`.
 
 use super::Worker;
+use super::connection::Connection;
 use super::lane::Callback;
 use crate::DisconnectReason;
 use longshore_base::Token;
@@ -110,6 +111,9 @@ impl<P: Port> Worker<P> {
             None => {}
         }
         let Some(conn) = self.core.conns.get_mut(token) else { return };
+        if bytes > 0 {
+            conn.deadlines.handle_said(now);
+        }
         if conn.send.is_idle() {
             conn.deadlines.handle_all_sent();
         } else if bytes > 0 {
@@ -127,8 +131,10 @@ impl<P: Port> Worker<P> {
 
     /// Bytes are out: what was tracked, and after a refusal that the queue fell to its low mark.
     pub(super) fn tell_sent(&mut self, token: Token) {
+        // What is out when it closes already is told at its end.
+        let open = |conn: &&mut Connection| conn.is_open();
         while let Some(id) =
-            self.core.conns.get_mut(token).and_then(|conn| conn.send.poll_tracked())
+            self.core.conns.get_mut(token).filter(open).and_then(|conn| conn.send.poll_tracked())
         {
             self.call(token, Callback::Sent(id));
         }

@@ -68,6 +68,8 @@ pub(crate) struct Switchboard {
     pub(crate) log: LogGates,
     /// Sends of handles that were refused because a queue was full.
     pub(crate) messages_refused: AtomicU64,
+    /// Connections that were accepted and given up, since the server stops.
+    pub(crate) refused_by_shutdown: AtomicU64,
     directory: [Mutex<BTreeMap<ConnId, Named>>; SHARDS],
 }
 
@@ -81,6 +83,7 @@ impl Switchboard {
             connections_max,
             log: LogGates::default(),
             messages_refused: AtomicU64::new(0),
+            refused_by_shutdown: AtomicU64::new(0),
             directory: Default::default(),
         }
     }
@@ -113,6 +116,7 @@ impl Switchboard {
         match cmd {
             Cmd::Adopt { .. } => {
                 self.release(); // dropping the socket closes it
+                self.refused_by_shutdown.fetch_add(1, Ordering::Relaxed);
                 self.desks[usize::from(worker)].sub_load();
             }
             Cmd::Dial(start) => {

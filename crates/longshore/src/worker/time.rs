@@ -86,6 +86,8 @@ impl<P: Port> Worker<P> {
         {
             match due {
                 Due::FirstByte => self.close(token, DisconnectReason::FirstByteTimeout),
+                Due::Login => self.close(token, DisconnectReason::LoginTimeout),
+                Due::Frame => self.close(token, DisconnectReason::FrameTimeout),
                 Due::Write if self.attempt_timed_out(token) => {}
                 Due::Write => self.look_at_write(token),
                 Due::Retry => self.core.mark(token),

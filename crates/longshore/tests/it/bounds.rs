@@ -1,15 +1,21 @@
 //! What a peer can make a connection hold, and for how long.
 
-use crate::net::{Event, Lab, Probe, echo, on_every_port, seeds, wait_until};
+use crate::net::{Event, Events, Lab, Probe, codec, echo, frame, on_every_port, seeds, wait_until};
 use longshore::testing::Trouble;
 use longshore::*;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 on_every_port! {
     a_paused_connection_receives_no_byte,
     a_peer_that_dies_while_nobody_reads_is_told,
     a_peer_that_dies_after_the_last_byte_that_is_read_is_told,
+    a_frame_that_never_ends_is_cut,
+    who_does_not_log_in_is_cut,
+    clients_of_a_push_only_listener_may_be_silent,
 }
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Longer than a test waits on real ports.
 const LONG: Duration = Duration::from_secs(300);
@@ -157,5 +163,147 @@ fn a_peer_that_ends_its_stream_and_then_reads_nothing_is_a_stalled_write() {
         let ended = lab.end_of(&events);
         assert_eq!(ended.reason, "write_stalled", "seed {seed}");
         assert!(ended.bytes_out < 1_000_000, "seed {seed}");
+    }
+}
+
+fn slow_frames() -> Limits {
+    Limits::new().frame(2 * SECOND).frame_rate(1000).idle(Duration::ZERO)
+}
+
+/// R39. Real ports see that it ends, the simulated one when.
+fn a_frame_that_never_ends_is_cut(lab: &mut Lab) {
+    let (server, events) = lab.serve(slow_frames(), echo);
+    let mut peer = lab.connect(&server);
+    let _ = lab.next(&events).conn();
+    peer.say(b"whole");
+    assert!(lab.next(&events).is_message(b"whole"));
+    peer.send(&frame(b"torn")[..5]);
+    let ended = lab.end_of(&events);
+    assert_eq!(ended.reason, "frame_timeout");
+    assert_eq!(server.snapshot().disconnected("frame_timeout"), Some(1));
+}
+
+/// A byte now and then, which is never silence, for a frame that takes hours.
+#[test]
+fn r39_no_byte_buys_time() {
+    for seed in seeds() {
+        let mut lab = Lab::simulated(seed);
+        let (server, events) = lab.serve(slow_frames(), echo);
+        let mut peer = lab.connect(&server);
+        let _ = lab.next(&events).conn();
+        let long = frame(&vec![7; 1_000_000]);
+        peer.send(&long[..1]);
+        crate::bounds::turns(&mut lab, &server);
+        let before = lab.net().unwrap().now();
+        let mut sent = 1;
+        while server.connection_count() > 0 {
+            peer.send_perhaps(&long[sent..=sent]);
+            sent += 1;
+            lab.pass(SECOND / 2);
+            assert!(sent < 1_000, "seed {seed}: it keeps its place");
+        }
+        let took = lab.net().unwrap().now().since(before);
+        assert_eq!(lab.end_of(&events).reason, "frame_timeout");
+        // 2 s for the frame and 5 s for its close.
+        assert!(took < 20 * SECOND, "seed {seed}: {took:?}");
+    }
+}
+
+/// What comes at the rate may take as long as that takes.
+#[test]
+fn a_long_frame_at_the_rate_is_not_cut() {
+    for seed in seeds() {
+        let mut lab = Lab::simulated(seed);
+        let (server, events) = lab.serve(slow_frames(), echo);
+        let mut peer = lab.connect(&server);
+        let _ = lab.next(&events).conn();
+        // The second begins in the middle of a piece.
+        for piece in frame(&vec![7; 60_000]).repeat(2).chunks(1100) {
+            peer.send(piece);
+            lab.pass(SECOND);
+        }
+        for _ in 0..2 {
+            assert!(lab.next(&events).is_message(&vec![7; 60_000]), "seed {seed}");
+        }
+        peer.finish();
+        assert_eq!(lab.end_of(&events).reason, "peer_closed");
+    }
+}
+
+/// Time stands still: the peer cannot be blamed for what we do not read.
+#[test]
+fn a_frame_that_waits_for_us_is_not_late() {
+    for seed in seeds() {
+        let mut lab = Lab::simulated(seed);
+        let (server, events) = lab.serve(slow_frames(), echo);
+        let mut peer = lab.connect(&server);
+        let conn = lab.next(&events).conn();
+        peer.send(&frame(b"torn")[..5]);
+        turns(&mut lab, &server);
+        conn.pause();
+        lab.pass(100 * SECOND);
+        conn.resume();
+        peer.send(&frame(b"torn")[5..]);
+        assert!(lab.next(&events).is_message(b"torn"), "seed {seed}");
+    }
+}
+
+fn who_does_not_log_in_is_cut(lab: &mut Lab) {
+    let limits = Limits::new().login(SECOND / 2);
+    let script = || {
+        |cx: &mut Ctx<'_, Probe>, event: &Event| {
+            match event {
+                Event::Message(word) if word == b"open" => cx.admit(),
+                Event::Message(word) if word == b"by handle" => cx.conn().admit(),
+                _ => {}
+            }
+            Ok(())
+        }
+    };
+    let (server, events) = lab.serve(limits, script);
+    let mut peers = Vec::new();
+    for word in [&b"open"[..], b"wrong", b"by handle"] {
+        let mut peer = lab.connect(&server);
+        peer.say(word);
+        let id = lab.find(&events, |event| match event {
+            Event::Connect(conn) => Some(conn.id()),
+            _ => None,
+        });
+        peers.push((id, peer));
+    }
+    let ended = lab.end_of(&events);
+    assert_eq!((ended.id, ended.reason), (peers[1].0, "login_timeout"));
+    lab.pass(100 * SECOND);
+    assert_eq!(server.connection_count(), 2, "the others stay");
+}
+
+fn clients_of_a_push_only_listener_may_be_silent(lab: &mut Lab) {
+    let (told, events) = channel();
+    let limits = Limits::new().idle(SECOND);
+    let listener = Listener::addr(lab.addr(), codec()).limits(limits).push_only();
+    let script = || {
+        let mut left = 15;
+        move |cx: &mut Ctx<'_, Probe>, event: &Event| {
+            if let (Event::Connect(_) | Event::Timer(_), 1..) = (event, left) {
+                left -= 1;
+                cx.send(b"news")?;
+                cx.set_timer(Timer(1), SECOND / 10)?;
+            }
+            Ok(())
+        }
+    };
+    let factory = move |_: &Peer<'_>| Ok(Probe::new(told.clone(), script()));
+    let server = lab.start(Server::builder().workers(1).listen(listener, factory));
+    let events = Events(events);
+    let mut peer = lab.connect(&server);
+    let mut timers = 0;
+    let idle = |event| {
+        timers += u32::from(matches!(event, Event::Timer(_)));
+        matches!(event, Event::Idle).then_some(())
+    };
+    lab.find(&events, idle);
+    assert_eq!(timers, 15, "what goes out breaks the silence");
+    for _ in 0..15 {
+        assert_eq!(lab.hear(&mut peer), b"news");
     }
 }

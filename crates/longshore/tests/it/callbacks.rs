@@ -287,7 +287,7 @@ fn c2_no_disconnect_without_a_value(lab: &mut Lab) {
     assert_eq!(ended.reason, "peer_closed");
     let snapshot = server.snapshot();
     let refused = (snapshot.accepted, snapshot.refused_by_factory, snapshot.panics);
-    assert_eq!(refused, (4, 2, 1));
+    assert_eq!(refused, (4, 3, 1));
 }
 
 fn c2_one_disconnect_after_close_and_abort_of_handler_and_handle(lab: &mut Lab) {

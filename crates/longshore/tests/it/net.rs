@@ -493,6 +493,7 @@ pub(crate) struct Ended {
     pub(crate) bytes_discarded: u64,
     pub(crate) messages_in: u64,
     pub(crate) messages_out: u64,
+    pub(crate) tracked: Vec<(u64, bool)>,
 }
 
 impl Ended {
@@ -506,6 +507,7 @@ impl Ended {
             bytes_discarded: closed.bytes_discarded,
             messages_in: closed.messages_in,
             messages_out: closed.messages_out,
+            tracked: closed.tracked.iter().map(|send| (send.id, send.sent)).collect(),
         }
     }
 }

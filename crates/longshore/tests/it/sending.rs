@@ -10,6 +10,7 @@ on_every_port! {
     sends_to_others_keep_their_order,
     a_tracked_send_is_told_once_its_bytes_are_with_the_kernel,
     a_full_queue_disconnects_by_default,
+    what_was_tracked_is_told_at_the_end_at_last,
     a_full_queue_refuses_and_tells_when_writable,
     the_queue_of_a_handle_is_empty_again_once_all_is_sent,
     after_close_every_send_answers_closed,
@@ -122,6 +123,56 @@ fn a_tracked_send_is_told_once_its_bytes_are_with_the_kernel(lab: &mut Lab) {
     }
     drop(peer);
     lab.end_of(&events);
+}
+
+/// Each is told of once: by `on_sent` while it is open, at its end after that.
+fn what_was_tracked_is_told_at_the_end_at_last(lab: &mut Lab) {
+    let script = || {
+        |cx: &mut Ctx<'_, Probe>, event: &Event| match event {
+            Event::Connect(_) => cx.send_tracked(b"welcome", 1),
+            Event::Message(word) if word == b"close" => {
+                cx.send_tracked(b"so long", 2)?;
+                cx.close();
+                Ok(())
+            }
+            Event::Message(_) => {
+                for id in 2..5 {
+                    cx.send_tracked(&vec![7; 1_000_000], id)?;
+                }
+                cx.abort();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    };
+    let (server, events) = lab.serve(Limits::new(), script);
+    for word in [&b"close"[..], b"much"] {
+        let mut peer = lab.connect(&server);
+        let _ = lab.next(&events).conn();
+        assert!(matches!(lab.next(&events), Event::Sent(1)));
+        peer.stop_reading();
+        peer.say(word);
+        assert!(lab.next(&events).is_message(word));
+        if word == b"close" {
+            peer.finish();
+        }
+        let mut told = Vec::new();
+        let ended = lab.find(&events, |event| match event {
+            Event::Disconnect(ended) => Some(ended),
+            Event::Sent(id) => {
+                told.push(id);
+                None
+            }
+            _ => None,
+        });
+        let ids: Vec<_> = told.into_iter().chain(ended.tracked.iter().map(|(id, _)| *id)).collect();
+        if word == b"much" {
+            assert_eq!(ids, [2, 3, 4]);
+            assert_eq!(ended.tracked.last(), Some(&(4, false)), "it never fits");
+        } else {
+            assert_eq!((ids, ended.tracked), (vec![2], vec![(2, true)]), "flushed");
+        }
+    }
 }
 
 fn a_full_queue_disconnects_by_default(lab: &mut Lab) {

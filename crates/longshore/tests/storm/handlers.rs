@@ -232,7 +232,9 @@ impl Wild {
                 }
             }
             12 | 13 => {
-                let _ = cx.send_tracked(&[8; 20], 3);
+                if cx.send_tracked(&[8; 20], 3).is_ok() {
+                    self.watch.weather.tally.tracked.fetch_add(1, Relaxed);
+                }
             }
             14 => {
                 let _ = cx.send_encoded(vec![9; self.rng.below(3_000)].into());
@@ -360,6 +362,7 @@ impl Handler for Wild {
 
     fn on_sent(&mut self, cx: &mut Ctx<'_, Self>, _: u64) -> Result {
         self.watch.callback("on_sent");
+        self.watch.weather.tally.tracked_told.fetch_add(1, Relaxed);
         self.act(cx)
     }
 

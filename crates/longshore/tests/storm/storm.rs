@@ -204,7 +204,7 @@ impl Storm {
         self.weather.out.lock().unwrap().iter().for_each(Conn::close);
         // Who vanished is found out.
         self.net.run_for(if self.vanishes { 200 * SECOND } else { 100 * SECOND });
-        trouble::check(&self.net, &self.weather.tally.check(&self.server, 0));
+        trouble::check(&self.net, &self.weather.tally.check(&self.server));
         for inn in [self.echo_at, self.wild_at] {
             guests::visit(&mut self.net, &self.server, inn);
         }
@@ -212,7 +212,7 @@ impl Storm {
 
     fn end(mut self) {
         let seed = self.seed;
-        let before = self.weather.tally.check(&self.server, 0);
+        self.weather.tally.check(&self.server);
         let within = self.rng.of(&[0, 1, 5_000, 40_000]);
         self.server.shutdown(Duration::from_millis(within));
         if self.rng.one_in(2) {
@@ -227,7 +227,7 @@ impl Storm {
         let weather = &self.weather;
         assert_eq!(*weather.wrongs.lock().unwrap(), [""; 0], "seed {seed}: broken promises");
         assert_eq!(self.net.world().descriptors(), 0, "seed {seed}: sockets");
-        weather.tally.check_end(&self.server, &before);
+        weather.tally.check_end(&self.server);
         trouble::count(&self.net);
     }
 }

@@ -23,6 +23,9 @@ pub(crate) struct Tally {
     messages: AtomicU64,
     panics: AtomicU64,
     factory_panics: AtomicU64,
+    /// Tracked sends, and how many of them were told of.
+    pub(crate) tracked: AtomicU64,
+    pub(crate) tracked_told: AtomicU64,
     /// Those that the server may have had nobody to count for.
     late_panics: AtomicU64,
     told: Mutex<Told>,
@@ -58,6 +61,7 @@ impl Tally {
         told.bytes_discarded += closed.bytes_discarded;
         told.messages_in += closed.messages_in;
         told.messages_out += closed.messages_out;
+        self.tracked_told.fetch_add(closed.tracked.len() as u64, Relaxed);
     }
 
     /// Panics in the middle of a callback.
@@ -78,9 +82,8 @@ impl Tally {
         std::panic::panic_any(text)
     }
 
-    /// Holds the counters against what happened, at a time when nothing is under way. `lost` are
-    /// connections that were accepted and given up, because the server stops: it counts none.
-    pub(crate) fn check(&self, server: &Server, lost: u64) -> Snapshot {
+    /// Holds the counters against what happened, at a time when nothing is under way.
+    pub(crate) fn check(&self, server: &Server) -> Snapshot {
         let snapshot = server.snapshot();
         let told = self.told.lock().unwrap().clone();
         let ended: u64 = told.reasons.values().sum();
@@ -90,20 +93,19 @@ impl Tally {
         assert_eq!(reasons(&snapshot), told.reasons, "disconnects by reason");
         assert_eq!(snapshot.messages_in, self.messages.load(Relaxed), "messages");
         let factory_panics = self.factory_panics.load(Relaxed);
-        let refused = snapshot.refused_by_factory + snapshot.refused_by_system + factory_panics;
+        let refused =
+            snapshot.refused_by_factory + snapshot.refused_by_system + snapshot.refused_by_shutdown;
         let begun = snapshot.accepted + snapshot.connected;
-        let missing = begun.checked_sub(made + refused);
-        assert!(missing.is_some_and(|it| it <= lost), "of {begun} {made} and {refused}, {lost}");
+        assert_eq!(begun, made + refused, "each admission has one end: {snapshot:?}");
         let (sure, late) =
             (self.panics.load(Relaxed) + factory_panics, self.late_panics.load(Relaxed));
         assert!((sure..=sure + late).contains(&snapshot.panics), "panics: {sure} of {snapshot:?}");
         snapshot
     }
 
-    /// The same when all is over; `before` is from before the server was stopped.
-    pub(crate) fn check_end(&self, server: &Server, before: &Snapshot) {
-        let lost = server.snapshot().accepted - before.accepted;
-        let snapshot = self.check(server, lost);
+    /// The same when all is over.
+    pub(crate) fn check_end(&self, server: &Server) {
+        let snapshot = self.check(server);
         assert_eq!(server.connections().len(), 0, "the directory");
         assert_eq!(server.connection_count(), 0, "connections");
         let counted = Told {
@@ -115,5 +117,7 @@ impl Tally {
             messages_out: snapshot.messages_out,
         };
         assert_eq!(counted, *self.told.lock().unwrap(), "counted, and told");
+        let [tracked, told] = [&self.tracked, &self.tracked_told].map(|count| count.load(Relaxed));
+        assert_eq!(tracked, told, "each tracked send is told of once");
     }
 }
