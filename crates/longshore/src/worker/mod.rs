@@ -189,12 +189,7 @@ impl<P: Port> Worker<P> {
                 return Ok(waited);
             }
             if self.core.desk().mailbox.prepare_sleep() {
-                let before = self.spin.is_on().then(|| self.port.precise_now());
-                let waited = self.port.wait(self.core.sleep_until(), &mut self.completions)?;
-                if let Some(before) = before {
-                    self.spin.slept(waited.now.since(before));
-                }
-                return Ok(waited);
+                return self.port.wait(self.core.sleep_until(), &mut self.completions);
             }
         }
         self.port.wait(Until::Now, &mut self.completions)

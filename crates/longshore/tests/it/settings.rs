@@ -86,7 +86,7 @@ fn drain_within() {
 fn spin() {
     accepts([Duration::ZERO, MS].map(|most| Server::builder().spin(most)));
     let builder = Server::builder().spin(Duration::from_micros(1_001));
-    refuses(builder, "spin (in µs) = 1001", "0 to 1000 (default: 50)");
+    refuses(builder, "spin (in µs) = 1001", "0 to 1000 (default: 10)");
 }
 
 #[test]
