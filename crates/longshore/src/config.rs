@@ -1,6 +1,9 @@
 //! Settings with their defaults, and the check that they can work.
 
+mod limit;
+
 use crate::ConfigError;
+pub(crate) use limit::*;
 use longshore_port::SocketOptions;
 use longshore_proto::Codec;
 use longshore_proto::connection::{IdleOf, Linger};
@@ -38,9 +41,6 @@ pub enum HalfClose {
     Close,
 }
 
-/// How long a peer that connected may be silent, unless said otherwise.
-pub(crate) const FIRST_BYTE: Duration = Duration::from_secs(10);
-
 /// What a connection goes by where its limits do not say it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Role {
@@ -50,7 +50,8 @@ pub(crate) struct Role {
 
 impl Role {
     /// Of a listener whose clients speak first.
-    pub(crate) const SERVES: Self = Self { first_byte: FIRST_BYTE, idle_of: IdleOf::Receiving };
+    pub(crate) const SERVES: Self =
+        Self { first_byte: FIRST_BYTE.default, idle_of: IdleOf::Receiving };
     /// Of one whose clients only listen.
     pub(crate) const PUSHES: Self = Self { first_byte: Duration::ZERO, idle_of: IdleOf::Both };
     /// Of a connector, whose server may wait for us.
@@ -86,17 +87,17 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            per_source: 256,
+            per_source: PER_SOURCE.default,
             count_loopback: false,
             first_byte: None,
-            login: Duration::ZERO,
-            frame: Duration::from_secs(20),
-            frame_rate: 8 << 10,
-            idle: Duration::from_secs(300),
+            login: LOGIN.default,
+            frame: FRAME.default,
+            frame_rate: FRAME_RATE.default,
+            idle: IDLE.default,
             idle_of: None,
-            write: Duration::from_secs(10),
-            recv_credit_bytes: 256 << 10,
-            send_queue_bytes: 4 << 20,
+            write: WRITE.default,
+            recv_credit_bytes: RECV_CREDIT_BYTES.default,
+            send_queue_bytes: SEND_QUEUE_BYTES.default,
             send_queue_low_bytes: None,
             slow_reader: SlowReader::default(),
             half_close: HalfClose::default(),
@@ -218,26 +219,27 @@ impl Limits {
     }
 
     fn low_mark(&self) -> u64 {
-        self.send_queue_low_bytes.unwrap_or(self.send_queue_bytes / 4)
+        self.send_queue_low_bytes.unwrap_or(self.send_queue_bytes / SEND_QUEUE_LOW_PART)
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        in_range("limits.connections_per_source", self.per_source, 1..=u32::MAX, "256")?;
-        in_range("limits.frame_rate", self.frame_rate, 1..=u32::MAX, "8192")?;
-        in_range("limits.recv_credit_bytes", self.recv_credit_bytes, 1024..=1 << 30, "262144")?;
+        PER_SOURCE.check(self.per_source)?;
+        FRAME_RATE.check(self.frame_rate)?;
+        RECV_CREDIT_BYTES.check(self.recv_credit_bytes)?;
         let bytes = self.send_queue_bytes;
-        in_range("limits.send_queue_bytes", bytes, 1024..=1 << 32, "4194304")?;
-        in_range("limits.send_queue_low_bytes", self.low_mark(), 0..=bytes, "a quarter of it")?;
-        for (option, value, default) in [
-            ("limits.first_byte", self.first_byte.unwrap_or(FIRST_BYTE), "10s"),
-            ("limits.login", self.login, "none"),
-            ("limits.frame", self.frame, "20s"),
-            ("limits.idle", self.idle, "300s"),
-            ("limits.write", self.write, "10s"),
-            ("limits.linger.wait", self.linger.wait, "5s"),
-            ("limits.linger.total", self.linger.total, "30s"),
+        SEND_QUEUE_BYTES.check(bytes)?;
+        let default = format!("1/{SEND_QUEUE_LOW_PART} of it");
+        in_range(SEND_QUEUE_LOW_BYTES, self.low_mark(), 0..=bytes, &default)?;
+        for (limit, value) in [
+            (FIRST_BYTE, self.first_byte.unwrap_or_default()),
+            (LOGIN, self.login),
+            (FRAME, self.frame),
+            (IDLE, self.idle),
+            (WRITE, self.write),
+            (LINGER_WAIT, self.linger.wait),
+            (LINGER_TOTAL, self.linger.total),
         ] {
-            check_duration(option, value, default)?;
+            limit.check(value)?;
         }
         if !self.linger.total.is_zero() && self.linger.total < self.linger.wait {
             return Err(ConfigError::Contradiction(format!(
@@ -318,7 +320,7 @@ pub(crate) fn in_range<T: PartialOrd + Display + Copy>(
 /// Whether the longest frame of `codec` fits the send queue.
 pub(crate) fn check_frame_bytes<C: Codec>(codec: &C, limits: &Limits) -> Result<(), ConfigError> {
     in_range(
-        "frame_bytes_max",
+        FRAME_BYTES_MAX,
         codec.frame_bytes_max() as u64,
         1..=limits.send_queue_bytes,
         "the codec's; at most limits.send_queue_bytes, or no such frame could be sent",

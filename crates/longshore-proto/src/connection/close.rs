@@ -36,11 +36,15 @@ pub struct Linger {
 
 impl Default for Linger {
     fn default() -> Self {
-        Self { wait: Duration::from_secs(5), total: Duration::from_secs(30), bytes: 1 << 20 }
+        Self::DEFAULT
     }
 }
 
 impl Linger {
+    /// The default, for constants.
+    pub const DEFAULT: Self =
+        Self { wait: Duration::from_secs(5), total: Duration::from_secs(30), bytes: 1 << 20 };
+
     /// Longest silence while waiting for the peer's end; zero does not wait. Default 5 s.
     pub fn wait(mut self, most: Duration) -> Self {
         self.wait = most;

@@ -1,24 +1,28 @@
-//! Holds the tables of `docs/guide/reasons.md` to the code that they are about.
+//! Holds tables of the guide to the code that they are about.
 
 use std::fmt::Write;
 
-/// The page, from the root of the tree.
-const PAGE: &str = "docs/guide/reasons.md";
-
-/// Fails with the text to paste when the page's table of that head is another one.
+/// [`check_in`] the page of reasons.
 #[track_caller]
 pub(crate) fn check<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
-    let path = format!("{}/../../{PAGE}", env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(path).unwrap_or_default();
+    check_in("docs/guide/reasons.md", head, rows);
+}
+
+/// Fails with the text to paste when the page's table of that head is another one. The page is
+/// named from the root of the tree.
+#[track_caller]
+pub(crate) fn check_in<const N: usize>(page: &str, head: [&str; N], rows: &[[String; N]]) {
+    let path = format!("{}/../../{page}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap_or_default();
     let wanted = table(head, rows);
     let first = wanted.lines().next().unwrap_or_default();
-    let found: String = page
+    let found: String = text
         .lines()
         .skip_while(|line| *line != first)
         .take_while(|line| line.starts_with('|'))
         .flat_map(|line| [line, "\n"])
         .collect();
-    assert!(found == wanted, "{PAGE} is behind the code; its table is to be\n\n{wanted}");
+    assert!(found == wanted, "{page} is behind the code; its table is to be\n\n{wanted}");
 }
 
 /// The first cell of each row is code.

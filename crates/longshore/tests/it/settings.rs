@@ -154,7 +154,7 @@ fn limits_of_the_send_queue() {
     }
     accepts([0, 4 << 20].map(|bytes| with(Limits::new().send_queue_low_bytes(bytes))));
     let builder = with(Limits::new().send_queue_low_bytes((4 << 20) + 1));
-    refuses(builder, "limits.send_queue_low_bytes = 4194305", "0 to 4194304 (default: a quarter");
+    refuses(builder, "limits.send_queue_low_bytes = 4194305", "0 to 4194304 (default: 1/4 of it");
     accepts(
         [SlowReader::Disconnect, SlowReader::Refuse]
             .map(|policy| with(Limits::new().slow_reader(policy))),
