@@ -51,7 +51,7 @@ pub(crate) struct Common {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Run an echo server: sends back what it gets
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Talk to a server: a line is a message
     Connect(ConnectArgs),
     /// Say what this system permits, and what should be mended
@@ -114,24 +114,99 @@ pub(crate) struct ServeArgs {
     /// Threads that handle connections [default: one per core]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<usize>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+}
+
+/// Whose silence is idle.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum IdleOf {
+    Receiving,
+    Sending,
+    Both,
+}
+
+impl From<IdleOf> for longshore::IdleOf {
+    fn from(whose: IdleOf) -> Self {
+        match whose {
+            IdleOf::Receiving => Self::Receiving,
+            IdleOf::Sending => Self::Sending,
+            IdleOf::Both => Self::Both,
+        }
+    }
+}
+
+/// What the end of a peer's stream does.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HalfClose {
+    Flush,
+    Close,
+}
+
+impl From<HalfClose> for longshore::HalfClose {
+    fn from(what: HalfClose) -> Self {
+        match what {
+            HalfClose::Flush => Self::Flush,
+            HalfClose::Close => Self::Close,
+        }
+    }
+}
+
+/// The limits of a server. The guide has a table of them.
+#[derive(ClapArgs, Clone, Debug)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArgs {
     /// Most connections at a time [default: 10000, or what the limit of open files permits]
     #[arg(long, value_name = "N")]
     pub(crate) connections: Option<usize>,
     /// Most connections of one source, loopback not counted [default: 256]
     #[arg(long, value_name = "N")]
     pub(crate) connections_per_source: Option<u32>,
+    /// Count loopback as a source too
+    #[arg(long)]
+    pub(crate) count_loopback: bool,
     /// Cut who sends nothing within this time after connecting; 0 for never [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) first_byte: Option<Duration>,
+    /// Cut who has sent no whole message within this time; 0 for never [default: 0]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) login: Option<Duration>,
+    /// Cut whose message takes longer than this and --frame-rate give it; 0 for never [default: 20s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) frame: Option<Duration>,
+    /// Bytes in a second that a long message has to bring [default: 8KiB]
+    #[arg(long, value_name = "SIZE", value_parser = size_of_32_bits)]
+    pub(crate) frame_rate: Option<u32>,
     /// Close who is silent for this time; 0 for never [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) idle: Option<Duration>,
+    /// Whose silence that is: the peer's (receiving), ours (sending), or both [default: receiving]
+    #[arg(long, value_name = "WHOSE", value_enum, hide_possible_values = true)]
+    pub(crate) idle_of: Option<IdleOf>,
     /// Cut who takes no byte of what is sent within this time; 0 for never [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) write: Option<Duration>,
+    /// Most bytes that are received ahead of what is answered [default: 256KiB]
+    #[arg(long, value_name = "SIZE", value_parser = size_of_32_bits)]
+    pub(crate) recv_credit: Option<u32>,
     /// Most bytes that wait to be sent to one peer [default: 4MiB, for length 32MiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) send_queue: Option<u64>,
+    /// How few of them wait before a peer is read again [default: 1/4, or room for a message]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) send_queue_low: Option<u64>,
+    /// When a peer ends its stream: flush what waits to be sent, or close at once [default: flush]
+    #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true)]
+    pub(crate) half_close: Option<HalfClose>,
+    /// How long a close waits for a peer that is silent; 0 for not at all [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) linger: Option<Duration>,
+    /// How long a close takes in all, sending included; 0 for no bound [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) linger_total: Option<Duration>,
+    /// Most bytes that a close reads and discards [default: 1MiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) linger_bytes: Option<u64>,
     /// How long the server drains when it is told to stop
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s")]
     pub(crate) drain: Duration,
@@ -199,6 +274,11 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(bytes).ok_or_else(wrong)
 }
 
+/// The same for limits that are numbers of 32 bits.
+fn size_of_32_bits(text: &str) -> Result<u32, String> {
+    size(text)?.try_into().map_err(|_| format!("a size here is at most {} bytes", u32::MAX))
+}
+
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
@@ -222,6 +302,9 @@ mod tests {
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(size("4096"), Ok(4096));
         assert_eq!(size("4MiB"), Ok(4 << 20));
+        assert_eq!(size_of_32_bits("4MiB"), Ok(4 << 20));
+        let wrong = Err("a size here is at most 4294967295 bytes".into());
+        assert_eq!(size_of_32_bits("4GiB"), wrong);
         for wrong in ["", "s", "10", "-1s", "1.5s", "10 days", "99999999999999999999s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }

@@ -50,6 +50,7 @@ impl<C: EchoCodec> Handler for Echo<C> {
 
     #[inline]
     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, frame: Frame<'_, Self>) -> Result {
+        cx.admit(); // who sends a whole message has logged in
         match cx.try_send(C::back(&frame)) {
             Ok(()) => Ok(()),
             Err(SendError::Full) => self.keep(cx, &frame),

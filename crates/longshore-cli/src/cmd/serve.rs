@@ -6,7 +6,7 @@ use crate::exit::{Exit, Failure};
 use crate::out::{self, Output, counted, grouped};
 use crate::system;
 use longshore::{
-    Addr, Builder, ConfigError, Error, ErrorKind, LengthDelimited, Limits, Lines, Listener,
+    Addr, Builder, ConfigError, Error, ErrorKind, LengthDelimited, Limits, Lines, Linger, Listener,
     Longshore, Raw, Ready, Server, SlowReader, Snapshot, StartError,
 };
 use serde_json::{Map, Value, json};
@@ -83,11 +83,11 @@ fn bind(args: &ServeArgs) -> Result<Bound, Failure> {
 }
 
 fn builder(args: &ServeArgs, listen: &[String]) -> Builder {
-    let mut builder = Server::builder().driver(args.driver.into()).drain_within(args.drain);
+    let mut builder = Server::builder().driver(args.driver.into()).drain_within(args.limits.drain);
     if let Some(count) = args.workers {
         builder = builder.workers(count);
     }
-    if let Some(count) = args.connections {
+    if let Some(count) = args.limits.connections {
         builder = builder.connections(count);
     }
     match args.protocol {
@@ -116,24 +116,36 @@ fn echo_on<C: EchoCodec>(
 
 fn limits(args: &ServeArgs, frame_bytes_max: u64) -> Limits {
     let default = if args.protocol == Protocol::Length { LENGTH_SEND_QUEUE } else { SEND_QUEUE };
+    let args = &args.limits;
     let queue = args.send_queue.unwrap_or(default);
-    let mut limits = Limits::new()
+    let low = args.send_queue_low.unwrap_or_else(|| low_mark(queue, frame_bytes_max));
+    let linger = set(Linger::default(), args.linger, Linger::wait);
+    let linger = set(linger, args.linger_total, Linger::total);
+    let linger = set(linger, args.linger_bytes, Linger::bytes);
+    let limits = Limits::new()
         .slow_reader(SlowReader::Refuse)
         .send_queue_bytes(queue)
-        .send_queue_low_bytes(low_mark(queue, frame_bytes_max));
-    if let Some(count) = args.connections_per_source {
-        limits = limits.connections_per_source(count);
+        .send_queue_low_bytes(low)
+        .count_loopback(args.count_loopback)
+        .linger(linger);
+    let limits = set(limits, args.connections_per_source, Limits::connections_per_source);
+    let limits = set(limits, args.first_byte, Limits::first_byte);
+    let limits = set(limits, args.login, Limits::login);
+    let limits = set(limits, args.frame, Limits::frame);
+    let limits = set(limits, args.frame_rate, Limits::frame_rate);
+    let limits = set(limits, args.idle, Limits::idle);
+    let limits = set(limits, args.idle_of.map(Into::into), Limits::idle_of);
+    let limits = set(limits, args.write, Limits::write);
+    let limits = set(limits, args.recv_credit, Limits::recv_credit_bytes);
+    set(limits, args.half_close.map(Into::into), Limits::half_close)
+}
+
+/// Sets what was given.
+fn set<L, T>(limits: L, value: Option<T>, set: fn(L, T) -> L) -> L {
+    match value {
+        Some(value) => set(limits, value),
+        None => limits,
     }
-    if let Some(within) = args.first_byte {
-        limits = limits.first_byte(within);
-    }
-    if let Some(after) = args.idle {
-        limits = limits.idle(after);
-    }
-    if let Some(within) = args.write {
-        limits = limits.write(within);
-    }
-    limits
 }
 
 /// Where sending goes on: the one message that waits must fit there, or it would wait once more.
@@ -195,7 +207,7 @@ fn banner(server: &Server, args: &ServeArgs, busy: Option<u16>, out: Output) {
     if let Some(addr) = server.local_addrs().first() {
         out.labelled("try", try_line(*addr, args.protocol));
     }
-    let seconds = args.drain.as_secs_f64();
+    let seconds = args.limits.drain.as_secs_f64();
     out.labelled("stop", format_args!("Ctrl-C drains for up to {seconds} s, twice stops at once"));
 }
 
@@ -277,7 +289,49 @@ fn stopped_object(snapshot: &Snapshot, after: Duration) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use longshore::DriverRefused;
+    use crate::args::{Args, Command};
+    use clap::Parser;
+    use longshore::{DriverRefused, HalfClose, IdleOf};
+
+    /// The limits of `serve` with these flags.
+    fn limits_of(flags: &[&str]) -> Limits {
+        let args = Args::try_parse_from([&["longshore", "serve"], flags].concat()).unwrap();
+        let Command::Serve(args) = args.command else { unreachable!("it is `serve`") };
+        limits(&args, MESSAGE_MAX as u64)
+    }
+
+    #[test]
+    fn a_flag_sets_its_limit_and_no_other() {
+        type Change = fn(Limits, Duration) -> Limits;
+        let second = Duration::from_secs(1);
+        let cases: [(&[&str], Change); 16] = [
+            (&["--connections-per-source", "7"], |limits, _| limits.connections_per_source(7)),
+            (&["--count-loopback"], |limits, _| limits.count_loopback(true)),
+            (&["--first-byte", "1s"], Limits::first_byte),
+            (&["--login", "1s"], Limits::login),
+            (&["--frame", "1s"], Limits::frame),
+            (&["--frame-rate", "2KiB"], |limits, _| limits.frame_rate(2048)),
+            (&["--idle", "1s"], Limits::idle),
+            (&["--idle-of", "sending"], |limits, _| limits.idle_of(IdleOf::Sending)),
+            (&["--idle-of", "both"], |limits, _| limits.idle_of(IdleOf::Both)),
+            (&["--write", "1s"], Limits::write),
+            (&["--recv-credit", "2KiB"], |limits, _| limits.recv_credit_bytes(2048)),
+            (&["--send-queue-low", "2KiB"], |limits, _| limits.send_queue_low_bytes(2048)),
+            (&["--half-close", "close"], |limits, _| limits.half_close(HalfClose::Close)),
+            (&["--linger", "1s"], |limits, wait| limits.linger(Linger::default().wait(wait))),
+            (&["--linger-total", "1s"], |limits, all| limits.linger(Linger::default().total(all))),
+            (&["--linger-bytes", "9"], |limits, _| limits.linger(Linger::default().bytes(9))),
+        ];
+        let plain = format!("{:?}", limits_of(&[]));
+        for (flags, change) in cases {
+            let wanted = format!("{:?}", change(limits_of(&[]), second));
+            assert_eq!(format!("{:?}", limits_of(flags)), wanted, "{flags:?}");
+            assert_ne!(wanted, plain, "{flags:?}");
+        }
+        let queue = limits_of(&["--send-queue", "8MiB"]);
+        let wanted = limits_of(&[]).send_queue_bytes(8 << 20).send_queue_low_bytes(2 << 20);
+        assert_eq!(format!("{queue:?}"), format!("{wanted:?}"));
+    }
 
     #[test]
     fn a_driver_that_is_not_to_be_had_says_what_to_do() {

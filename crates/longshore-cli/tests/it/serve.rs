@@ -101,7 +101,7 @@ fn several_addresses_are_listened_on() {
 fn settings_that_cannot_work_are_named_with_value_and_range() {
     let cores = std::thread::available_parallelism().unwrap();
     let workers = format!("workers = 0: must be 1 to 1024 (default: one per core, {cores} here)\n");
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["--workers", "0"], &workers),
         (
             &["--listen", "nonsense"],
@@ -115,6 +115,28 @@ fn settings_that_cannot_work_are_named_with_value_and_range() {
         (
             &["--connections-per-source", "0"],
             "limits.connections_per_source = 0: must be 1 to 4294967295 (default: 256)\n",
+        ),
+        (
+            &["--login", "9000h"],
+            "limits.login = 32400000s: must be at most 366 days; 0 for no such deadline (default: \
+             none)\n",
+        ),
+        (
+            &["--frame-rate", "0"],
+            "limits.frame_rate = 0: must be 1 to 4294967295 (default: 8192)\n",
+        ),
+        (
+            &["--recv-credit", "2GiB"],
+            "limits.recv_credit_bytes = 2147483648: must be 1024 to 1073741824 (default: 262144)\n",
+        ),
+        (
+            &["--send-queue-low", "5MiB"],
+            "limits.send_queue_low_bytes = 5242880: must be 0 to 4194304 (default: 1/4 of it)\n",
+        ),
+        (
+            &["--linger", "1m"],
+            "limits.linger.total = 30s is less than limits.linger.wait = 60s; raise the one or \
+             lower the other\n",
         ),
     ];
     for (args, wanted) in cases {
@@ -130,39 +152,100 @@ fn an_address_of_another_machine_cannot_be_listened_on() {
     assert_eq!((code, &error[..]), (Some(3), wanted));
 }
 
-#[test]
-fn who_says_nothing_is_cut_with_a_line_that_names_the_rule() {
-    for driver in drivers() {
-        let mut server = Serving::start(&["--first-byte", "20ms", "--driver", &driver]);
-        let mut peer = TcpStream::connect(server.addr()).unwrap();
-        let name = peer.local_addr().unwrap();
-        let _ = peer.read(&mut [0]); // until it is cut
-        drop(peer);
-        let line = server.wait_for_log("limits.first_byte");
-        assert!(line.contains(&format!("WARN closed {name}: sent nothing")), "{line}");
-        assert!(!line.contains('\x1b'), "no colour in a pipe: {line}");
-        server.signal("TERM");
-        let (code, summary, _) = server.wait();
-        assert_eq!(code, Some(0));
-        assert!(summary.ends_with("ended      first_byte_timeout 1\n"), "{summary}");
-    }
+/// Serves lines with `flags` to a peer that says `said`, until it is cut: what is in the log, and
+/// the last line of the summary.
+fn cut(driver: &str, flags: &[&str], said: &[u8], part: &str) -> (String, String) {
+    let args = [&["--protocol", "lines", "--driver", driver], flags].concat();
+    let mut server = Serving::start(&args);
+    let mut peer = TcpStream::connect(server.addr()).unwrap();
+    let name = peer.local_addr().unwrap();
+    let _ = peer.write_all(said); // it may be cut already
+    let _ = peer.read_to_end(&mut Vec::new());
+    drop(peer);
+    let line = server.wait_for_log(part);
+    assert!(line.contains(&format!("WARN closed {name}: ")), "{line}");
+    assert!(!line.contains('\x1b'), "no colour in a pipe: {line}");
+    server.signal("TERM");
+    let (code, summary, _) = server.wait();
+    assert_eq!(code, Some(0));
+    (line, summary.lines().last().unwrap_or_default().into())
 }
 
 #[test]
-fn who_is_too_many_is_refused_and_counted() {
-    let mut server = Serving::start(&["--protocol", "raw", "--connections", "1"]);
-    let mut first = TcpStream::connect(server.addr()).unwrap();
-    first.write_all(b"x").unwrap();
-    first.read_exact(&mut [0]).unwrap();
-    let mut second = TcpStream::connect(server.addr()).unwrap();
-    assert!(!matches!(second.read(&mut [0]), Ok(1..)));
-    let line = server.wait_for_log("refused");
-    assert!(line.contains("1 connections already (limits.connections)"), "{line}");
-    drop(first);
-    server.signal("INT");
-    let (code, summary, _) = server.wait();
-    assert_eq!(code, Some(0));
-    assert!(summary.ends_with("refused    refused_connections 1\n"), "{summary}");
+fn who_is_cut_has_a_line_that_names_the_rule() {
+    let none = ["--first-byte", "0"];
+    for driver in drivers() {
+        for (flags, said, text, reason) in [
+            (
+                ["--first-byte", "20ms"],
+                "",
+                "sent nothing (limits.first_byte = 20ms",
+                "first_byte_timeout",
+            ),
+            (
+                ["--login", "20ms"],
+                "half a l",
+                "did not log in (limits.login = 20ms",
+                "login_timeout",
+            ),
+            (
+                ["--frame", "20ms"],
+                "one\nhalf a l",
+                "sends a frame too slowly (limits.frame = 20ms",
+                "frame_timeout",
+            ),
+            (
+                ["--idle", "20ms"],
+                "one\n",
+                "silent for too long (limits.idle = 20ms",
+                "idle_timeout",
+            ),
+        ] {
+            let flags = if said.is_empty() { flags.to_vec() } else { [flags, none].concat() };
+            let (line, ended) = cut(&driver, &flags, said.as_bytes(), text);
+            assert!(line.contains(flags[1]), "{line}");
+            assert_eq!(ended, format!("ended      {reason} 1"));
+        }
+    }
+}
+
+/// It is silent from then on, and its log-in would be late before its silence is too long.
+#[test]
+fn a_whole_message_is_a_log_in() {
+    let flags = ["--login", "2s", "--idle", "2s", "--first-byte", "0"];
+    let (_, ended) = cut("auto", &flags, b"one\n", "limits.");
+    assert_eq!(ended, "ended      idle_timeout 1");
+}
+
+/// Each limit of the guide's table that refuses, with a line that names it.
+#[test]
+fn who_is_too_many_is_refused_counted_and_told_by_which_limit() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/limits.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let rows = page.lines().filter(|line| line.contains("counter `refused_"));
+    for row in rows {
+        let limit = row.split('`').nth(1).unwrap();
+        let (flags, counter) = match limit {
+            "limits.connections" => (&["--connections", "1"][..], "refused_connections"),
+            "limits.connections_per_source" => {
+                (&["--connections-per-source", "1", "--count-loopback"][..], "refused_per_source")
+            }
+            other => panic!("{other}: how is it reached?"),
+        };
+        let mut server = Serving::start(&[&["--protocol", "raw"], flags].concat());
+        let mut first = TcpStream::connect(server.addr()).unwrap();
+        first.write_all(b"x").unwrap();
+        first.read_exact(&mut [0]).unwrap();
+        let mut second = TcpStream::connect(server.addr()).unwrap();
+        assert!(!matches!(second.read(&mut [0]), Ok(1..)));
+        let line = server.wait_for_log("refused");
+        assert!(line.contains("1 connections") && line.contains(&format!("({limit})")), "{line}");
+        drop(first);
+        server.signal("INT");
+        let (code, summary, _) = server.wait();
+        assert_eq!(code, Some(0));
+        assert!(summary.ends_with(&format!("refused    {counter} 1\n")), "{summary}");
+    }
 }
 
 #[test]

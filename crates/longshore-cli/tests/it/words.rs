@@ -4,14 +4,36 @@ use crate::rig::run;
 
 #[test]
 fn help_is_short_and_has_three_examples() {
-    for args in [&["--help"][..], &["serve", "--help"], &["connect", "--help"]] {
+    for (args, lines_max) in
+        [(&["--help"][..], 40), (&["serve", "--help"], 60), (&["connect", "--help"], 40)]
+    {
         let (code, help, _) = run(args);
         assert_eq!(code, Some(0));
-        assert!(help.lines().count() < 40, "{help}");
+        assert!(help.lines().count() < lines_max, "{help}");
         let (_, examples) = help.split_once("Examples:\n").unwrap();
         let count = examples.lines().take_while(|line| line.starts_with("  ")).count();
         assert_eq!(count, 3, "{examples}");
     }
+}
+
+/// The table is held to the code by a test of the library.
+#[test]
+fn every_limit_of_the_guide_has_a_flag_or_says_why_not() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/limits.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (_, help, _) = run(&["serve", "--help"]);
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let mut count = 0;
+    for row in rows {
+        let flag = row.split('|').nth(2).unwrap().trim();
+        let has = help.lines().any(|line| {
+            line.split_whitespace().next() == Some(flag.trim_matches('`'))
+                && line.len() > flag.len()
+        });
+        assert!(has || flag.starts_with("none: "), "{row}");
+        count += 1;
+    }
+    assert!(count >= 20, "only {count}");
 }
 
 #[test]
