@@ -39,6 +39,11 @@ pub trait World: Clone + Send + 'static {
         None
     }
 
+    /// Bytes of memory that this process may use, as far as its world says.
+    fn memory_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Time of this world, for threads that drive no port.
     fn now(&self) -> Time;
 

@@ -15,6 +15,12 @@ pub enum FrameError {
         /// `frame_bytes_max` of the codec.
         max: u64,
     },
+    /// The system has no memory for a frame (R13). On receipt the stream is unusable: close it.
+    #[error("no memory for {bytes} bytes of a frame")]
+    OutOfMemory {
+        /// Bytes that were asked for.
+        bytes: u64,
+    },
     /// The stream ended within a frame.
     #[error("stream ended after {have} bytes of a frame that needs at least {need}")]
     Truncated {

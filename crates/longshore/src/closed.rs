@@ -161,6 +161,20 @@ reasons! {
     WriteStalled = "write_stalled", fault, "takes no bytes",
         limit write, "raise it for peers on slow lines";
 
+    /// All connections together took most of `limits.memory`, and this one held most.
+    Overload {
+        /// Bytes that it held.
+        held: u64,
+        /// `limits.memory`.
+        max: u64,
+    } = "overload", fault, "held {held} bytes when most of limits.memory = {max} was taken";
+
+    /// The system had no memory for what the peer sent.
+    OutOfMemory {
+        /// Bytes that were asked for.
+        bytes: u64,
+    } = "out_of_memory", fault, "no memory for {bytes} bytes of it";
+
     /// A callback returned an error.
     HandlerError(error: Error) = "handler_error", fault, "handler: {error}";
 
@@ -188,6 +202,7 @@ impl DisconnectReason {
         match error {
             FrameError::TooLong { len, max } => Self::FrameTooLong { len, max },
             FrameError::Truncated { have, need } => Self::Truncated { have, need },
+            FrameError::OutOfMemory { bytes } => Self::OutOfMemory { bytes },
             error => Self::ProtocolError(error),
         }
     }

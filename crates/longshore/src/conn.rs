@@ -281,12 +281,19 @@ impl<H: Handler> Conn<H> {
         let max = shared.queue_bytes_max.saturating_sub(local);
         let more = |bytes: u64| bytes.checked_add(len).filter(|sum| *sum <= max);
         if shared.remote_bytes.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_err() {
-            self.refuse(len);
+            self.refuse(len, self.lane.limits.slow_reader.disconnects());
+            return Sent::Full;
+        }
+        let budget = &self.lane.board.budget;
+        if !budget.post(len) {
+            shared.remote_bytes.fetch_sub(len, Ordering::AcqRel);
+            self.refuse(len, false);
             return Sent::Full;
         }
         if self.lane.board.push_send(shared, bytes) {
             return Sent::Queued;
         }
+        budget.take_post(len);
         shared.remote_bytes.fetch_sub(len, Ordering::AcqRel);
         Sent::Closed
     }
@@ -331,14 +338,13 @@ impl<H: Handler> Conn<H> {
         self.push(|shared| Cmd::Pause { shared, on: false });
     }
 
-    /// The queue is at its bound. The worker hears of the first refusal only: who sends on and on
+    /// The queue is at its bound, or all queues together are. The worker hears of the first refusal only: who sends on and on
     /// to a worker that is busy must not fill its mailbox with the others.
     #[cold]
-    fn refuse(&self, len: u64) {
+    fn refuse(&self, len: u64, disconnects: bool) {
         let shared = &self.shared;
         self.lane.counters.sends_refused();
         self.lane.board.messages_refused.fetch_add(1, Ordering::Relaxed);
-        let disconnects = self.lane.limits.slow_reader.disconnects();
         let owed = disconnects || len <= shared.queue_bytes_max;
         if owed && !shared.refused.swap(true, Ordering::AcqRel) {
             if disconnects {

@@ -22,6 +22,15 @@ pub(crate) fn cores() -> usize {
 /// Descriptors that are kept for files, the monitor and logging.
 const DESCRIPTOR_RESERVE: usize = 64;
 
+/// What all connections may take together unless said otherwise, of a process that may use `all`.
+fn memory_default(all: Option<u64>) -> u64 {
+    all.map_or(MEMORY_MOST, |all| (all / 4).clamp(MEMORY_MIN, MEMORY_MOST))
+}
+
+/// Least that all connections may be given together, and most that they get unasked.
+pub(crate) const MEMORY_MIN: u64 = 1 << 20;
+const MEMORY_MOST: u64 = 256 << 20;
+
 /// Most connections unless said otherwise: 10,000, or what the limit of open files permits.
 pub(crate) fn connections_default() -> usize {
     let files = crate::signals::open_files_max().unwrap_or(usize::MAX);
@@ -37,6 +46,7 @@ pub(crate) struct Prepared<W: World> {
     ticks: Vec<(Duration, TickFn)>,
     config: PortConfig,
     connections: usize,
+    memory: u64,
     drain: Duration,
     spin: Duration,
 }
@@ -50,7 +60,10 @@ impl<W: World> fmt::Debug for Prepared<W> {
 impl<W: World> Prepared<W> {
     /// Binds what a checked builder asks for.
     pub(crate) fn new(world: W, builder: Builder) -> Result<Self> {
-        let Builder { mut listeners, ticks, workers, connections, drain, spin, port, .. } = builder;
+        let Builder {
+            mut listeners, ticks, workers, connections, memory, drain, spin, port, ..
+        } = builder;
+        let memory = memory.unwrap_or_else(|| memory_default(world.memory_bytes()));
         let listenings =
             listeners.iter_mut().map(|planned| bind(&world, planned)).collect::<Result<_>>()?;
         Ok(Self {
@@ -61,6 +74,7 @@ impl<W: World> Prepared<W> {
             ticks,
             config: port,
             connections: connections.unwrap_or_else(connections_default),
+            memory,
             drain,
             spin,
         })
@@ -72,7 +86,7 @@ impl<W: World> Prepared<W> {
 
     /// The handle, and what each worker is made of; the door's last.
     fn parts(self) -> (Server, W, Vec<Part>) {
-        let board = Arc::new(Switchboard::new(self.workers, self.connections));
+        let board = Arc::new(Switchboard::new(self.workers, self.connections, self.memory));
         let addrs = self.local_addrs();
         let inner = Inner::new(Arc::clone(&board), addrs, &self.listeners, self.drain);
         let server = Server(Arc::new(inner));
@@ -519,7 +533,7 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_to_a_worker_that_is_gone() {
-        let board = Switchboard::new(3, 10);
+        let board = Switchboard::new(3, 10, u64::MAX);
         assert_eq!((board.assign(), board.assign()), (0, 1));
         board.leave_desk(0, []);
         board.leave_desk(2, []);

@@ -173,6 +173,7 @@ impl Server {
         for desk in &self.0.board.desks {
             snapshot.add(&desk.counters);
         }
+        snapshot.memory_bytes = self.0.board.budget.used();
         snapshot.connections = self.0.board.open_connections() as u64;
         snapshot.messages_refused +=
             self.0.board.messages_refused.load(std::sync::atomic::Ordering::Relaxed);
@@ -229,6 +230,7 @@ pub struct Builder {
     pub(crate) ticks: Vec<(Duration, TickFn)>,
     pub(crate) workers: Option<usize>,
     pub(crate) connections: Option<usize>,
+    pub(crate) memory: Option<u64>,
     pub(crate) driver: DriverChoice,
     pub(crate) drain: Duration,
     pub(crate) spin: Duration,
@@ -242,6 +244,7 @@ impl Default for Builder {
             ticks: Vec::new(),
             workers: None,
             connections: None,
+            memory: None,
             driver: DriverChoice::Auto,
             drain: Duration::from_secs(30),
             spin: Duration::from_micros(10),
@@ -308,6 +311,21 @@ impl Builder {
         self
     }
 
+    /// Bytes that all connections together may take: what is queued for them, received and not looked
+    /// at, frames that are torn, and what filters keep. 1 MiB or more; `u64::MAX` for unlimited.
+    /// Default the smaller of 256 MiB and a quarter of what the process may use, which a container
+    /// may bound.
+    ///
+    /// From 80 % on nothing is read from those that hold most, from 92 % on nobody new is taken in,
+    /// and from 95 % on, or if nothing becomes free in 10 s, the one that holds most is ended
+    /// ([`Overload`](crate::DisconnectReason::Overload)). What would go over the whole is refused as
+    /// full. Not counted are a worker's own buffers (see [`port`](Self::port)), the kernel's, and
+    /// what handlers keep.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
     /// Which driver to take. Default the best that this system permits.
     pub fn driver(mut self, choice: DriverChoice) -> Self {
         self.driver = choice;
@@ -361,6 +379,10 @@ impl Builder {
         if let Some(count) = self.connections {
             let default = format!("{} here", engine::connections_default());
             in_range("limits.connections", count, 1..=CONNECTIONS_MAX, &default)?;
+        }
+        if let Some(bytes) = self.memory {
+            let default = "256 MiB, or a quarter of what the process may use if that is less";
+            in_range("limits.memory", bytes, engine::MEMORY_MIN..=u64::MAX, default)?;
         }
         check_duration("drain_within", self.drain, "30s")?;
         in_range("spin (in µs)", self.spin.as_micros(), 0..=1_000, "10")?;

@@ -177,6 +177,10 @@ impl World for SystemWorld {
         Some(Self { driver: Driver::Readiness, passed_over, ..self.clone() })
     }
 
+    fn memory_bytes(&self) -> Option<u64> {
+        os::memory_bytes()
+    }
+
     fn now(&self) -> Time {
         self.clock().now()
     }

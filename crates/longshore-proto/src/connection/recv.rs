@@ -232,7 +232,10 @@ impl<C: Codec> RecvHalf<C> {
             if *work.budget == 0 && more_to_cut {
                 return ControlFlow::Break(CutEnd::Budget);
             }
-            copied += self.copy_lacking(codec, work);
+            copied += match self.copy_lacking(codec, work) {
+                Ok(count) => count,
+                Err(error) => return ControlFlow::Break(CutEnd::Frame(error)),
+            };
             if self.torn.len() < self.need {
                 return ControlFlow::Break(CutEnd::Empty);
             }
@@ -261,7 +264,7 @@ impl<C: Codec> RecvHalf<C> {
     }
 
     /// Copies what the torn frame lacks, as far as the input has it, and says how much it was.
-    fn copy_lacking(&mut self, codec: &C, work: &mut Work<'_>) -> usize {
+    fn copy_lacking(&mut self, codec: &C, work: &mut Work<'_>) -> Result<usize, FrameError> {
         let have = self.torn.len();
         let mut want = self.need;
         if self.asked > EXACT_ASKS {
@@ -269,9 +272,9 @@ impl<C: Codec> RecvHalf<C> {
             want = want.max((have + step).min(codec.frame_bytes_max()));
         }
         let count = want.saturating_sub(have).min(work.left());
-        self.torn.extend_from_slice(&work.input[*work.at..][..count]);
+        extend(&mut self.torn, &work.input[*work.at..][..count])?;
         *work.at += count;
-        count
+        Ok(count)
     }
 
     /// Cuts frames where they lie, and keeps the torn one at the end.
@@ -304,19 +307,36 @@ impl<C: Codec> RecvHalf<C> {
                 return end;
             }
         };
-        self.keep_torn(&work.input[*work.at..], total, blocks);
+        let kept = self.keep_torn(&work.input[*work.at..], total, blocks);
         *work.at = work.input.len();
+        if let Err(error) = kept {
+            self.failed = true;
+            return CutEnd::Frame(error);
+        }
         CutEnd::Empty
     }
 
-    fn keep_torn(&mut self, rest: &[u8], total: usize, blocks: &mut BlockPool) {
+    fn keep_torn(
+        &mut self,
+        rest: &[u8],
+        total: usize,
+        blocks: &mut BlockPool,
+    ) -> Result<(), FrameError> {
         self.torn = blocks.take();
         if self.torn.capacity() > TORN_BYTES_START_MAX {
             self.torn.shrink_to(BLOCK_BYTES);
         }
-        self.torn.extend_from_slice(rest);
         (self.need, self.asked) = (total, 1);
+        extend(&mut self.torn, rest)
     }
+}
+
+/// Puts bytes behind others, if there is memory for them: a peer chooses how many they are (R13).
+fn extend(kept: &mut Vec<u8>, bytes: &[u8]) -> Result<(), FrameError> {
+    let wanted = (kept.len() + bytes.len()) as u64;
+    kept.try_reserve(bytes.len()).map_err(|_| FrameError::OutOfMemory { bytes: wanted })?;
+    kept.extend_from_slice(bytes);
+    Ok(())
 }
 
 /// Asks the codec and holds it to its promises, whoever wrote it.

@@ -47,6 +47,8 @@ pub struct Out<'a> {
     max: usize,
     /// Bytes that found no room. From the first one on nothing is written.
     lost: usize,
+    /// Since there was no memory for them.
+    no_memory: bool,
 }
 
 impl<'a> Out<'a> {
@@ -59,7 +61,7 @@ impl<'a> Out<'a> {
         max: usize,
     ) -> Self {
         let start = bytes.len();
-        Self { bytes, start, received, kept, kept_bytes: 0, max, lost: 0 }
+        Self { bytes, start, received, kept, kept_bytes: 0, max, lost: 0, no_memory: false }
     }
 
     /// Bytes of the frame so far.
@@ -70,6 +72,22 @@ impl<'a> Out<'a> {
     /// Whether nothing was written yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Makes sure that there is memory for `more` bytes, which a peer may have chosen (R13).
+    #[inline]
+    fn reserve(&mut self, more: usize) -> bool {
+        let there = self.bytes.capacity() - self.bytes.len() >= more;
+        there || self.grow(more)
+    }
+
+    #[cold]
+    fn grow(&mut self, more: usize) -> bool {
+        let grown = self.bytes.try_reserve(more).is_ok();
+        if !grown {
+            (self.lost, self.no_memory) = (more, true);
+        }
+        grown
     }
 
     /// Makes sure that `more` bytes fit; says so for good if they do not.
@@ -85,7 +103,7 @@ impl<'a> Out<'a> {
     /// Writes bytes.
     #[inline]
     pub fn put_slice(&mut self, bytes: &[u8]) {
-        if self.fits(bytes.len()) {
+        if self.fits(bytes.len()) && self.reserve(bytes.len()) {
             self.bytes.extend_from_slice(bytes);
         }
     }
@@ -158,7 +176,7 @@ impl<'a> Out<'a> {
         fill: impl FnOnce(&mut [u8], u64) -> Result<(), FrameError>,
     ) -> Result<(), FrameError> {
         let at = self.bytes.len();
-        if self.fits(width) {
+        if self.fits(width) && self.reserve(width) {
             self.bytes.resize(at + width, 0);
         }
         let before = self.len();
@@ -173,16 +191,20 @@ impl<'a> Out<'a> {
     /// What was written, in bytes of the frame.
     ///
     /// # Errors
-    /// [`FrameError::TooLong`] when it was too much; the caller rolls back.
+    /// [`FrameError::TooLong`] when it was too much, [`FrameError::OutOfMemory`] when there was no
+    /// memory for it; the caller rolls back.
     pub fn finish(self) -> Result<usize, FrameError> {
         if self.lost > 0 {
-            return Err(self.too_long());
+            return Err(self.lost());
         }
         Ok(self.len())
     }
 
     #[cold]
-    fn too_long(&self) -> FrameError {
+    fn lost(&self) -> FrameError {
+        if self.no_memory {
+            return FrameError::OutOfMemory { bytes: self.lost as u64 };
+        }
         let len = self.len().saturating_add(self.lost);
         FrameError::TooLong { len: len as u64, max: self.max as u64 }
     }
@@ -193,7 +215,7 @@ impl<'a> Out<'a> {
 impl io::Write for Out<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.put_slice(bytes);
-        if self.lost > 0 { Err(io::Error::other(self.too_long())) } else { Ok(bytes.len()) }
+        if self.lost > 0 { Err(io::Error::other(self.lost())) } else { Ok(bytes.len()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -59,13 +59,15 @@ macro_rules! counters {
         }
 
         /// All counters of a server at one time, summed over its workers. Each only grows, but for
-        /// `connections`. The guide has a
+        /// `connections` and `memory_bytes`. The guide has a
         /// [table of them](https://github.com/longshore-rs/longshore/blob/main/docs/guide/reasons.md).
         #[derive(Clone, PartialEq, Eq, Debug, Default)]
         #[non_exhaustive]
         pub struct Snapshot {
             /// Connections that are open now.
             pub connections: u64,
+            /// Bytes that connections hold now, of `limits.memory`: at most 64 KiB a worker from the truth.
+            pub memory_bytes: u64,
             $($(#[doc = $doc])+ pub $name: u64,)+
             $($(#[doc = $refusal_doc])+ pub $refusal: u64,)+
             disconnects: [u64; DisconnectReason::NAMES.len()],
@@ -83,7 +85,11 @@ macro_rules! counters {
             /// Names and values of all plain counters, for a log or a metrics page: those of the
             /// fields. How connections ended is told by [`disconnects`](Self::disconnects).
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                let others = [("connections", self.connections), $((stringify!($name), self.$name),)+];
+                let others = [
+                    ("connections", self.connections),
+                    ("memory_bytes", self.memory_bytes),
+                    $((stringify!($name), self.$name),)+
+                ];
                 others.into_iter().chain(self.refusals())
             }
 
@@ -119,6 +125,8 @@ counters! {
         refused_per_source: PerSource,
         /// Refused by a factory, or it panicked.
         refused_by_factory: ByFactory,
+        /// Refused: most of `limits.memory` of the server is taken.
+        refused_memory: Memory,
         /// Refused: the socket could not be taken in.
         refused_by_system: BySystem,
         /// Accepted, and given up since the server stops.
@@ -138,6 +146,8 @@ counters! {
         accept_passing_errors,
         /// Sends and receives that the system had no memory for, and that were tried again later.
         memory_backoffs,
+        /// Connections that were not read for a while, since `limits.memory` was short and they held most.
+        memory_held_back,
         /// Connections ended.
         closed,
         /// Bytes received.
@@ -239,8 +249,9 @@ mod tests {
             ("refused_connections", 2),
             ("refused_per_source", 4),
             ("refused_by_factory", 6),
-            ("refused_by_system", 8),
-            ("refused_by_shutdown", 10),
+            ("refused_memory", 8),
+            ("refused_by_system", 10),
+            ("refused_by_shutdown", 12),
         ];
         assert_eq!(refusals, wanted);
         assert_eq!(snapshot.disconnected("slow_reader"), Some(14));

@@ -16,12 +16,18 @@ pub(crate) struct LogGates {
     refused: [LogGate; Refused::ALL.len()],
     closed: [LogGate; DisconnectReason::NAMES.len()],
     out_of_memory: LogGate,
+    memory: LogGate,
 }
 
 impl LogGates {
     /// Whether a line on a refusal may be written now.
     pub(crate) fn refused(&self, why: Refused, now: Time) -> Option<HeldBack> {
         self.refused[why as usize].open(now)
+    }
+
+    /// Whether a line on `limits.memory` may be written now.
+    pub(crate) fn memory(&self, now: Time) -> Option<HeldBack> {
+        self.memory.open(now)
     }
 
     /// Whether a line on a system that is out of memory may be written now.

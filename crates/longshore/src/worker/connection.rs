@@ -37,12 +37,26 @@ impl Chunk {
         }
     }
 
-    /// In the connection's own memory.
-    fn own(&mut self) {
+    /// In the connection's own memory, if there is any.
+    fn own(&mut self) -> Result<(), OutOfMemory> {
         if let Self::Leased(lease) = self {
-            *self = Self::Owned(lease.to_vec());
+            let mut bytes = Vec::new();
+            extend(&mut bytes, lease)?;
+            *self = Self::Owned(bytes);
         }
+        Ok(())
     }
+}
+
+/// There is no memory for so many bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OutOfMemory(pub(crate) usize);
+
+/// Puts bytes behind others: a peer chooses how many they are (R13).
+fn extend(kept: &mut Vec<u8>, bytes: &[u8]) -> Result<(), OutOfMemory> {
+    kept.try_reserve(bytes.len()).map_err(|_| OutOfMemory(bytes.len()))?;
+    kept.extend_from_slice(bytes);
+    Ok(())
 }
 
 /// Chunks in order, and how much of the first one is done with.
@@ -54,12 +68,13 @@ pub(crate) struct Backlog {
 
 impl Backlog {
     /// Puts bytes behind the others, in memory of their own: many small ones take one allocation.
-    fn append(&mut self, mut chunk: Chunk) {
+    fn append(&mut self, mut chunk: Chunk) -> Result<(), OutOfMemory> {
         if let Some(Chunk::Owned(last)) = self.chunks.back_mut() {
-            return last.extend_from_slice(chunk.bytes());
+            return extend(last, chunk.bytes());
         }
-        chunk.own();
+        chunk.own()?;
         self.chunks.push_back(chunk);
+        Ok(())
     }
 
     fn byte_count(&self) -> usize {
@@ -92,6 +107,8 @@ pub(crate) struct Facts {
     pub(crate) watching: bool,
     /// The handler does not want input.
     pub(crate) paused: bool,
+    /// All connections together hold too much, and this one more than others.
+    pub(crate) held_back: bool,
     /// A connect op is out.
     pub(crate) connecting: bool,
     /// A close op is out.
@@ -138,6 +155,8 @@ pub(crate) struct Connection {
     /// Frames left in the turn numbered `turn`.
     pub(crate) budget: u32,
     pub(crate) turn: u32,
+    /// What it holds, as its worker counts it.
+    pub(crate) counted: u64,
     /// Bytes in the send half that count as those of handles.
     remote_bytes: u64,
     pub(crate) bytes_in: u64,
@@ -176,6 +195,7 @@ impl Connection {
             facts: Facts::default(),
             budget: 0,
             turn: 0,
+            counted: 0,
             remote_bytes: 0,
             bytes_in: 0,
             bytes_discarded: 0,
@@ -209,6 +229,21 @@ impl Connection {
         } else {
             self.deadlines.resume(now);
         }
+    }
+
+    /// Bytes that it holds: queued, kept by a filter, of a torn frame, received and not looked at.
+    #[inline]
+    pub(crate) fn memory(&self) -> u64 {
+        if self.facts.ending {
+            return 0; // they go as soon as the port is through with them
+        }
+        let mut bytes = self.send.queued() + self.torn.memory as u64;
+        if self.backlog.is_some() || self.held.is_some() {
+            let held = self.held.as_ref().map_or(0, |reply| reply.len());
+            let backlog = self.backlog.as_ref().map_or(0, |backlog| backlog.byte_count());
+            bytes += (held + backlog) as u64;
+        }
+        bytes
     }
 
     /// Bytes queued here and on their way in mailboxes.
@@ -274,17 +309,20 @@ impl Connection {
     }
 
     /// Puts a chunk behind what waits already.
-    pub(crate) fn queue_chunk(&mut self, chunk: Chunk) {
+    pub(crate) fn queue_chunk(&mut self, chunk: Chunk) -> Result<(), OutOfMemory> {
         let waits = !self.facts.runnable || self.is_stopped(); // nobody knows when it goes on
         let backlog = self.backlog.get_or_insert_default();
-        if waits { backlog.append(chunk) } else { backlog.chunks.push_back(chunk) }
+        if waits {
+            return backlog.append(chunk);
+        }
+        backlog.chunks.push_back(chunk);
+        Ok(())
     }
 
     /// It cannot go on at once: what waits moves into memory of its own.
-    pub(crate) fn own_backlog(&mut self) {
-        for chunk in self.backlog.iter_mut().flat_map(|backlog| backlog.chunks.iter_mut()) {
-            chunk.own();
-        }
+    pub(crate) fn own_backlog(&mut self) -> Result<(), OutOfMemory> {
+        let mut chunks = self.backlog.iter_mut().flat_map(|backlog| backlog.chunks.iter_mut());
+        chunks.try_for_each(Chunk::own)
     }
 
     /// What waits will never be looked at.
@@ -300,7 +338,7 @@ impl Connection {
         let deaf = if self.closing.discards() {
             !self.closing.peer_ended() && !self.closing.reads(&self.limits.linger)
         } else {
-            self.is_stopped()
+            self.is_stopped() || self.facts.held_back
         };
         deaf && self.ended.is_none()
     }
@@ -313,7 +351,7 @@ impl Connection {
         if self.closing.discards() {
             return self.closing.reads(&self.limits.linger);
         }
-        !self.is_stopped() && self.backlog.is_none()
+        !self.is_stopped() && !self.facts.held_back && self.backlog.is_none()
     }
 
     /// Bytes came that nobody wants.
@@ -369,7 +407,7 @@ mod tests {
     fn what_has_to_wait_goes_into_one_chunk() {
         let mut backlog = Backlog::default();
         for part in [&b"a"[..], b"bc", b"d"] {
-            backlog.append(Chunk::Owned(part.to_vec()));
+            backlog.append(Chunk::Owned(part.to_vec())).unwrap();
         }
         assert_eq!(backlog.chunks.iter().map(Chunk::bytes).collect::<Vec<_>>(), [b"abcd"]);
     }

@@ -1,9 +1,10 @@
 //! The untyped half of a worker: all its connections, their sends and deadlines. Knows neither the
 //! port nor any handler, so a callback may reach any connection of its worker through it.
 
-use super::connection::Connection;
+use super::connection::{Connection, OutOfMemory};
 use super::dial::{Alarm, DialStart};
 use super::mailbox::{Cmd, Ending};
+use super::memory::Memory;
 use super::switchboard::{Desk, Switchboard};
 use super::timer_wheel::TimerWheel;
 use crate::config::ConnLimits;
@@ -51,6 +52,7 @@ pub(crate) struct Core {
     /// Receives that are to end, behind the ops.
     pub(crate) cancels: Vec<SocketId>,
     pub(crate) pool: SendPool<RecvBuf>,
+    pub(crate) memory: Memory,
     /// Whose callback is running, and whether it must get no further frame.
     pub(crate) current: Option<Token>,
     pub(crate) interrupted: bool,
@@ -84,6 +86,7 @@ impl Core {
             ops: Vec::new(),
             cancels: Vec::new(),
             pool: SendPool::new(BLOCKS_KEPT_MAX),
+            memory: Memory::default(),
             current: None,
             interrupted: false,
             next_conn: 0,
@@ -214,6 +217,7 @@ impl Core {
         match cmd {
             Cmd::Send { shared, bytes } => {
                 let (token, len) = (self.token_of(&shared), bytes.len() as u64);
+                self.board.budget.take_post(len);
                 match token.and_then(|token| self.queue_bytes(token, bytes)) {
                     Some(conn) => conn.take_remote(len),
                     None => drop(shared.remote_bytes.fetch_sub(len, Ordering::AcqRel)),
@@ -242,6 +246,7 @@ impl Core {
                     self.admit(token);
                 }
             }
+            Cmd::Look => self.memory_asked(),
             Cmd::Measure { shared } => {
                 if let Some(token) = self.token_of(&shared) {
                     self.measure(token);
@@ -281,10 +286,13 @@ impl Core {
         let conn = self.conns.get_mut(token).filter(|conn| conn.is_open());
         let Some(conn) = conn else { return Err(SendError::Closed) };
         let room = conn.limits.send_queue_bytes.saturating_sub(conn.queued());
-        let room = usize::try_from(room).unwrap_or(usize::MAX);
         let never = conn.queued() == 0; // no room now is no room ever
+        let left = self.memory_left().unwrap_or(u64::MAX);
+        let room = usize::try_from(room.min(left)).unwrap_or(usize::MAX);
+        let Some(conn) = self.conns.get_mut(token) else { return Err(SendError::Closed) };
         match conn.send.handle_item(codec, item, lease, room, &mut self.pool) {
-            Ok(_) => {
+            Ok(bytes) => {
+                self.memory.queued += bytes as u64;
                 conn.messages_out += 1;
                 conn.publish_queued();
                 if !conn.facts.dirty {
@@ -295,7 +303,8 @@ impl Core {
                 Ok(())
             }
             Err(Refused::Encode(error)) => Err(SendError::Encode(error)),
-            Err(Refused::Full) => Err(self.refuse_full(token, never)),
+            Err(Refused::Full) if left > room as u64 => Err(self.refuse_full(token, never)),
+            Err(Refused::Full) => Err(self.refuse_memory(token)),
         }
     }
 
@@ -307,6 +316,9 @@ impl Core {
         let (len, max) = (bytes.len() as u64, conn.limits.send_queue_bytes);
         if conn.queued().saturating_add(len) > max {
             return Err(self.refuse_full(token, len > max));
+        }
+        if self.memory_left().is_some_and(|left| len > left) {
+            return Err(self.refuse_memory(token));
         }
         if let Some(conn) = self.queue_bytes(token, bytes) {
             conn.publish_queued();
@@ -329,7 +341,8 @@ impl Core {
         conn.held = Some(Box::new(bytes));
         conn.facts.waits_for_room = true;
         conn.stop_or_go(now);
-        conn.own_backlog();
+        let owned = conn.own_backlog();
+        self.kept(token, owned);
         self.interrupt(token);
         self.mark(token);
         Ok(())
@@ -351,7 +364,8 @@ impl Core {
         }
         conn.facts.waits_for_room = true;
         conn.stop_or_go(now);
-        conn.own_backlog();
+        let owned = conn.own_backlog();
+        self.kept(token, owned);
     }
 
     /// Bytes are out: queues the answer that waited for that, if it fits, and reads on.
@@ -383,6 +397,7 @@ impl Core {
     fn queue_bytes(&mut self, token: Token, bytes: Bytes) -> Option<&mut Connection> {
         let conn = self.conns.get_mut(token).filter(|conn| conn.is_open())?;
         conn.messages_out += 1;
+        self.memory.queued += bytes.len() as u64;
         conn.send.handle_bytes(bytes, &mut self.pool);
         self.counters().messages_out.add(1);
         self.mark(token);
@@ -405,6 +420,17 @@ impl Core {
         SendError::Full
     }
 
+    /// All connections together hold too much: the peer of this one is not to blame.
+    #[cold]
+    fn refuse_memory(&mut self, token: Token) -> SendError {
+        self.counters().messages_refused.add(1);
+        if let Some(conn) = self.conns.get(token) {
+            conn.shared.refused.store(true, Ordering::Release);
+            self.mark(token); // as above
+        }
+        SendError::Full
+    }
+
     // ---- reading or not
 
     /// No more `on_message` until `resume`.
@@ -415,7 +441,8 @@ impl Core {
             return;
         }
         conn.stop_or_go(now);
-        conn.own_backlog(); // it stays in the list, and is passed over there
+        let owned = conn.own_backlog(); // it stays in the list, and is passed over there
+        self.kept(token, owned);
         self.interrupt(token);
         self.mark(token);
     }
@@ -440,6 +467,16 @@ impl Core {
         if something && conn.is_open() && !conn.is_stopped() && !conn.facts.runnable {
             conn.facts.runnable = true;
             self.runnable.push_back(token);
+        }
+    }
+
+    /// What it received waits, if there was memory for that.
+    pub(crate) fn kept(&mut self, token: Token, kept: Result<(), OutOfMemory>) {
+        match kept {
+            Ok(()) => self.recount(token),
+            Err(OutOfMemory(bytes)) => {
+                self.abort(token, DisconnectReason::OutOfMemory { bytes: bytes as u64 });
+            }
         }
     }
 

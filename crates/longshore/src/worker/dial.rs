@@ -24,6 +24,8 @@ pub(crate) enum Alarm {
     Tick(u32),
     /// The time of a shutdown is up.
     Drained,
+    /// Memory is short: somebody is held back.
+    Memory,
     /// Memory of a peak goes home.
     Trim,
 }

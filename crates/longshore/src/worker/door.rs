@@ -1,5 +1,6 @@
 //! Accepting: limits before anything is allocated, then to the least loaded worker.
 
+use super::budget::Level;
 use super::core::Core;
 use super::dial::Alarm;
 use super::mailbox::Cmd;
@@ -96,6 +97,19 @@ impl Door {
                 event!(
                     warn,
                     "refused {}: {max} connections already (limits.connections){held_back}",
+                    socket.peer
+                );
+            }
+            return;
+        }
+        if core.board.budget.level() >= Level::Full {
+            core.board.release();
+            core.counters().refused(Refused::Memory).add(1);
+            if let Some(held_back) = core.board.log.refused(Refused::Memory, core.now) {
+                let (used, max) = (core.board.budget.used(), core.board.budget.max);
+                event!(
+                    warn,
+                    "refused {}: {used} bytes of limits.memory = {max} are taken{held_back}",
                     socket.peer
                 );
             }

@@ -45,7 +45,8 @@ impl<P: Port> Worker<P> {
         let turn = self.turn;
         let conn = self.core.conns.get_mut(token)?;
         if conn.backlog.is_some() || conn.is_stopped() {
-            conn.queue_chunk(chunk);
+            let queued = conn.queue_chunk(chunk);
+            self.core.kept(token, queued);
             return None;
         }
         if conn.turn != turn {
@@ -86,6 +87,7 @@ impl<P: Port> Worker<P> {
             if cut.torn.bytes > 0 || conn.is_torn() {
                 conn.torn = cut.torn;
                 self.torn(token, begins);
+                self.core.recount(token);
             }
         }
         if let LaneEnd::Failed(reason) = cut.end {
@@ -121,7 +123,8 @@ impl<P: Port> Worker<P> {
         backlog.chunks.push_front(chunk);
         backlog.used = used;
         if conn.is_stopped() {
-            conn.own_backlog();
+            let owned = conn.own_backlog();
+            self.core.kept(token, owned);
         } else {
             self.core.make_runnable(token);
         }

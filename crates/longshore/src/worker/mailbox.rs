@@ -33,6 +33,8 @@ pub(crate) enum Cmd {
     End { shared: Arc<Shared>, ending: Ending },
     /// A connection is to be read no more, or again.
     Pause { shared: Arc<Shared>, on: bool },
+    /// Memory is short, and this worker may have the connection that holds most.
+    Look,
     /// Its peer has logged in.
     Admit { shared: Arc<Shared> },
     /// The way to its peer is to be measured.
@@ -55,6 +57,7 @@ impl Cmd {
                 | Self::Refused { .. }
                 | Self::End { .. }
                 | Self::Pause { .. }
+                | Self::Look
                 | Self::Admit { .. }
                 | Self::Measure { .. }
         )

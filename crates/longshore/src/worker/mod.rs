@@ -1,5 +1,6 @@
 //! A worker: one thread, one port, its connections. Here ports and protocols meet, nowhere else.
 
+pub(crate) mod budget;
 pub(crate) mod connection;
 pub(crate) mod core;
 pub(crate) mod dial;
@@ -9,6 +10,7 @@ mod filter;
 mod input;
 pub(crate) mod lane;
 pub(crate) mod mailbox;
+mod memory;
 mod names;
 mod output;
 pub(crate) mod spin;
@@ -177,6 +179,9 @@ impl<P: Port> Worker<P> {
         self.commands();
         // 7. One send a connection, receives, closings.
         self.settle();
+        if self.core.watch_memory() {
+            self.settle();
+        }
         self.submit();
         Ok(!self.is_over())
     }
@@ -443,6 +448,7 @@ impl<P: Port> Worker<P> {
     fn closed(&mut self, token: Token) {
         let Some(mut conn) = self.core.conns.remove(token) else { return };
         self.core.wheel.clear(token.index());
+        self.core.count(conn.counted, 0);
         conn.shared.closed.store(true, Ordering::Release);
         conn.send.clear(&mut self.core.pool);
         if caught(|| drop(conn.filter.take())).is_err() {

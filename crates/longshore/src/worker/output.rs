@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 impl<P: Port> Worker<P> {
     /// What changed in this turn becomes ops.
     pub(super) fn settle(&mut self) {
+        self.core.memory.queued = 0;
         let mut at = 0;
         while let Some(&token) = self.core.dirty.get(at) {
             at += 1;
@@ -25,6 +26,7 @@ impl<P: Port> Worker<P> {
 
     pub(super) fn settle_one(&mut self, token: Token) {
         let now = self.core.now;
+        self.core.recount(token);
         let Some(conn) = self.core.conns.get_mut(token) else { return };
         let busy = conn.facts.ending || conn.facts.connecting || conn.deadlines.is_backing_off();
         let Some(socket) = conn.socket.filter(|_| !busy) else { return };
@@ -105,6 +107,7 @@ impl<P: Port> Worker<P> {
         }
         // Perhaps nothing is left to settle, and what is out must not count against other threads.
         conn.publish();
+        self.core.recount(token);
         match error {
             Some(PortError { kind: ErrorKind::NoMemory, .. }) => self.core.refused(token),
             Some(error) => return self.core.broke(token, DisconnectReason::from_port(error)),

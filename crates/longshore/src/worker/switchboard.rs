@@ -1,5 +1,6 @@
 //! What all threads of a server share: the way to each worker, and what is counted across them.
 
+use super::budget::Budget;
 use super::mailbox::{Cmd, Ending, Mailbox};
 use crate::conn::{ConnId, Shared};
 use crate::metrics::{Counters, LogGates};
@@ -30,6 +31,8 @@ pub(crate) struct Desk {
     /// Connections it has, those on their way included, and outgoing ones from the first attempt
     /// until they are given up: what was assigned counts at once, or a burst would all go to one.
     pub(crate) load: AtomicUsize,
+    /// At least as much as its largest connection holds.
+    pub(crate) largest: AtomicU64,
     pub(crate) counters: Counters,
 }
 
@@ -64,6 +67,7 @@ pub(crate) struct Switchboard {
     /// Connections of all workers, and how many there may be.
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_max: usize,
+    pub(crate) budget: Budget,
     /// How much is logged of what peers cause.
     pub(crate) log: LogGates,
     /// Sends of handles that were refused because a queue was full.
@@ -74,13 +78,14 @@ pub(crate) struct Switchboard {
 }
 
 impl Switchboard {
-    pub(crate) fn new(workers: usize, connections_max: usize) -> Self {
+    pub(crate) fn new(workers: usize, connections_max: usize, memory_max: u64) -> Self {
         let desks = if workers == 1 { 1 } else { workers + 1 };
         Self {
             desks: (0..desks).map(|_| Desk::default()).collect(),
             workers,
             connections: AtomicUsize::new(0),
             connections_max,
+            budget: Budget::new(memory_max),
             log: LogGates::default(),
             messages_refused: AtomicU64::new(0),
             refused_by_shutdown: AtomicU64::new(0),
@@ -107,7 +112,9 @@ impl Switchboard {
 
     /// A worker ends: what it was asked for and has not done is given up.
     pub(crate) fn leave_desk(&self, worker: u16, later: impl IntoIterator<Item = Cmd>) {
-        let cmds = self.desks[usize::from(worker)].mailbox.close();
+        let desk = &self.desks[usize::from(worker)];
+        desk.largest.store(0, Ordering::Relaxed);
+        let cmds = desk.mailbox.close();
         later.into_iter().chain(cmds).for_each(|cmd| self.too_late(worker, cmd));
     }
 
@@ -123,6 +130,7 @@ impl Switchboard {
                 self.desks[usize::from(worker)].sub_load();
                 start.refuse();
             }
+            Cmd::Send { bytes, .. } => self.budget.take_post(bytes.len() as u64),
             _ => {} // of connections that are gone as well
         }
     }

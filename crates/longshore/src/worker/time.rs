@@ -33,6 +33,7 @@ impl<P: Port> Worker<P> {
             Alarm::Dial(dial) => self.attempt(dial),
             Alarm::Tick(number) => self.tick(number),
             Alarm::Drained => self.abort_all(),
+            Alarm::Memory => self.core.memory_alarm(),
             Alarm::Trim => {
                 self.core.trim();
                 for token in self.lanes.tokens() {

@@ -19,6 +19,7 @@ mod floods;
 mod foreign;
 mod handles;
 mod listening;
+mod memory;
 mod model;
 mod net;
 mod planted;

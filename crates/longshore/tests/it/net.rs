@@ -404,6 +404,17 @@ impl Peer {
         }
     }
 
+    /// Sends as much as the server takes.
+    pub(crate) fn offer(&mut self, bytes: &[u8]) {
+        if let Wire::Real(stream) = &self.wire {
+            stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+        }
+        self.send_perhaps(bytes);
+        if let Wire::Real(stream) = &self.wire {
+            stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        }
+    }
+
     /// Ends its stream, unless the server has reset it meanwhile.
     pub(crate) fn finish(&mut self) {
         match &mut self.wire {

@@ -334,6 +334,7 @@ impl Handler for Wild {
     }
 
     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, frame: &[u8]) -> Result {
+        cx.admit();
         self.watch.paused = false; // handles resume it as well
         self.watch.message();
         if self.watch.weather.is_calm() || self.rng.one_in(2) {

@@ -107,6 +107,8 @@ impl Good {
         let right = match ends.iter().find(|end| end.peer == peer) {
             // Nobody ever served it.
             None => troubled(&[Trouble::AcceptPassing, Trouble::Attach]),
+            // All together held too much: good peers are as good as others then.
+            Some(end) if end.reason == "overload" => true,
             // What there is no memory for is tried again, until there is.
             Some(_) => false,
         };

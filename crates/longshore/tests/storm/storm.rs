@@ -10,7 +10,8 @@ use crate::tally::Tally;
 use crate::trouble;
 use longshore::testing::Net;
 use longshore::{
-    Builder, Conn, HalfClose, Limits, Linger, Listener, PortConfig, Reject, Server, SlowReader,
+    Builder, Conn, HalfClose, IdleOf, Limits, Linger, Listener, PortConfig, Reject, Server,
+    SlowReader,
 };
 use std::collections::VecDeque;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -73,6 +74,7 @@ fn builder(weather: &Arc<Weather>, [echo_at, wild_at]: [Inn; 2], rng: &mut Rng) 
         })
         .workers(1 + rng.below(3))
         .connections(rng.of(&[14, 100]))
+        .memory(rng.of(&[1 << 20, 256 << 20, u64::MAX]))
         .every(Duration::from_millis(100), move |_, _| {
             if !calm.is_calm() && ticks.one_in(4) {
                 calm.tally.panic("storm: a tick");
@@ -246,6 +248,11 @@ fn limits(rng: &mut Rng) -> Limits {
         .send_queue_low_bytes(rng.of(&[0, bytes / 4, bytes]))
         .slow_reader(rng.of(&[SlowReader::Disconnect, SlowReader::Refuse]))
         .half_close(rng.of(&[HalfClose::Flush, HalfClose::Close]))
+        .recv_credit_bytes(rng.of(&[1024, 65_536, 256 << 10]))
+        .login(rng.of(&[Duration::ZERO, 20 * SECOND]))
+        .frame(rng.of(&[Duration::ZERO, 5 * SECOND, 20 * SECOND]))
+        .frame_rate(rng.of(&[1, 8 << 10, u32::MAX]))
+        .idle_of(rng.of(&[IdleOf::Receiving, IdleOf::Sending, IdleOf::Both]))
         .write(rng.of(&[Duration::from_millis(200), 10 * SECOND]))
         .linger(
             Linger::default()
@@ -260,6 +267,9 @@ fn echo_listener(at: Inn, rng: &mut Rng) -> Listener<Pinged> {
     let limits = limits(rng)
         .slow_reader(SlowReader::Refuse)
         .first_byte(Duration::ZERO)
+        .login(Duration::ZERO)
+        .frame(Duration::ZERO)
+        .idle(Duration::ZERO)
         .write(Duration::ZERO)
         .linger(Linger::default().total(3_000 * SECOND))
         .half_close(HalfClose::Flush)

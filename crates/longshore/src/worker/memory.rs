@@ -1,0 +1,219 @@
+//! What the connections of a worker hold, and what is done when all of them hold too much.
+
+use super::budget::{Level, STEP_BYTES};
+use super::core::Core;
+use super::dial::Alarm;
+use super::mailbox::Cmd;
+use crate::DisconnectReason;
+use longshore_base::{Time, Token, event};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Who holds less is nobody's trouble: a message or two.
+const LARGE_BYTES: u64 = 16 << 10;
+
+/// Between two looks at all connections.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// How often who is held back is looked at while nothing else happens.
+const HELD_LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// If that long nothing became free, the largest is ended; then again after each second.
+const HELD_MAX: Duration = Duration::from_secs(10);
+const HELD_NEXT: Duration = Duration::from_secs(1);
+
+/// What a worker knows of its memory.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// What its connections hold, and what it has told of that.
+    held: u64,
+    told: u64,
+    /// At least as much as its largest connection holds; as others see it, too.
+    largest: u64,
+    /// What was queued since the turn's sends were settled.
+    pub(crate) queued: u64,
+    /// Connections that are not read.
+    held_back: Vec<Token>,
+    /// When they have waited too long, unless less is taken by then than was.
+    held_until: Time,
+    taken: u64,
+    /// Another worker has seen that the largest has to go, and that it may be here.
+    asked: bool,
+    /// When all connections may be looked at again.
+    next_look: Time,
+    alarm: bool,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            held: 0,
+            told: 0,
+            largest: 0,
+            queued: 0,
+            held_back: Vec::new(),
+            held_until: Time::NEVER,
+            taken: 0,
+            asked: false,
+            next_look: Time::ZERO,
+            alarm: false,
+        }
+    }
+}
+
+impl Core {
+    /// What a connection holds may have changed.
+    #[inline]
+    pub(crate) fn recount(&mut self, token: Token) {
+        let Some(conn) = self.conns.get_mut(token) else { return };
+        let holds = conn.memory();
+        if holds != conn.counted {
+            let before = std::mem::replace(&mut conn.counted, holds);
+            self.count(before, holds);
+        }
+    }
+
+    /// A connection held `before` bytes, and now `after`.
+    #[inline]
+    pub(crate) fn count(&mut self, before: u64, after: u64) {
+        let memory = &mut self.memory;
+        memory.held = memory.held + after - before;
+        if after > memory.largest {
+            memory.largest = after;
+            self.board.desks[usize::from(self.me)].largest.store(after, Ordering::Relaxed);
+        }
+        if memory.held.abs_diff(memory.told) >= STEP_BYTES {
+            self.tell_memory();
+        }
+    }
+
+    fn tell_memory(&mut self) {
+        self.board.budget.change(self.memory.told, self.memory.held);
+        self.memory.told = self.memory.held;
+    }
+
+    /// Bytes that may be queued in this turn, besides those that are: `None` while that is no matter.
+    #[inline]
+    pub(crate) fn memory_left(&self) -> Option<u64> {
+        let queued = self.memory.queued;
+        (queued >= STEP_BYTES).then(|| self.board.budget.left().saturating_sub(queued))
+    }
+
+    /// Once a turn, when its sends are settled: does what the level of memory asks for. Says whether
+    /// there is more to settle.
+    #[inline]
+    pub(crate) fn watch_memory(&mut self) -> bool {
+        let level = self.board.budget.level();
+        if level >= Level::Tight || !self.memory.held_back.is_empty() || self.memory.asked {
+            self.relieve(level);
+        }
+        !self.dirty.is_empty()
+    }
+
+    /// Another worker looks for the largest.
+    pub(crate) fn memory_asked(&mut self) {
+        self.memory.asked = true;
+    }
+
+    /// Time to look again.
+    pub(crate) fn memory_alarm(&mut self) {
+        self.memory.alarm = false; // the turn looks by itself
+    }
+
+    #[cold]
+    fn relieve(&mut self, level: Level) {
+        let asked = std::mem::take(&mut self.memory.asked);
+        if level == Level::Free {
+            self.memory.held_until = Time::NEVER;
+            for token in std::mem::take(&mut self.memory.held_back) {
+                if let Some(conn) = self.conns.get_mut(token) {
+                    conn.facts.held_back = false;
+                    self.mark(token);
+                }
+            }
+            return;
+        }
+        if level >= Level::Tight && self.now >= self.memory.next_look {
+            self.memory.next_look = self.now + LOOK_EVERY;
+            self.hold_back();
+        }
+        let used = self.board.budget.used();
+        if used + STEP_BYTES <= self.memory.taken {
+            self.wait_for_less(HELD_MAX); // somebody reads, if slowly
+        }
+        if level == Level::Over {
+            while self.end_largest() && self.board.budget.level() == Level::Over {}
+        } else if asked || self.now >= self.memory.held_until {
+            self.end_largest();
+            self.wait_for_less(HELD_NEXT);
+        }
+        if !self.memory.held_back.is_empty() && !std::mem::replace(&mut self.memory.alarm, true) {
+            self.set_alarm(self.now + HELD_LOOK_EVERY, Alarm::Memory);
+        }
+    }
+
+    /// Something has to become free within that time.
+    fn wait_for_less(&mut self, within: Duration) {
+        self.memory.taken = self.board.budget.used();
+        self.memory.held_until = self.now + within;
+    }
+
+    /// Reads no more from the connections that hold more than others.
+    fn hold_back(&mut self) {
+        let of_large = || self.conns.iter().filter(|(_, conn)| conn.counted >= LARGE_BYTES);
+        let (count, sum) =
+            of_large().fold((0, 0), |(n, sum), (_, conn)| (n + 1, sum + conn.counted));
+        let share = sum / u64::max(count, 1);
+        let held_back: Vec<_> = of_large()
+            .filter(|(_, conn)| conn.counted >= share && conn.is_open() && !conn.facts.held_back)
+            .map(|(token, _)| token)
+            .collect();
+        if held_back.is_empty() {
+            return;
+        }
+        self.counters().memory_held_back.add(held_back.len() as u64);
+        if let Some(more) = self.board.log.memory(self.now) {
+            let (used, max) = (self.board.budget.used(), self.board.budget.max);
+            event!(
+                warn,
+                "{used} bytes of limits.memory = {max} are taken: not reading from {} connections \
+                 that hold most{more}",
+                held_back.len()
+            );
+        }
+        if self.memory.held_back.is_empty() {
+            self.wait_for_less(HELD_MAX);
+        }
+        for token in held_back {
+            if let Some(conn) = self.conns.get_mut(token) {
+                conn.facts.held_back = true;
+                self.memory.held_back.push(token);
+                self.mark(token);
+            }
+        }
+    }
+
+    /// Ends the connection that holds most, if it is one of this worker; else wakes the worker that
+    /// has it, which looks by itself. Says whether it ended one.
+    fn end_largest(&mut self) -> bool {
+        let open = self.conns.iter().filter(|(_, conn)| !conn.facts.ending);
+        let largest = open.max_by_key(|(_, conn)| conn.counted);
+        let (token, holds) = largest.map_or((None, 0), |(token, conn)| (Some(token), conn.counted));
+        self.memory.largest = holds;
+        self.desk().largest.store(holds, Ordering::Relaxed);
+        let others = self.board.desks.iter().enumerate();
+        let others = others.filter(|(desk, _)| *desk != usize::from(self.me));
+        let other = others.map(|(desk, it)| (it.largest.load(Ordering::Relaxed), desk)).max();
+        if let Some((bytes, desk)) = other.filter(|(bytes, _)| *bytes > holds) {
+            debug_assert!(bytes > 0, "more than nothing");
+            self.board.push(u16::try_from(desk).unwrap_or(0), Cmd::Look);
+            return false;
+        }
+        let Some(token) = token.filter(|_| holds > 0) else { return false };
+        let max = self.board.budget.max;
+        self.abort_at_last(token, DisconnectReason::Overload { held: holds, max });
+        self.recount(token);
+        self.tell_memory();
+        true
+    }
+}
