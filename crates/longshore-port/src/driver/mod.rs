@@ -36,7 +36,8 @@ use uring::UringPort;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum DriverChoice {
-    /// The best one that this system permits.
+    /// The best one that this system permits: `io_uring` from Linux 6.17 on, epoll or kqueue
+    /// elsewhere.
     #[default]
     Auto,
     /// `io_uring`, or an error that says why not.
@@ -85,7 +86,8 @@ impl SystemWorld {
     pub fn new(choice: DriverChoice) -> Result<Self, DriverRefused> {
         let probed = match choice {
             DriverChoice::Readiness => Err(String::new()),
-            DriverChoice::Auto | DriverChoice::Uring => uring::probe(),
+            DriverChoice::Auto => uring::worth_it(),
+            DriverChoice::Uring => uring::probe(),
         };
         let (driver, passed_over) = match (probed, choice) {
             (Ok(()), _) => (Driver::Uring, String::new()),

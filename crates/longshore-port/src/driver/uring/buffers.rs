@@ -20,8 +20,9 @@ pub(super) const GROUP: u16 = 0;
 /// Buffers are used up piece by piece. Linux 6.12. Source: `io_uring_register_buf_ring(3)`.
 const IOU_PBUF_RING_INC: u16 = 2;
 
-/// Bytes of a block where each receive uses one up: a page holds most messages.
-const PIECE_BYTES_MAX: u32 = 4096;
+/// Bytes of a block where each receive uses one up: enough for a large message, and few enough for
+/// many sockets to have one.
+const PIECE_BYTES_MAX: u32 = 16 * 1024;
 
 /// Most buffers of one ring. Source: `io_uring_register_buf_ring(3)`.
 const ENTRIES_MAX: u32 = 1 << 15;
@@ -177,13 +178,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_incremental_buffers_the_same_memory_is_split_into_pages() {
+    fn without_incremental_buffers_the_same_memory_is_split_into_pieces() {
         let config = PortConfig { recv_blocks: 8, recv_block_bytes: 128 << 10, ..<_>::default() };
         assert_eq!(shape(&config, true), (8, 128 << 10));
-        assert_eq!(shape(&config, false), (256, 4096));
+        assert_eq!(shape(&config, false), (64, 16 << 10));
         let tiny = PortConfig { recv_blocks: 1, recv_block_bytes: 64, ..<_>::default() };
         assert_eq!(shape(&tiny, false), (1, 64));
         let huge = PortConfig { recv_blocks: 1 << 15, recv_block_bytes: 1 << 20, ..tiny };
-        assert_eq!(shape(&huge, false), (1 << 15, 4096));
+        assert_eq!(shape(&huge, false), (1 << 15, 16 << 10));
     }
 }

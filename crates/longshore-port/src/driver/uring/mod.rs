@@ -22,8 +22,9 @@
 //! once, and only then is its memory touched and its socket closed.
 //!
 //! Linux 6.0 is needed. 6.1 saves interrupts; 6.17 counts the credit of a multishot receive in the
-//! kernel, before that receives are single ones, one entry more for each. Docker's default seccomp
-//! profile refuses `io_uring`, and so do some distributions; [`mod@probe`] says so.
+//! kernel, before that receives are single ones, one entry more for each, and the driver is taken
+//! only where it is required. Docker's default seccomp profile refuses `io_uring`, and so do some
+//! distributions; [`mod@probe`] says so.
 //!
 //! Left out, by measurement: zero-copy sends (slower on loopback), fixed files (nothing to gain,
 //! harder to hand over), a polling kernel thread (costs a core), multishot accept (one address for
@@ -124,6 +125,11 @@ pub(crate) fn abilities() -> Abilities {
 /// Finds out whether this system permits the driver; if not, why, in words for a person.
 pub(crate) fn probe() -> Result<(), String> {
     probe::features().map(drop)
+}
+
+/// Whether a permitted ring is worth taking unasked; if not, why, in words for a person.
+pub(crate) fn worth_it() -> Result<(), String> {
+    probe::features().and_then(probe::worth_it)
 }
 
 /// Why not every worker could have a ring, in words for a person.

@@ -32,11 +32,28 @@ static FEATURES: OnceLock<Features> = OnceLock::new();
 
 /// The features, or why there is no ring, in words for a person.
 pub(super) fn features() -> Result<Features, String> {
+    #[cfg(test)]
+    if let Some(features) = older::features() {
+        return Ok(features);
+    }
     if let Some(features) = FEATURES.get() {
         return Ok(*features);
     }
     let found = try_out()?;
     Ok(*FEATURES.get_or_init(|| found))
+}
+
+/// Whether a ring with these features costs no more than epoll; if not, why, in words for a person.
+///
+/// Before its receives counted their bytes, each was an entry of its own into a block of its own:
+/// `docs/performance.md` has what that costs.
+pub(super) fn worth_it(features: Features) -> Result<(), String> {
+    if features.recv_credit {
+        return Ok(());
+    }
+    Err("this kernel's io_uring lacks receives that count their bytes (Linux 6.17); epoll costs \
+         less there; --driver uring takes it all the same"
+        .into())
 }
 
 /// As a list of words, of those in use.
@@ -242,9 +259,50 @@ fn not_permitted(switch: &str) -> String {
     }
 }
 
+/// A kernel of other features, for what a thread of tests opens.
+#[cfg(test)]
+mod older {
+    use super::Features;
+    use std::cell::Cell;
+
+    thread_local! {
+        static FEATURES: Cell<Option<Features>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn features() -> Option<Features> {
+        FEATURES.get()
+    }
+
+    pub(super) fn pretend(features: Option<Features>) {
+        FEATURES.set(features);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::tests::features_here;
     use super::*;
+    use crate::driver::{DriverChoice, SystemWorld};
+    use crate::{Port, World};
+
+    #[test]
+    fn a_ring_that_costs_more_than_epoll_is_passed_over_unless_it_is_required() {
+        let Some(here) = features_here() else { return };
+        older::pretend(Some(Features { recv_credit: false, incremental: false, ..here }));
+        let left_open = SystemWorld::new(DriverChoice::Auto).unwrap();
+        let required = SystemWorld::new(DriverChoice::Uring).unwrap();
+        let port = required.open(&PortConfig::default()).unwrap();
+        older::pretend(None);
+        let abilities = left_open.abilities();
+        assert_eq!(abilities.driver, "epoll");
+        let why = abilities.passed_over;
+        assert!(why.contains("Linux 6.17") && why.contains("--driver uring"), "{why}");
+        let abilities = port.abilities();
+        assert_eq!((abilities.driver, abilities.passed_over.as_str()), ("io_uring", ""));
+        assert!(!abilities.features.contains(&"multishot receive"), "{abilities:?}");
+        let now = Features { recv_credit: true, ..here };
+        assert_eq!(worth_it(now), Ok(()), "and taken where it counts");
+    }
 
     #[test]
     fn a_refusal_names_its_cause_and_the_remedy() {
