@@ -55,6 +55,7 @@ impl<L: Lease> SendPool<L> {
         self.blocks.trim();
         self.vectors = Vec::new();
         self.queues = Vec::new();
+        self.kept = Vec::new();
     }
 
     /// Memory of segments that were not sent as they were.

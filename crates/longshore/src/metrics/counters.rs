@@ -148,6 +148,8 @@ counters! {
         memory_backoffs,
         /// Connections that were not read for a while, since `limits.memory` was short and they held most.
         memory_held_back,
+        /// Times that memory of a burst went back to the system.
+        heap_trims,
         /// Connections ended.
         closed,
         /// Bytes received.

@@ -22,6 +22,13 @@ const HELD_LOOK_EVERY: Duration = Duration::from_millis(100);
 const HELD_MAX: Duration = Duration::from_secs(10);
 const HELD_NEXT: Duration = Duration::from_secs(1);
 
+/// What makes a burst: connections that ended, or bytes that became free, between two ticks.
+const BURST: u32 = 256;
+const BURST_BYTES: u64 = 4 << 20;
+
+/// Ticks after it at which free memory goes back to the system.
+const TRIMS: u32 = 3;
+
 /// What a worker knows of its memory.
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -30,6 +37,11 @@ pub(crate) struct Memory {
     told: u64,
     /// At least as much as its largest connection holds; as others see it, too.
     largest: u64,
+    /// Connections that have ended since the heap was looked at, and the most that was held since.
+    pub(crate) ended: u32,
+    peak: u64,
+    /// How often free memory is still to go back to the system.
+    trims: u32,
     /// What was queued since the turn's sends were settled.
     pub(crate) queued: u64,
     /// Connections that are not read.
@@ -50,6 +62,9 @@ impl Default for Memory {
             held: 0,
             told: 0,
             largest: 0,
+            ended: 0,
+            peak: 0,
+            trims: 0,
             queued: 0,
             held_back: Vec::new(),
             held_until: Time::NEVER,
@@ -83,6 +98,7 @@ impl Core {
             self.board.desks[usize::from(self.me)].largest.store(after, Ordering::Relaxed);
         }
         if memory.held.abs_diff(memory.told) >= STEP_BYTES {
+            memory.peak = memory.peak.max(memory.held);
             self.tell_memory();
         }
     }
@@ -90,6 +106,20 @@ impl Core {
     fn tell_memory(&mut self) {
         self.board.budget.change(self.memory.told, self.memory.held);
         self.memory.told = self.memory.held;
+    }
+
+    /// At the slow, regular tick: whether free memory is to go back to the system. An allocator keeps
+    /// that of a burst for the next one, which may never come. Pools let go of theirs in steps, so
+    /// it is done more than once.
+    pub(crate) fn trims_heap(&mut self) -> bool {
+        let memory = &mut self.memory;
+        let fell = std::mem::replace(&mut memory.peak, memory.held).saturating_sub(memory.held);
+        if std::mem::take(&mut memory.ended) >= BURST || fell >= BURST_BYTES {
+            memory.trims = TRIMS;
+        }
+        let trims = memory.trims > 0;
+        memory.trims = memory.trims.saturating_sub(1);
+        trims
     }
 
     /// Bytes that may be queued in this turn, besides those that are: `None` while that is no matter.

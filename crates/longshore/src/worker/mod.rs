@@ -304,6 +304,7 @@ impl<P: Port> Worker<P> {
             }
             (Some(Kind::Listener), What::Closed) => self.door.open -= 1,
             (Some(Kind::Dial), What::Work(done)) => self.resolved(token, done),
+            (Some(Kind::Heap), What::Work(_)) => self.core.counters().heap_trims.add(1),
             (kind, what) => debug_assert!(false, "{what:?} for {token:?} of kind {kind:?}"),
         }
     }
@@ -449,6 +450,7 @@ impl<P: Port> Worker<P> {
         let Some(mut conn) = self.core.conns.remove(token) else { return };
         self.core.wheel.clear(token.index());
         self.core.count(conn.counted, 0);
+        self.core.memory.ended += 1;
         conn.shared.closed.store(true, Ordering::Release);
         conn.send.clear(&mut self.core.pool);
         if caught(|| drop(conn.filter.take())).is_err() {

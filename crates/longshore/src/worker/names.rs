@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Listener,
     /// An outgoing connection, from the first attempt on.
     Dial,
+    /// Free memory that goes back to the system.
+    Heap,
 }
 
 /// Slots of a table; the kind takes the four bits above them.
@@ -40,6 +42,7 @@ pub(super) fn parse(name: Token) -> (Option<Kind>, Token) {
         0 => Some(Kind::Conn),
         1 => Some(Kind::Listener),
         2 => Some(Kind::Dial),
+        3 => Some(Kind::Heap),
         _ => None,
     };
     (kind, Token::new(name.index() & INDEX_MASK, name.generation()))
@@ -51,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_name_says_what_was_put_in() {
-        for kind in [Kind::Conn, Kind::Listener, Kind::Dial] {
+        for kind in [Kind::Conn, Kind::Listener, Kind::Dial, Kind::Heap] {
             for token in [Token::new(0, 0), Token::new(INDEX_MASK, u32::MAX), Token::new(5, 7)] {
                 assert_eq!(parse(name(kind, token)), (Some(kind), token));
             }

@@ -3,10 +3,11 @@
 use super::core::TRIM_EVERY;
 use super::dial::Alarm;
 use super::lane::Callback;
+use super::names::{Kind, name};
 use super::{Drain, Worker};
 use crate::{DisconnectReason, Tick};
 use longshore_base::{Token, caught, event};
-use longshore_port::Port;
+use longshore_port::{Port, Work};
 use longshore_proto::connection::Due;
 use std::cmp::Reverse;
 
@@ -38,6 +39,12 @@ impl<P: Port> Worker<P> {
                 self.core.trim();
                 for token in self.lanes.tokens() {
                     self.lanes.get_mut(token).expect("just listed").trim();
+                }
+                self.plain = (Vec::new(), Vec::new());
+                self.completions.shrink_to(1024);
+                self.due.shrink_to(1024);
+                if self.core.trims_heap() {
+                    self.port.start(name(Kind::Heap, Token::new(0, 0)), Work::TrimHeap);
                 }
                 self.core.set_alarm(self.core.now + TRIM_EVERY, Alarm::Trim);
             }

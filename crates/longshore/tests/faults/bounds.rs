@@ -1,10 +1,12 @@
 //! What peers can make a server hold, and for how long (R38 to R43).
 
+use crate::child::Plan;
 use crate::support::*;
 use longshore::*;
 use socket2::{Domain, Socket, Type};
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -53,5 +55,98 @@ fn r42_a_slow_reader_is_no_stalled_write() {
         assert_eq!(end_of(&mut stuck), Ended::Reset);
         reached("R42", driver, format_args!("{at} bytes in 4 s at a deadline of 1 s"));
         running.stop(Duration::ZERO);
+    });
+}
+
+/// A memory group of the system with a limit, which goes with it.
+struct Group(PathBuf);
+
+impl Group {
+    /// `None` where nobody may make one.
+    fn new(bytes: u64) -> Option<Self> {
+        let name = format!("longshore-faults-{}", std::process::id());
+        let path = Path::new("/sys/fs/cgroup/memory").join(name);
+        std::fs::create_dir(&path).ok()?;
+        let group = Self(path);
+        std::fs::write(group.0.join("memory.limit_in_bytes"), bytes.to_string()).ok()?;
+        Some(group)
+    }
+
+    /// How often a process in it was refused memory, and how many were ended for that.
+    fn killed(&self) -> u64 {
+        let text = std::fs::read_to_string(self.0.join("memory.oom_control")).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        line.and_then(|count| count.parse().ok()).unwrap_or_default()
+    }
+
+    fn peak(&self) -> u64 {
+        let text = std::fs::read_to_string(self.0.join("memory.max_usage_in_bytes")).unwrap();
+        text.trim().parse().unwrap()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The last process of it may be a moment from being gone.
+        for _ in 0..1_000 {
+            if std::fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Sends what the server takes at once.
+fn offer(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.set_nonblocking(true).unwrap();
+    let mut at = 0;
+    while let Ok(count @ 1..) = stream.write(&bytes[at..]) {
+        at += count;
+    }
+}
+
+/// R13, R41, R43: torn frames of 1 MiB, readers that do not read, and 3,000 who do no harm, in a
+/// container of 64 MiB. Nobody sets a limit: the default is made from the container's.
+#[test]
+fn r43_a_small_container_survives_what_its_peers_do() {
+    on_each_driver(|driver| {
+        let Some(group) = Group::new(64 << 20) else {
+            return say("SKIPPED, NOT TESTED AT ALL: no memory group can be made here");
+        };
+        let join = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", group.0.display());
+        let mut server = Plan::new("serve", driver, &["sh", "-c", &join]).start();
+        let addr = server.addr();
+        let mut harmless: Vec<_> = (0..3_000).map(|_| connect(addr)).collect();
+        for stream in &mut harmless {
+            ping(stream, b"hello");
+        }
+        let mut hostile = Vec::new();
+        let torn = &framed(&vec![7; 1 << 20])[..1_000_000];
+        let unread = framed(&vec![7; 400_000]).repeat(4);
+        for round in 0..pick(100, 1_000) {
+            let mut peer = TcpStream::connect(addr).unwrap();
+            offer(&mut peer, if round % 2 == 0 { torn } else { &unread });
+            hostile.push(peer);
+            ping(&mut harmless[round % 3_000], b"still here");
+        }
+        for stream in &mut harmless {
+            ping(stream, b"and still");
+        }
+        let held = server.counter("memory_held_back");
+        let refused = server.counter("refused_memory");
+        let now = server.counter("memory_bytes");
+        assert!(held > 0 && now <= 17 << 20, "{}: {held} held back, {now} bytes", driver.name);
+        assert_eq!(group.killed(), 0, "{}: the container ended it", driver.name);
+        drop((harmless, hostile));
+        let peak = group.peak() >> 20;
+        reached(
+            "R43",
+            driver,
+            format_args!(
+                "64 MiB: peak {peak} MiB, {held} held back, {refused} refused, 3,000 served"
+            ),
+        );
+        server.stop();
     });
 }

@@ -164,3 +164,20 @@ fn slow_readers_fill_no_more_than_the_limit(lab: &mut Lab) {
     assert!(ended(&server, "overload") + snapshot.messages_refused > 0, "{snapshot:?}");
     ping(lab, &mut good);
 }
+
+/// What an allocator keeps of a burst goes back to the system; who is quiet does not ask for it.
+#[test]
+fn memory_of_a_burst_goes_back_to_the_system() {
+    let mut lab = Lab::simulated(0);
+    let (server, _events) = serve(&mut lab, 256 * MIB, 1);
+    lab.pass(Duration::from_secs(100));
+    assert_eq!(server.snapshot().heap_trims, 0);
+    for _ in 0..300 {
+        let mut peer = lab.connect(&server);
+        ping(&mut lab, &mut peer);
+        peer.finish();
+        lab.read_to_end(&mut peer);
+    }
+    lab.pass(Duration::from_secs(1_000));
+    assert_eq!(server.snapshot().heap_trims, 3);
+}
