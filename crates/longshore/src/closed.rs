@@ -75,7 +75,7 @@ macro_rules! reasons {
 
             /// Name, meaning, words in the log, and whether they are a warning, of all reasons.
             #[cfg(test)]
-            fn rows() -> Vec<[String; 4]> {
+            pub(crate) fn rows() -> Vec<[String; 4]> {
                 vec![$({
                     let words = concat!($words $(, " (limits.", stringify!($limit), " = …; ", $remedy, ")")?);
                     let level = if reasons!(@$weight) { "warning" } else { "debug" };
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn the_guide_has_each_reason_as_it_is() {
         let head = ["reason", "what it means", "in the log", "as"];
-        doc_table::check(head, &DisconnectReason::rows());
+        doc_table::check("docs/guide/reasons.md", head, &DisconnectReason::rows());
     }
 
     #[test]

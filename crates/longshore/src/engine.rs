@@ -1,5 +1,6 @@
 //! Threads: started, told to stop, joined. Nobody else in this crate starts one.
 
+use crate::config::CONNECTIONS;
 use crate::error::StartError;
 use crate::server::{Builder, Inner, ListenerPlan, Planned, TickFn, bind};
 use crate::worker::Worker;
@@ -34,7 +35,7 @@ const MEMORY_MOST: u64 = 256 << 20;
 /// Most connections unless said otherwise: 10,000, or what the limit of open files permits.
 pub(crate) fn connections_default() -> usize {
     let files = crate::signals::open_files_max().unwrap_or(usize::MAX);
-    files.saturating_sub(DESCRIPTOR_RESERVE).clamp(1, 10_000)
+    files.saturating_sub(DESCRIPTOR_RESERVE).clamp(1, CONNECTIONS.default)
 }
 
 /// A server that is checked and bound.

@@ -1,6 +1,6 @@
 //! A server: how it is set up, and the handle on it while it runs.
 
-use crate::config::{ConnLimits, DURATION_MAX, Limits, check_duration, in_range};
+use crate::config::{CONNECTIONS, ConnLimits, DRAIN_WITHIN, DURATION_MAX, Limits, in_range};
 use crate::conn::{Conn, ConnId, ConnInfo, Sent};
 use crate::engine::{self, Threads};
 use crate::listener::{Bound, Listener};
@@ -246,7 +246,7 @@ impl Default for Builder {
             connections: None,
             memory: None,
             driver: DriverChoice::Auto,
-            drain: Duration::from_secs(30),
+            drain: DRAIN_WITHIN.default,
             spin: Duration::from_micros(10),
             port: PortConfig::default(),
         }
@@ -263,7 +263,7 @@ impl fmt::Debug for Builder {
 const WORKERS_MAX: usize = 1024;
 
 /// Most connections of a server: what the names of slots can tell apart.
-pub(crate) const CONNECTIONS_MAX: usize = 1 << 26;
+pub(crate) const CONNECTIONS_MAX: usize = *CONNECTIONS.range.end();
 
 impl Builder {
     /// Listens with `listener`; `factory` makes the handler value of each connection, or refuses
@@ -378,13 +378,13 @@ impl Builder {
         }
         if let Some(count) = self.connections {
             let default = format!("{} here", engine::connections_default());
-            in_range("limits.connections", count, 1..=CONNECTIONS_MAX, &default)?;
+            in_range(CONNECTIONS.name, count, CONNECTIONS.range, &default)?;
         }
         if let Some(bytes) = self.memory {
             let default = "256 MiB, or a quarter of what the process may use if that is less";
             in_range("limits.memory", bytes, engine::MEMORY_MIN..=u64::MAX, default)?;
         }
-        check_duration("drain_within", self.drain, "30s")?;
+        DRAIN_WITHIN.check(self.drain)?;
         in_range("spin (in µs)", self.spin.as_micros(), 0..=1_000, "10")?;
         self.port.check().map_err(ConfigError::from)?;
         for (period, _) in &self.ticks {

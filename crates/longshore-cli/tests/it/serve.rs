@@ -217,6 +217,36 @@ fn a_whole_message_is_a_log_in() {
     assert_eq!(ended, "ended      idle_timeout 1");
 }
 
+#[test]
+fn what_ends_when_the_time_to_stop_is_up_has_a_line_that_names_it() {
+    for driver in drivers() {
+        let mut server =
+            Serving::start(&["--protocol", "raw", "--driver", &driver, "--drain", "20ms"]);
+        let mut peer = TcpStream::connect(server.addr()).unwrap();
+        peer.write_all(b"x").unwrap();
+        peer.read_exact(&mut [0]).unwrap();
+        server.signal("TERM"); // the peer does not end its side
+        let line = server.wait_for_log("drain_within");
+        assert!(line.contains("WARN") && line.contains("1 connections aborted"), "{line}");
+        assert_eq!(server.wait().0, Some(0));
+    }
+}
+
+#[test]
+fn what_a_close_gives_up_has_a_line_that_names_the_limit() {
+    let flags = ["-v", "--protocol", "raw", "--send-queue", "64MiB", "--linger", "0"];
+    for driver in drivers() {
+        let more = ["--linger-total", "20ms", "--driver", &driver];
+        let mut server = Serving::start(&[&flags[..], &more].concat());
+        let mut peer = TcpStream::connect(server.addr()).unwrap();
+        // More than the system takes for a peer that reads nothing.
+        peer.write_all(&vec![0; 32 << 20]).unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        let line = server.wait_for_log("limits.linger.total");
+        assert!(line.contains("gave up"), "{line}");
+    }
+}
+
 /// Each limit of the guide's table that refuses, with a line that names it.
 #[test]
 fn who_is_too_many_is_refused_counted_and_told_by_which_limit() {

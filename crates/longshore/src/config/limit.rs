@@ -49,7 +49,6 @@ impl TimeLimit {
 }
 
 /// Unless the limit of open files is lower.
-#[cfg(test)]
 pub(crate) const CONNECTIONS: Limit<usize> = Limit::new("limits.connections", 10_000, 1..=1 << 26);
 pub(crate) const PER_SOURCE: Limit<u32> =
     Limit::new("limits.connections_per_source", 256, 1..=u32::MAX);
@@ -71,7 +70,6 @@ pub(crate) const LINGER_WAIT: TimeLimit =
     TimeLimit::new("limits.linger.wait", Linger::DEFAULT.wait);
 pub(crate) const LINGER_TOTAL: TimeLimit =
     TimeLimit::new("limits.linger.total", Linger::DEFAULT.total);
-#[cfg(test)]
 pub(crate) const DRAIN_WITHIN: TimeLimit = TimeLimit::new("drain_within", Duration::from_secs(30));
 /// It is the codec's.
 pub(crate) const FRAME_BYTES_MAX: &str = "frame_bytes_max";
@@ -81,6 +79,7 @@ mod tests {
     use super::*;
     use crate::config::{HalfClose, Limits, Role, SlowReader};
     use crate::metrics::doc_table;
+    use crate::{DisconnectReason, Snapshot};
 
     /// A number of bytes as people write it.
     fn bytes(count: u64) -> String {
@@ -221,6 +220,24 @@ mod tests {
     #[test]
     fn the_guide_has_each_limit_as_it_is() {
         let head = ["limit", "flag of `serve`", "default", "range", "when it is reached"];
-        doc_table::check_in("docs/guide/limits.md", head, &rows());
+        doc_table::check("docs/guide/limits.md", head, &rows());
+    }
+
+    /// R84: the value of a limit and what to do about it stand behind its name.
+    #[test]
+    fn what_a_limit_refuses_or_ends_is_told_with_its_name() {
+        let reasons: Vec<_> =
+            DisconnectReason::rows().into_iter().map(|[name, _, log, _]| [name, log]).collect();
+        let mut told = 0;
+        for [limit, .., reached] in rows() {
+            for (what, texts) in [("reason `", &reasons), ("counter `", &Snapshot::rows())] {
+                let Some((_, name)) = reached.split_once(what) else { continue };
+                let (name, _) = name.split_once('`').unwrap();
+                let [_, text] = texts.iter().find(|row| row[0] == name).unwrap();
+                assert!(text.contains(&limit), "{name} does not name {limit}: {text}");
+                told += 1;
+            }
+        }
+        assert!(told >= 10, "only {told}");
     }
 }

@@ -107,7 +107,7 @@ macro_rules! counters {
 
             /// Name and meaning of each.
             #[cfg(test)]
-            fn rows() -> Vec<[String; 2]> {
+            pub(crate) fn rows() -> Vec<[String; 2]> {
                 let connections = ["connections", "Connections that are open now."];
                 let others = [connections, $([stringify!($name), concat!($($doc),+)],)+];
                 let refusals = [$([stringify!($refusal), concat!($($refusal_doc),+)],)+];
@@ -160,7 +160,7 @@ counters! {
         messages_in,
         /// Messages queued.
         messages_out,
-        /// Messages refused because a queue was full.
+        /// Messages refused because a queue was full: `limits.send_queue_bytes`.
         messages_refused,
         /// Bytes received that no callback saw, because the connection was closing.
         bytes_discarded,
@@ -170,7 +170,7 @@ counters! {
         turns,
         /// Completions handled.
         completions,
-        /// Connections aborted because a shutdown's time was up.
+        /// Connections aborted because a shutdown's time was up: `drain_within`.
         shutdown_aborted,
     }
 }
@@ -232,7 +232,8 @@ mod tests {
     /// R85
     #[test]
     fn the_guide_has_each_counter_as_it_is() {
-        doc_table::check(["counter", "what it counts"], &Snapshot::rows());
+        let head = ["counter", "what it counts"];
+        doc_table::check("docs/guide/reasons.md", head, &Snapshot::rows());
     }
 
     #[test]

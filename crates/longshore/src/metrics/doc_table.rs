@@ -2,16 +2,10 @@
 
 use std::fmt::Write;
 
-/// [`check_in`] the page of reasons.
-#[track_caller]
-pub(crate) fn check<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
-    check_in("docs/guide/reasons.md", head, rows);
-}
-
 /// Fails with the text to paste when the page's table of that head is another one. The page is
 /// named from the root of the tree.
 #[track_caller]
-pub(crate) fn check_in<const N: usize>(page: &str, head: [&str; N], rows: &[[String; N]]) {
+pub(crate) fn check<const N: usize>(page: &str, head: [&str; N], rows: &[[String; N]]) {
     let path = format!("{}/../../{page}", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let wanted = table(head, rows);

@@ -593,7 +593,10 @@ impl Core {
                 self.rearm(token);
             }
             CloseAct::Close => self.close_socket(token, Op::Close),
-            CloseAct::Abort => self.close_socket(token, Op::Abort),
+            CloseAct::Abort => {
+                event!(debug, "gave up what was queued when a close began (limits.linger.total)");
+                self.close_socket(token, Op::Abort);
+            }
         }
     }
 

@@ -527,12 +527,17 @@ impl<P: Port> Worker<P> {
     /// The time of a shutdown is up.
     fn abort_all(&mut self) {
         self.drain = Drain::Told;
+        let mut count = 0;
         self.give_up_dials();
         for token in self.core.conns.tokens() {
             if self.core.conns.get(token).is_some_and(|conn| !conn.facts.ending) {
-                self.core.counters().shutdown_aborted.add(1);
+                count += 1;
                 self.core.abort_at_last(token, DisconnectReason::Shutdown);
             }
+        }
+        if count > 0 {
+            self.core.counters().shutdown_aborted.add(count);
+            event!(warn, "time to stop is up (drain_within): {count} connections aborted");
         }
     }
 }
