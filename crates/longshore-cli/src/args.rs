@@ -159,6 +159,9 @@ pub(crate) struct LimitArgs {
     /// Most connections at a time [default: 10000, or what the limit of open files permits]
     #[arg(long, value_name = "N")]
     pub(crate) connections: Option<usize>,
+    /// Most bytes of all connections together [default: 256MiB, or 1/4 of what there is]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) memory: Option<u64>,
     /// Most connections of one source, loopback not counted [default: 256]
     #[arg(long, value_name = "N")]
     pub(crate) connections_per_source: Option<u32>,

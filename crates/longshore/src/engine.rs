@@ -1,6 +1,6 @@
 //! Threads: started, told to stop, joined. Nobody else in this crate starts one.
 
-use crate::config::CONNECTIONS;
+use crate::config::{CONNECTIONS, MEMORY, MEMORY_PART};
 use crate::error::StartError;
 use crate::server::{Builder, Inner, ListenerPlan, Planned, TickFn, bind};
 use crate::worker::Worker;
@@ -25,12 +25,9 @@ const DESCRIPTOR_RESERVE: usize = 64;
 
 /// What all connections may take together unless said otherwise, of a process that may use `all`.
 fn memory_default(all: Option<u64>) -> u64 {
-    all.map_or(MEMORY_MOST, |all| (all / 4).clamp(MEMORY_MIN, MEMORY_MOST))
+    let least = *MEMORY.range.start();
+    all.map_or(MEMORY.default, |all| (all / MEMORY_PART).clamp(least, MEMORY.default))
 }
-
-/// Least that all connections may be given together, and most that they get unasked.
-pub(crate) const MEMORY_MIN: u64 = 1 << 20;
-const MEMORY_MOST: u64 = 256 << 20;
 
 /// Most connections unless said otherwise: 10,000, or what the limit of open files permits.
 pub(crate) fn connections_default() -> usize {

@@ -1,6 +1,8 @@
 //! A server: how it is set up, and the handle on it while it runs.
 
-use crate::config::{CONNECTIONS, ConnLimits, DRAIN_WITHIN, DURATION_MAX, Limits, in_range};
+use crate::config::{
+    CONNECTIONS, ConnLimits, DRAIN_WITHIN, DURATION_MAX, Limits, MEMORY, MEMORY_PART, in_range,
+};
 use crate::conn::{Conn, ConnId, ConnInfo, Sent};
 use crate::engine::{self, Threads};
 use crate::listener::{Bound, Listener};
@@ -381,8 +383,9 @@ impl Builder {
             in_range(CONNECTIONS.name, count, CONNECTIONS.range, &default)?;
         }
         if let Some(bytes) = self.memory {
-            let default = "256 MiB, or a quarter of what the process may use if that is less";
-            in_range("limits.memory", bytes, engine::MEMORY_MIN..=u64::MAX, default)?;
+            let (most, part) = (MEMORY.default, MEMORY_PART);
+            let default = format!("{most}, or 1/{part} of what the process may use if less");
+            in_range(MEMORY.name, bytes, MEMORY.range, &default)?;
         }
         DRAIN_WITHIN.check(self.drain)?;
         in_range("spin (in µs)", self.spin.as_micros(), 0..=1_000, "10")?;

@@ -90,6 +90,9 @@ fn builder(args: &ServeArgs, listen: &[String]) -> Builder {
     if let Some(count) = args.limits.connections {
         builder = builder.connections(count);
     }
+    if let Some(bytes) = args.limits.memory {
+        builder = builder.memory(bytes);
+    }
     match args.protocol {
         Protocol::Longshore => echo_on(builder, args, listen, Longshore::max(MESSAGE_MAX)),
         Protocol::Raw => echo_on(builder, args, listen, Raw::max(MESSAGE_MAX)),

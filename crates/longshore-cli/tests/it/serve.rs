@@ -101,7 +101,7 @@ fn several_addresses_are_listened_on() {
 fn settings_that_cannot_work_are_named_with_value_and_range() {
     let cores = std::thread::available_parallelism().unwrap();
     let workers = format!("workers = 0: must be 1 to 1024 (default: one per core, {cores} here)\n");
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["--workers", "0"], &workers),
         (
             &["--listen", "nonsense"],
@@ -115,6 +115,11 @@ fn settings_that_cannot_work_are_named_with_value_and_range() {
         (
             &["--connections-per-source", "0"],
             "limits.connections_per_source = 0: must be 1 to 4294967295 (default: 256)\n",
+        ),
+        (
+            &["--memory", "1023KiB"],
+            "limits.memory = 1047552: must be 1048576 to 18446744073709551615 (default: 268435456, or \
+             1/4 of what the process may use if less)\n",
         ),
         (
             &["--login", "9000h"],
@@ -260,6 +265,7 @@ fn who_is_too_many_is_refused_counted_and_told_by_which_limit() {
             "limits.connections_per_source" => {
                 (&["--connections-per-source", "1", "--count-loopback"][..], "refused_per_source")
             }
+            "limits.memory" => continue, // see `tests/it/memory.rs` of the library
             other => panic!("{other}: how is it reached?"),
         };
         let mut server = Serving::start(&[&["--protocol", "raw"], flags].concat());

@@ -50,6 +50,9 @@ impl TimeLimit {
 
 /// Unless the limit of open files is lower.
 pub(crate) const CONNECTIONS: Limit<usize> = Limit::new("limits.connections", 10_000, 1..=1 << 26);
+/// Or that part of what the process may use, if that is less.
+pub(crate) const MEMORY: Limit<u64> = Limit::new("limits.memory", 256 << 20, 1 << 20..=u64::MAX);
+pub(crate) const MEMORY_PART: u64 = 4;
 pub(crate) const PER_SOURCE: Limit<u32> =
     Limit::new("limits.connections_per_source", 256, 1..=u32::MAX);
 pub(crate) const FIRST_BYTE: TimeLimit =
@@ -83,6 +86,9 @@ mod tests {
 
     /// A number of bytes as people write it.
     fn bytes(count: u64) -> String {
+        if count == u64::MAX {
+            return "unlimited".into();
+        }
         let units = [(30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B")];
         let fits = |(shift, _): &&(u32, _)| count.trailing_zeros() >= *shift;
         let (shift, unit) = units.iter().find(fits).unwrap();
@@ -143,8 +149,12 @@ mod tests {
         let low = format!("1/{SEND_QUEUE_LOW_PART} of the queue");
         let mut most = count(&CONNECTIONS, "`--connections`", "counter `refused_connections`");
         most[2] = connections;
+        let mut memory =
+            size(&MEMORY, "`--memory`", "counter `refused_memory`, then reason `overload`");
+        memory[2] = format!("{}, or 1/{MEMORY_PART} of what the process may use", memory[2]);
         vec![
             most,
+            memory,
             count(&PER_SOURCE, "`--connections-per-source`", "counter `refused_per_source`"),
             row(
                 "limits.count_loopback",

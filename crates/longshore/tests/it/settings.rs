@@ -76,6 +76,14 @@ fn connections() {
 }
 
 #[test]
+fn memory() {
+    accepts([1 << 20, u64::MAX].map(|bytes| Server::builder().memory(bytes)));
+    let builder = Server::builder().memory((1 << 20) - 1);
+    let range = "1048576 to 18446744073709551615 (default: 268435456, or 1/4 of what the process";
+    refuses(builder, "limits.memory = 1048575", range);
+}
+
+#[test]
 fn drain_within() {
     accepts([Duration::ZERO, YEAR].map(|within| Server::builder().drain_within(within)));
     let builder = Server::builder().drain_within(TOO_LONG);
