@@ -285,7 +285,7 @@ impl<H: Handler> Conn<H> {
             return Sent::Full;
         }
         let budget = &self.lane.board.budget;
-        if !budget.post(len) {
+        if !budget.post(len, shared.queued_bytes() - len) {
             shared.remote_bytes.fetch_sub(len, Ordering::AcqRel);
             self.refuse(len, false);
             return Sent::Full;

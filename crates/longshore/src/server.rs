@@ -321,8 +321,8 @@ impl Builder {
     /// From 80 % on nothing is read from those that hold most, from 92 % on nobody new is taken in,
     /// and from 95 % on, or if nothing becomes free in 10 s, the one that holds most is ended
     /// ([`Overload`](crate::DisconnectReason::Overload)). What would go over the whole is refused as
-    /// full. Not counted are a worker's own buffers (see [`port`](Self::port)), the kernel's, and
-    /// what handlers keep.
+    /// full, but for the first 16 KiB of each connection. Not counted are a worker's own buffers (see
+    /// [`port`](Self::port)), the kernel's, and what handlers keep.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
         self

@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What a worker takes or frees until it says so: no atomic write for a message.
 pub(crate) const STEP_BYTES: u64 = 64 << 10;
 
+/// So much each connection may hold whatever the others do: a message or two. Who holds no more is
+/// never refused for the sake of all, nor held back.
+pub(crate) const SMALL_BYTES: u64 = 16 << 10;
+
 /// How much is taken.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Level {
@@ -45,9 +49,10 @@ impl Budget {
         self.used.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
     }
 
-    /// Takes room for what a handle sends, if there is any.
-    pub(crate) fn post(&self, bytes: u64) -> bool {
-        let fits = bytes <= self.left();
+    /// Takes room for what a handle sends to a connection for which `queued` bytes wait, if there is
+    /// any.
+    pub(crate) fn post(&self, bytes: u64, queued: u64) -> bool {
+        let fits = bytes <= self.left().max(SMALL_BYTES.saturating_sub(queued));
         if fits {
             self.mail.fetch_add(bytes, Ordering::Relaxed);
         }
@@ -109,10 +114,12 @@ mod tests {
     fn what_is_under_way_counts_until_it_has_arrived() {
         let budget = Budget::new(1_000);
         budget.change(0, 600);
-        assert!(!budget.post(401));
-        assert!(budget.post(400));
+        assert!(!budget.post(401, SMALL_BYTES));
+        assert!(budget.post(400, SMALL_BYTES));
         assert_eq!((budget.used(), budget.left()), (1_000, 0));
-        budget.take_post(400);
+        assert!(!budget.post(401, SMALL_BYTES - 400));
+        assert!(budget.post(400, SMALL_BYTES - 400), "who holds little is let through");
+        budget.take_post(800);
         assert_eq!((budget.used(), budget.left()), (600, 400));
     }
 }

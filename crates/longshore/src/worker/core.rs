@@ -287,9 +287,8 @@ impl Core {
         let Some(conn) = conn else { return Err(SendError::Closed) };
         let room = conn.limits.send_queue_bytes.saturating_sub(conn.queued());
         let never = conn.queued() == 0; // no room now is no room ever
-        let left = self.memory_left().unwrap_or(u64::MAX);
+        let left = self.memory.left(&self.board.budget, conn.queued());
         let room = usize::try_from(room.min(left)).unwrap_or(usize::MAX);
-        let Some(conn) = self.conns.get_mut(token) else { return Err(SendError::Closed) };
         match conn.send.handle_item(codec, item, lease, room, &mut self.pool) {
             Ok(bytes) => {
                 self.memory.queued += bytes as u64;
@@ -317,7 +316,7 @@ impl Core {
         if conn.queued().saturating_add(len) > max {
             return Err(self.refuse_full(token, len > max));
         }
-        if self.memory_left().is_some_and(|left| len > left) {
+        if len > self.memory.left(&self.board.budget, conn.queued()) {
             return Err(self.refuse_memory(token));
         }
         if let Some(conn) = self.queue_bytes(token, bytes) {

@@ -1,6 +1,6 @@
 //! What the connections of a worker hold, and what is done when all of them hold too much.
 
-use super::budget::{Level, STEP_BYTES};
+use super::budget::{Budget, Level, SMALL_BYTES, STEP_BYTES};
 use super::core::Core;
 use super::dial::Alarm;
 use super::mailbox::Cmd;
@@ -8,9 +8,6 @@ use crate::DisconnectReason;
 use longshore_base::{Time, Token, event};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// Who holds less is nobody's trouble: a message or two.
-const LARGE_BYTES: u64 = 16 << 10;
 
 /// Between two looks at all connections.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -76,6 +73,18 @@ impl Default for Memory {
     }
 }
 
+impl Memory {
+    /// Bytes that all connections together leave to one for which `queued` bytes wait, in this turn.
+    #[inline]
+    pub(crate) fn left(&self, budget: &Budget, queued: u64) -> u64 {
+        if self.queued < STEP_BYTES {
+            return u64::MAX; // no matter
+        }
+        let left = budget.left().saturating_sub(self.queued);
+        left.max(SMALL_BYTES.saturating_sub(queued))
+    }
+}
+
 impl Core {
     /// What a connection holds may have changed.
     #[inline]
@@ -120,13 +129,6 @@ impl Core {
         let trims = memory.trims > 0;
         memory.trims = memory.trims.saturating_sub(1);
         trims
-    }
-
-    /// Bytes that may be queued in this turn, besides those that are: `None` while that is no matter.
-    #[inline]
-    pub(crate) fn memory_left(&self) -> Option<u64> {
-        let queued = self.memory.queued;
-        (queued >= STEP_BYTES).then(|| self.board.budget.left().saturating_sub(queued))
     }
 
     /// Once a turn, when its sends are settled: does what the level of memory asks for. Says whether
@@ -190,7 +192,7 @@ impl Core {
 
     /// Reads no more from the connections that hold more than others.
     fn hold_back(&mut self) {
-        let of_large = || self.conns.iter().filter(|(_, conn)| conn.counted >= LARGE_BYTES);
+        let of_large = || self.conns.iter().filter(|(_, conn)| conn.counted >= SMALL_BYTES);
         let (count, sum) =
             of_large().fold((0, 0), |(n, sum), (_, conn)| (n + 1, sum + conn.counted));
         let share = sum / u64::max(count, 1);

@@ -150,3 +150,112 @@ fn r43_a_small_container_survives_what_its_peers_do() {
         server.stop();
     });
 }
+
+/// R38: who says nothing is cut when its time is up and not before, and costs little until then.
+#[test]
+fn r38_silent_peers_are_cut_in_time_and_cost_little() {
+    on_each_driver(|driver| {
+        let count = pick(2_000, 9_000);
+        let mut server = Plan::new("serve", driver, &[]).with("IDLE_MS", 3_000).start();
+        let addr = server.addr();
+        let mut warm: Vec<_> = (0..200).map(|_| connect(addr)).collect();
+        for stream in &mut warm {
+            ping(stream, b"warm");
+        }
+        drop(warm);
+        let before: u64 = server.ask("resident").parse().unwrap();
+        let begin = Instant::now();
+        let mut silent: Vec<_> = (0..count).map(|_| connect(addr)).collect();
+        let held: u64 = server.ask("resident").parse().unwrap();
+        let each = held.saturating_sub(before) * 1024 / count as u64;
+        assert!(each <= 4 * 1024, "{}: {each} bytes of each", driver.name);
+        for stream in &mut silent {
+            assert_eq!(end_of(stream), Ended::Fin);
+        }
+        assert!(begin.elapsed() >= 3 * SECOND, "{}: too early", driver.name);
+        let took = begin.elapsed();
+        reached(
+            "R38",
+            driver,
+            format_args!("{count} silent: {each} bytes each, cut in {took:?} at 3 s"),
+        );
+        server.stop();
+    });
+}
+
+/// R39: who sends a byte now and then holds its place no longer than a frame may take.
+#[test]
+fn r39_slow_senders_are_cut_and_nobody_else_is() {
+    on_each_driver(|driver| {
+        let count = pick(300, 3_000);
+        let limits = Limits::new().frame(2 * SECOND).linger(Linger::default().wait(SECOND));
+        let running = Running::handled(driver, listener().limits(limits), |builder| builder, Echo);
+        let mut good = connect(running.addr);
+        let mut slow: Vec<_> = (0..count).map(|_| connect(running.addr)).collect();
+        let frame = framed(&[7; 1_000]);
+        let begin = Instant::now();
+        for at in 0.. {
+            for stream in &mut slow {
+                let _ = stream.write(&frame[at % 900..=at % 900]);
+            }
+            ping(&mut good, b"in between");
+            let counts = running.tally.now();
+            if counts.closed == count {
+                assert_eq!(counts.ended("frame_timeout"), count, "{counts:?}");
+                break;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{counts:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(begin.elapsed() >= 2 * SECOND, "{}: too early", driver.name);
+        let took = begin.elapsed();
+        reached(
+            "R39",
+            driver,
+            format_args!("{count} slow senders gone in {took:?} at 2 s and 1 s"),
+        );
+        running.stop(Duration::ZERO);
+    });
+}
+
+/// R29: some of many do not read: they alone are cut, and every message is accounted for.
+#[test]
+fn r29_who_does_not_read_is_cut_and_all_others_get_everything() {
+    on_each_driver(|driver| {
+        const MESSAGES: usize = 400;
+        let count = pick(300, 5_000);
+        let limits = Limits::new().send_queue_bytes((1 << 20) + 4);
+        let running = Running::handled(driver, listener().limits(limits), |builder| builder, Echo);
+        let mut deaf: Vec<_> = (0..3).map(|_| connect_narrow(running.addr)).collect();
+        let mut fast: Vec<_> = (0..count).map(|_| connect(running.addr)).collect();
+        for stream in fast.iter_mut().chain(&mut deaf) {
+            ping(stream, b"hello");
+        }
+        let names = running.server.connections();
+        let handles: Vec<_> =
+            names.iter().filter_map(|info| running.server.conn::<Echo>(info.id)).collect();
+        assert_eq!(handles.len(), count + 3);
+        let payload = pattern(1, 16 * 1024);
+        let shared = codec().to_bytes(&payload[..]).unwrap();
+        let (mut queued, mut refused) = (0, 0);
+        for _ in 0..MESSAGES {
+            for conn in &handles {
+                match conn.send_encoded(shared.clone()) {
+                    Sent::Queued => queued += 1,
+                    Sent::Full | Sent::Closed => refused += 1,
+                    Sent::Invalid(error) => panic!("{error}"),
+                }
+            }
+            for stream in &mut fast {
+                assert!(recv(stream) == payload, "another message than was sent");
+            }
+        }
+        assert_eq!(queued + refused, MESSAGES * (count + 3));
+        let counts = running.tally.wait("they are cut", |counts| counts.closed == 3);
+        assert_eq!(counts.ended("slow_reader"), 3, "{counts:?}");
+        assert!(refused > 0 && queued >= MESSAGES * count, "{queued} and {refused}");
+        let text = format_args!("{count} fast, 3 deaf: {queued} queued, {refused} refused");
+        reached("R29", driver, text);
+        running.stop(Duration::ZERO);
+    });
+}

@@ -307,3 +307,24 @@ fn clients_of_a_push_only_listener_may_be_silent(lab: &mut Lab) {
         assert_eq!(lab.hear(&mut peer), b"news");
     }
 }
+
+/// R40, S141: a cable is pulled. Keep-alive finds it, and it is no reset.
+#[test]
+fn a_peer_that_vanishes_has_timed_out() {
+    for seed in seeds() {
+        let mut lab = Lab::simulated(seed);
+        let (server, events) = lab.serve(Limits::new().idle(Duration::ZERO), echo);
+        let mut peer = lab.connect(&server);
+        let _ = lab.next(&events).conn();
+        peer.say(b"here");
+        assert_eq!(lab.hear(&mut peer), b"here");
+        let before = lab.net().unwrap().now();
+        peer.vanish();
+        assert_eq!(lab.end_of(&events).reason, "timed_out", "seed {seed}");
+        let took = lab.net().unwrap().now().since(before);
+        assert!(
+            took <= Duration::from_secs(125),
+            "seed {seed}: {took:?}, 60 s and 4 × 15 s at most"
+        );
+    }
+}

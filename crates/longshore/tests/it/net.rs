@@ -426,6 +426,13 @@ impl Peer {
         }
     }
 
+    /// Its machine goes off. In simulation only.
+    pub(crate) fn vanish(&mut self) {
+        if let Wire::Simulated(wire) = &mut self.wire {
+            wire.vanish();
+        }
+    }
+
     /// Resets the connection.
     pub(crate) fn reset(self) {
         match self.wire {
