@@ -13,6 +13,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Up to here what is queued for a connection does not count as memory.
+const FREE_BYTES: u64 = 1024;
+
 /// Received bytes that wait for their turn.
 #[derive(Debug)]
 pub(crate) enum Chunk {
@@ -232,12 +235,17 @@ impl Connection {
     }
 
     /// Bytes that it holds: queued, kept by a filter, of a torn frame, received and not looked at.
+    /// A small message is no matter, so that nothing is counted for one that comes and goes.
     #[inline]
     pub(crate) fn memory(&self) -> u64 {
         if self.facts.ending {
             return 0; // they go as soon as the port is through with them
         }
-        let mut bytes = self.send.queued() + self.torn.memory as u64;
+        let mut bytes = self.torn.memory as u64;
+        let queued = self.send.queued();
+        if queued > FREE_BYTES {
+            bytes += queued;
+        }
         if self.backlog.is_some() || self.held.is_some() {
             let held = self.held.as_ref().map_or(0, |reply| reply.len());
             let backlog = self.backlog.as_ref().map_or(0, |backlog| backlog.byte_count());

@@ -1,9 +1,11 @@
 //! What the connections of a worker hold, and what is done when all of them hold too much.
 
 use super::budget::{Budget, Level, SMALL_BYTES, STEP_BYTES};
+use super::connection::Connection;
 use super::core::Core;
 use super::dial::Alarm;
 use super::mailbox::Cmd;
+use super::switchboard::Switchboard;
 use crate::DisconnectReason;
 use longshore_base::{Time, Token, event};
 use std::sync::atomic::Ordering;
@@ -83,38 +85,46 @@ impl Memory {
         let left = budget.left().saturating_sub(self.queued);
         left.max(SMALL_BYTES.saturating_sub(queued))
     }
+
+    /// What a connection of worker `me` holds may have changed.
+    #[inline]
+    pub(crate) fn recount(&mut self, conn: &mut Connection, board: &Switchboard, me: u16) {
+        let holds = conn.memory();
+        if holds != conn.counted {
+            let before = std::mem::replace(&mut conn.counted, holds);
+            self.count(before, holds, board, me);
+        }
+    }
+
+    /// A connection of worker `me` held `before` bytes, and now `after`.
+    pub(crate) fn count(&mut self, before: u64, after: u64, board: &Switchboard, me: u16) {
+        self.held = self.held + after - before;
+        if after > self.largest {
+            self.largest = after;
+            board.desks[usize::from(me)].largest.store(after, Ordering::Relaxed);
+        }
+        if self.held.abs_diff(self.told) >= STEP_BYTES {
+            self.peak = self.peak.max(self.held);
+            self.tell(&board.budget);
+        }
+    }
+
+    fn tell(&mut self, budget: &Budget) {
+        budget.change(self.told, self.held);
+        self.told = self.held;
+    }
 }
 
 impl Core {
     /// What a connection holds may have changed.
-    #[inline]
     pub(crate) fn recount(&mut self, token: Token) {
-        let Some(conn) = self.conns.get_mut(token) else { return };
-        let holds = conn.memory();
-        if holds != conn.counted {
-            let before = std::mem::replace(&mut conn.counted, holds);
-            self.count(before, holds);
-        }
-    }
-
-    /// A connection held `before` bytes, and now `after`.
-    #[inline]
-    pub(crate) fn count(&mut self, before: u64, after: u64) {
-        let memory = &mut self.memory;
-        memory.held = memory.held + after - before;
-        if after > memory.largest {
-            memory.largest = after;
-            self.board.desks[usize::from(self.me)].largest.store(after, Ordering::Relaxed);
-        }
-        if memory.held.abs_diff(memory.told) >= STEP_BYTES {
-            memory.peak = memory.peak.max(memory.held);
-            self.tell_memory();
+        if let Some(conn) = self.conns.get_mut(token) {
+            self.memory.recount(conn, &self.board, self.me);
         }
     }
 
     fn tell_memory(&mut self) {
-        self.board.budget.change(self.memory.told, self.memory.held);
-        self.memory.told = self.memory.held;
+        self.memory.tell(&self.board.budget);
     }
 
     /// At the slow, regular tick: whether free memory is to go back to the system. An allocator keeps

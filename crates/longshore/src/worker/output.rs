@@ -26,8 +26,8 @@ impl<P: Port> Worker<P> {
 
     pub(super) fn settle_one(&mut self, token: Token) {
         let now = self.core.now;
-        self.core.recount(token);
         let Some(conn) = self.core.conns.get_mut(token) else { return };
+        self.core.memory.recount(conn, &self.core.board, self.core.me);
         let busy = conn.facts.ending || conn.facts.connecting || conn.deadlines.is_backing_off();
         let Some(socket) = conn.socket.filter(|_| !busy) else { return };
         let (conn, transmit) = if conn.filter.is_none() {
@@ -107,13 +107,17 @@ impl<P: Port> Worker<P> {
         }
         // Perhaps nothing is left to settle, and what is out must not count against other threads.
         conn.publish();
-        self.core.recount(token);
+        self.core.memory.recount(conn, &self.core.board, self.core.me);
         match error {
-            Some(PortError { kind: ErrorKind::NoMemory, .. }) => self.core.refused(token),
-            Some(error) => return self.core.broke(token, DisconnectReason::from_port(error)),
             None => {}
+            Some(PortError { kind: ErrorKind::NoMemory, .. }) => {
+                if bytes > 0 {
+                    conn.deadlines.handle_sending(now, conn.limits.write);
+                }
+                return self.core.refused(token); // what has left is told with the rest
+            }
+            Some(error) => return self.core.broke(token, DisconnectReason::from_port(error)),
         }
-        let Some(conn) = self.core.conns.get_mut(token) else { return };
         if bytes > 0 {
             conn.deadlines.handle_said(now);
         }
