@@ -12,6 +12,7 @@ on_every_port! {
     what_a_filter_keeps_counts_against_the_bound,
     a_connector_has_a_filter_too,
     each_word_of_a_filter_may_fail,
+    half_a_record_has_the_time_of_a_frame,
     a_reply_of_what_was_dropped_is_told,
     what_a_filter_drops_makes_room_for_handles,
     a_handshake_goes_on_over_a_full_queue,
@@ -106,6 +107,10 @@ impl Filter for Polite {
 
     fn held_bytes(&self) -> usize {
         self.kept.len()
+    }
+
+    fn is_torn(&self) -> bool {
+        !self.torn.is_empty()
     }
 
     fn has_ended(&self) -> bool {
@@ -310,6 +315,22 @@ fn each_word_of_a_filter_may_fail(lab: &mut Lab) {
         assert!(ended.reason == reason && ended.why.starts_with(why), "{word}: {ended:?}");
         assert_eq!(server.snapshot().panics, 0);
     }
+}
+
+/// Half a hello, which would hold a place for ever; and not a whole one, after which nothing is owed.
+fn half_a_record_has_the_time_of_a_frame(lab: &mut Lab) {
+    let second = std::time::Duration::from_secs(1);
+    let (server, events) = polite(lab, Limits::new().frame(second), None, welcome);
+    let mut whole = lab.connect(&server);
+    whole.send(&record(HELLO, b"client"));
+    let stays = lab.next(&events).conn();
+    let mut half = lab.connect(&server);
+    half.send(&record(HELLO, b"client")[..4]);
+    let ended = lab.end_of(&events);
+    assert_eq!(ended.reason, "frame_timeout");
+    assert_ne!(ended.id, stays.id());
+    lab.pass(10 * second);
+    assert!(!stays.is_closed());
 }
 
 /// Lets nothing out.
