@@ -73,6 +73,14 @@ impl<P: Port> Worker<P> {
         self.core.set_alarm(due, Alarm::Tick(number));
     }
 
+    /// The peer owes something. Nobody waits for a handshake that it has not gone on with either.
+    fn too_late(&mut self, token: Token, reason: DisconnectReason) {
+        if let Some(conn) = self.core.conns.get_mut(token) {
+            conn.facts.filter_closed |= conn.send.held() > 0;
+        }
+        self.close(token, reason);
+    }
+
     /// A send waits for its peer: whether that takes anything. Who takes little at a time is slow, but
     /// not stuck.
     fn look_at_write(&mut self, token: Token) {
@@ -93,9 +101,9 @@ impl<P: Port> Worker<P> {
             self.core.conns.get_mut(token).and_then(|conn| conn.deadlines.handle_timeout(now))
         {
             match due {
-                Due::FirstByte => self.close(token, DisconnectReason::FirstByteTimeout),
-                Due::Login => self.close(token, DisconnectReason::LoginTimeout),
-                Due::Frame => self.close(token, DisconnectReason::FrameTimeout),
+                Due::FirstByte => self.too_late(token, DisconnectReason::FirstByteTimeout),
+                Due::Login => self.too_late(token, DisconnectReason::LoginTimeout),
+                Due::Frame => self.too_late(token, DisconnectReason::FrameTimeout),
                 Due::Write if self.attempt_timed_out(token) => {}
                 Due::Write => self.look_at_write(token),
                 Due::Retry => self.core.mark(token),
