@@ -319,7 +319,7 @@ impl Builder {
     /// may bound.
     ///
     /// From 80 % on nothing is read from those that hold most, from 92 % on nobody new is taken in,
-    /// and from 95 % on, or if nothing becomes free in 10 s, the one that holds most is ended
+    /// and from 95 % on, or if it does not become less in 10 s, those that hold most are ended
     /// ([`Overload`](crate::DisconnectReason::Overload)). What would go over the whole is refused as
     /// full, but for the first 16 KiB of each connection. Not counted are a worker's own buffers (see
     /// [`port`](Self::port)), the kernel's, and what handlers keep.

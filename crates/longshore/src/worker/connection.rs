@@ -112,6 +112,8 @@ pub(crate) struct Facts {
     pub(crate) paused: bool,
     /// All connections together hold too much, and this one more than others.
     pub(crate) held_back: bool,
+    /// The peer has ended its stream, behind what is still to be read.
+    pub(crate) ends: bool,
     /// A connect op is out.
     pub(crate) connecting: bool,
     /// A close op is out.
@@ -225,7 +227,8 @@ impl Connection {
         self.torn.bytes > 0 || self.facts.filter_torn
     }
 
-    /// The peer's time stands still while nothing is read from it.
+    /// The peer's time stands still while we have stopped it; not while it is held back, since it
+    /// then holds more than others (docs/decisions/0007).
     pub(crate) fn stop_or_go(&mut self, now: Time) {
         if self.is_stopped() {
             self.deadlines.pause(now);
@@ -338,6 +341,11 @@ impl Connection {
         if let Some(backlog) = self.backlog.take() {
             self.bytes_discarded += backlog.byte_count() as u64;
         }
+    }
+
+    /// Whether it is read, and may wait. Who has ended its stream is read on: it will soon be gone.
+    pub(crate) fn may_be_held_back(&self) -> bool {
+        self.is_open() && !self.facts.held_back && !self.facts.ends
     }
 
     /// Whether nothing may come for now, so that no receive is to be out, and a watch has to tell

@@ -334,11 +334,16 @@ impl Core {
         let Some(conn) = conn else { return Err(SendError::Closed) };
         let (len, max) = (bytes.len() as u64, conn.limits.send_queue_bytes);
         let full = conn.queued().saturating_add(len) > max;
-        if !full || len > max || conn.limits.slow_reader.disconnects() {
+        // Where all together hold too much this peer is not to blame, and may wait.
+        let short = len > self.memory.left(&self.board.budget, conn.queued());
+        if !(full || short) || len > max || (full && conn.limits.slow_reader.disconnects()) {
             return self.send_encoded(token, bytes);
         }
         conn.held = Some(Box::new(bytes));
         conn.facts.waits_for_room = true;
+        if short {
+            self.owed.push_back(token); // nothing of it may be queued that comes back
+        }
         conn.stop_or_go(now);
         let owned = conn.own_backlog();
         self.kept(token, owned);
@@ -425,7 +430,7 @@ impl Core {
         self.counters().messages_refused.add(1);
         if let Some(conn) = self.conns.get(token) {
             conn.shared.refused.store(true, Ordering::Release);
-            self.mark(token); // as above
+            self.owed.push_back(token); // nothing of it may be queued that comes back
         }
         SendError::Full
     }

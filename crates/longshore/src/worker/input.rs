@@ -143,6 +143,11 @@ impl<P: Port> Worker<P> {
         conn.facts.watching = false;
         match end {
             End::Eof if conn.facts.receiving => {} // which tells it, behind what there is
+            End::Eof if conn.is_open() => {
+                // There may be bytes before it. Reading on tells, for which nobody has to wait.
+                (conn.facts.held_back, conn.facts.ends) = (false, true);
+                self.core.mark(token);
+            }
             End::Eof | End::Failed(_) => self.stream_ended(token, end),
             End::Credit | End::Cancelled => {}
         }

@@ -17,9 +17,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How often who is held back is looked at while nothing else happens.
 const HELD_LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// If that long nothing became free, the largest is ended; then again after each second.
+/// If that long nothing became free, the largest are ended until there is enough; then again after
+/// each second.
 const HELD_MAX: Duration = Duration::from_secs(10);
 const HELD_NEXT: Duration = Duration::from_secs(1);
+
+/// With hardly any memory left nobody waits for long: others are turned away meanwhile.
+const HELD_FULL: Duration = Duration::from_millis(100);
+
+/// How often free memory goes back to the system while there is little.
+const TRIM_EVERY: Duration = Duration::from_secs(1);
 
 /// What makes a burst: connections that ended, or bytes that became free, between two ticks.
 const BURST: u32 = 256;
@@ -39,12 +46,17 @@ pub(crate) struct Memory {
     /// Connections that have ended since the heap was looked at, and the most that was held since.
     pub(crate) ended: u32,
     peak: u64,
-    /// How often free memory is still to go back to the system.
+    /// How often free memory is still to go back to the system, when that may be again, and whether
+    /// it is to be now.
     trims: u32,
+    next_trim: Time,
+    pub(crate) trim_now: bool,
     /// What was queued since the turn's sends were settled.
     pub(crate) queued: u64,
     /// Connections that are not read.
     held_back: Vec<Token>,
+    /// Connections that were refused room for the sake of all, and hear when there is some.
+    starved: Vec<Token>,
     /// When they have waited too long, unless less is taken by then than was.
     held_until: Time,
     taken: u64,
@@ -64,8 +76,11 @@ impl Default for Memory {
             ended: 0,
             peak: 0,
             trims: 0,
+            next_trim: Time::ZERO,
+            trim_now: false,
             queued: 0,
             held_back: Vec::new(),
+            starved: Vec::new(),
             held_until: Time::NEVER,
             taken: 0,
             asked: false,
@@ -146,10 +161,21 @@ impl Core {
     #[inline]
     pub(crate) fn watch_memory(&mut self) -> bool {
         let level = self.board.budget.level();
-        if level >= Level::Tight || !self.memory.held_back.is_empty() || self.memory.asked {
+        let memory = &self.memory;
+        let waiting = !(memory.held_back.is_empty() && memory.starved.is_empty());
+        if level >= Level::Tight || waiting || memory.asked {
             self.relieve(level);
         }
         !self.dirty.is_empty()
+    }
+
+    /// Whether who is owed an answer has to wait until there is memory again.
+    pub(crate) fn has_to_wait_for_memory(&mut self, token: Token) -> bool {
+        let waits = self.board.budget.level() >= Level::Full;
+        if waits {
+            self.memory.starved.push(token);
+        }
+        waits
     }
 
     /// Another worker looks for the largest.
@@ -165,6 +191,12 @@ impl Core {
     #[cold]
     fn relieve(&mut self, level: Level) {
         let asked = std::mem::take(&mut self.memory.asked);
+        if level < Level::Full {
+            self.owed.extend(self.memory.starved.drain(..));
+        }
+        let of_conns = &self.conns;
+        let waits = |token: &Token| of_conns.get(*token).is_some_and(|conn| conn.facts.held_back);
+        self.memory.held_back.retain(waits);
         if level == Level::Free {
             self.memory.held_until = Time::NEVER;
             for token in std::mem::take(&mut self.memory.held_back) {
@@ -179,17 +211,26 @@ impl Core {
             self.memory.next_look = self.now + LOOK_EVERY;
             self.hold_back();
         }
+        if level >= Level::Tight && self.now >= self.memory.next_trim {
+            // What was freed is to be there for others, not to be kept by the allocator.
+            self.memory.next_trim = self.now + TRIM_EVERY;
+            self.memory.trim_now = true;
+        }
         let used = self.board.budget.used();
+        if level >= Level::Full {
+            self.memory.held_until = self.memory.held_until.min(self.now + HELD_FULL);
+        }
         if used + STEP_BYTES <= self.memory.taken {
             self.wait_for_less(HELD_MAX); // somebody reads, if slowly
         }
         if level == Level::Over {
             while self.end_largest() && self.board.budget.level() == Level::Over {}
         } else if asked || self.now >= self.memory.held_until {
-            self.end_largest();
+            while self.end_largest() && self.board.budget.level() > Level::Free {}
             self.wait_for_less(HELD_NEXT);
         }
-        if !self.memory.held_back.is_empty() && !std::mem::replace(&mut self.memory.alarm, true) {
+        let waiting = !(self.memory.held_back.is_empty() && self.memory.starved.is_empty());
+        if waiting && !std::mem::replace(&mut self.memory.alarm, true) {
             self.set_alarm(self.now + HELD_LOOK_EVERY, Alarm::Memory);
         }
     }
@@ -207,7 +248,7 @@ impl Core {
             of_large().fold((0, 0), |(n, sum), (_, conn)| (n + 1, sum + conn.counted));
         let share = sum / u64::max(count, 1);
         let held_back: Vec<_> = of_large()
-            .filter(|(_, conn)| conn.counted >= share && conn.is_open() && !conn.facts.held_back)
+            .filter(|(_, conn)| conn.counted >= share && conn.may_be_held_back())
             .map(|(token, _)| token)
             .collect();
         if held_back.is_empty() {

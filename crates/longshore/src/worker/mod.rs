@@ -30,7 +30,9 @@ use crate::metrics::Refused;
 use crate::server::{ListenerPlan, TickFn};
 use crate::{DisconnectReason, Peer, TrackedSend};
 use longshore_base::{Foreign, Slab, Time, Token, caught, event};
-use longshore_port::{Completion, Listening, Port, PortError, Unattached, Until, Waited, What};
+use longshore_port::{
+    Completion, Listening, Port, PortError, Unattached, Until, Waited, What, Work,
+};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -182,6 +184,9 @@ impl<P: Port> Worker<P> {
         if self.core.watch_memory() {
             self.settle();
         }
+        if std::mem::take(&mut self.core.memory.trim_now) {
+            self.port.start(name(Kind::Heap, Token::new(0, 0)), Work::TrimHeap);
+        }
         self.submit();
         Ok(!self.is_over())
     }
@@ -273,6 +278,9 @@ impl<P: Port> Worker<P> {
         }
         for _ in 0..self.core.owed.len() {
             let Some(token) = self.core.owed.pop_front() else { break };
+            if self.core.has_to_wait_for_memory(token) {
+                continue; // who asks again at once would find none
+            }
             // While something is queued its answer pays; and it is not asked for too often.
             let Some(conn) = self.core.conns.get(token).filter(|conn| conn.send.is_idle()) else {
                 continue;

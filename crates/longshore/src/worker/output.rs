@@ -6,6 +6,7 @@ use super::lane::Callback;
 use crate::DisconnectReason;
 use longshore_base::Token;
 use longshore_port::{ErrorKind, Op, OpKind, Port, PortError, SendData, SendMode};
+use longshore_proto::connection::IdleOf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -40,6 +41,7 @@ impl<P: Port> Worker<P> {
         };
         if let Some(transmit) = transmit {
             let prompt = transmit.prompt
+                || conn.limits.idle_of != IdleOf::Receiving // else its time counts too late
                 || transmit.whole
                 || !conn.is_open()
                 || conn.facts.waits_for_room
@@ -75,7 +77,9 @@ impl<P: Port> Worker<P> {
                 self.core.cancels.push(socket);
             }
             if !std::mem::replace(&mut conn.facts.watching, true) {
-                self.core.ops.push((socket, Op::Watch { half: false }));
+                // Of who would be read the end of the stream counts: what it holds is soon free.
+                let half = conn.is_open() && !conn.is_stopped();
+                self.core.ops.push((socket, Op::Watch { half }));
             }
         }
     }

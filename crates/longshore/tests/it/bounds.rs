@@ -59,6 +59,15 @@ fn a_paused_connection_receives_no_byte(lab: &mut Lab) {
     for _ in 0..100 {
         assert!(lab.next(&events).is_message(&[7; 1_000]), "and none is lost");
     }
+    // And once more.
+    conn.pause();
+    turns(lab, &server);
+    let before = conn.info().bytes_in;
+    peer.say(&[8; 1_000]);
+    turns(lab, &server);
+    assert_eq!(conn.info().bytes_in, before);
+    conn.resume();
+    assert!(lab.next(&events).is_message(&[8; 1_000]));
 }
 
 fn a_peer_that_dies_while_nobody_reads_is_told(lab: &mut Lab) {

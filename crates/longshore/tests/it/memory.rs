@@ -1,7 +1,9 @@
 //! What all connections of a server may hold together (R43).
 
 use crate::bounds::turns;
-use crate::net::{Events, Lab, Peer, Probe, codec, echo, frame, on_every_port, seeds, wait_until};
+use crate::net::{
+    Event, Events, Lab, Peer, Probe, codec, echo, frame, on_every_port, seeds, wait_until,
+};
 use longshore::*;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -18,7 +20,8 @@ const MIB: u64 = 1 << 20;
 fn serve(lab: &mut Lab, memory: u64, workers: usize) -> (Server, Events) {
     let (told, events) = channel();
     // Frames have all the time of the world, so that only memory ends anybody.
-    let limits = Limits::new().frame(Duration::ZERO).send_queue_bytes(64 << 20);
+    let limits = Limits::new().frame(Duration::ZERO).first_byte(Duration::ZERO);
+    let limits = limits.send_queue_bytes(64 << 20);
     let limits = limits.write(Duration::ZERO).recv_credit_bytes(16 << 10);
     let listener = Listener::addr(lab.addr(), codec()).limits(limits);
     let factory = move |_: &longshore::Peer<'_>| Ok(Probe::new(told.clone(), echo()));
@@ -124,10 +127,63 @@ fn a_handle_finds_no_room_when_memory_is_full(lab: &mut Lab) {
     let mut peer = lab.connect(&server);
     let conn = lab.next(&events).conn();
     peer.stop_reading();
-    assert_eq!(conn.send(&vec![7; 1 << 20]), Sent::Full, "with its header it is more");
-    assert_eq!(server.snapshot().messages_refused, 1);
+    for _ in 0..100 {
+        assert_eq!(conn.send(&vec![7; 1 << 20]), Sent::Full, "with its header it is more");
+    }
+    assert_eq!(server.snapshot().messages_refused, 100);
+    assert_eq!(conn.queued_bytes(), 0, "what is refused takes no room");
     assert_eq!(conn.send(b"small"), Sent::Queued, "and nobody is to blame");
     assert_eq!(lab.hear(&mut peer), b"small");
+}
+
+/// Who was refused for the sake of all hears when there is room again, and not before.
+#[test]
+fn who_was_refused_for_memory_hears_when_there_is_some() {
+    for seed in seeds() {
+        let mut lab = Lab::simulated(seed);
+        let (told, events) = channel();
+        let limits = Limits::new().send_queue_bytes(64 << 20).slow_reader(SlowReader::Refuse);
+        let limits = limits.write(Duration::ZERO).first_byte(Duration::ZERO);
+        let listener = Listener::addr(lab.addr(), codec()).limits(limits);
+        let others: std::sync::Arc<std::sync::Mutex<Vec<Conn<Probe>>>> = std::sync::Arc::default();
+        let script = {
+            let others = std::sync::Arc::clone(&others);
+            move || {
+                let others = std::sync::Arc::clone(&others);
+                move |cx: &mut Ctx<'_, Probe>, event: &Event| {
+                    match event {
+                        Event::Connect(conn) => others.lock().unwrap().push(conn.clone()),
+                        Event::Message(_) => {
+                            // Others take all there is, in this very turn.
+                            let first = others.lock().unwrap()[0].clone();
+                            while cx.send_to(&first, &vec![7; 100_000]).is_queued() {}
+                            let refused = cx.try_send(&vec![7; 100_000]);
+                            assert_eq!(refused, Err(SendError::Full));
+                        }
+                        _ => {}
+                    }
+                    Ok(())
+                }
+            }
+        };
+        let factory = move |_: &longshore::Peer<'_>| Ok(Probe::new(told.clone(), script()));
+        let builder = Server::builder().workers(1).memory(4 * MIB).listen(listener, factory);
+        let (server, events) = (lab.start(builder), Events(events));
+        let mut first = lab.connect(&server);
+        first.stop_reading();
+        lab.find(&events, |event| matches!(event, Event::Connect(_)).then_some(()));
+        let mut asks = lab.connect(&server);
+        lab.find(&events, |event| matches!(event, Event::Connect(_)).then_some(()));
+        asks.say(b"go");
+        lab.find(&events, |event| matches!(event, Event::Message(_)).then_some(()));
+        let turns = server.snapshot().turns;
+        let heard = lab.net().unwrap().run_until(Duration::from_secs(60), |_| {
+            events.rest().iter().any(|event| matches!(event, Event::Writable))
+        });
+        assert!(heard, "seed {seed}: nobody hears that there is room");
+        let spun = server.snapshot().turns - turns;
+        assert!(spun < 10_000, "seed {seed}: {spun} turns while there was none");
+    }
 }
 
 fn slow_readers_fill_no_more_than_the_limit(lab: &mut Lab) {
@@ -180,4 +236,65 @@ fn memory_of_a_burst_goes_back_to_the_system() {
     }
     lab.pass(Duration::from_secs(1_000));
     assert_eq!(server.snapshot().heap_trims, 3);
+}
+
+/// Who is not read because it holds most, and goes, is not kept until its time is up.
+#[test]
+fn who_is_held_back_and_goes_frees_what_it_held() {
+    for seed in seeds() {
+        let mut lab = Lab::simulated(seed);
+        let (server, events) = serve(&mut lab, 8 * MIB, 1);
+        let mut deaf = Vec::new();
+        for _ in 0..30 {
+            let mut peer = lab.connect(&server);
+            peer.stop_reading();
+            deaf.push((lab.next(&events).conn(), peer));
+        }
+        let mut torn: Vec<_> = (0..5).map(|_| lab.connect(&server)).collect();
+        for peer in &mut torn {
+            peer.offer(&frame(&vec![7; 1_000_000])[..530_000]);
+        }
+        let all = 5 * 530_000;
+        let read = |_: &mut longshore::testing::Net| server.snapshot().bytes_in == all;
+        assert!(lab.net().unwrap().run_until(Duration::from_secs(1_000), read), "seed {seed}");
+        // Then others fill the rest, with less each.
+        for (conn, _) in deaf.iter().cycle().take(300) {
+            if server.snapshot().memory_held_back == 0 {
+                let _ = conn.send(&vec![7; 100_000]);
+                lab.pass(Duration::from_millis(20));
+            }
+        }
+        assert!(server.snapshot().memory_held_back > 0, "seed {seed}: {:?}", server.snapshot());
+        for peer in &mut torn {
+            peer.finish();
+        }
+        let gone = |_: &mut longshore::testing::Net| ended(&server, "truncated") > 0;
+        let gone = lab.net().unwrap().run_until(Duration::from_secs(9), gone);
+        assert!(gone, "seed {seed}: {:?}", server.snapshot());
+    }
+}
+
+/// Who was held back is read again as soon as there is room, and finishes what it has begun.
+#[test]
+fn who_was_held_back_is_read_again() {
+    for seed in seeds() {
+        let mut lab = Lab::simulated(seed);
+        let (server, events) = serve(&mut lab, 4 * MIB, 1);
+        let mut peers: Vec<_> = (0..4).map(|_| lab.connect(&server)).collect();
+        for peer in &mut peers {
+            peer.offer(&torn());
+        }
+        let net = lab.net().unwrap();
+        let held = |_: &mut longshore::testing::Net| server.snapshot().memory_held_back > 0;
+        assert!(net.run_until(Duration::from_secs(100), held), "seed {seed}");
+        let mut stays = peers.swap_remove(usize::try_from(seed).unwrap() % 4);
+        stays.send_perhaps(&frame(&vec![7; 1_000_000])[900_000..]);
+        stays.finish();
+        peers.into_iter().for_each(Peer::reset);
+        let done = lab.net().unwrap().run_until(Duration::from_secs(60), |_| {
+            server.snapshot().messages_in > 0 || ended(&server, "overload") > 0
+        });
+        assert!(done, "seed {seed}: {:?}", server.snapshot());
+        drop(events);
+    }
 }

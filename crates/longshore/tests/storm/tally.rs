@@ -119,5 +119,8 @@ impl Tally {
         assert_eq!(counted, *self.told.lock().unwrap(), "counted, and told");
         let [tracked, told] = [&self.tracked, &self.tracked_told].map(|count| count.load(Relaxed));
         assert_eq!(tracked, told, "each tracked send is told of once");
+        // Each worker may be a step behind with what it has told.
+        let step = 64 << 10;
+        assert!(snapshot.memory_bytes <= server.workers() as u64 * step, "{snapshot:?}");
     }
 }
