@@ -320,7 +320,7 @@ fn each_word_of_a_filter_may_fail(lab: &mut Lab) {
 /// Half a hello, which would hold a place for ever; and not a whole one, after which nothing is owed.
 fn half_a_record_has_the_time_of_a_frame(lab: &mut Lab) {
     let second = std::time::Duration::from_secs(1);
-    let (server, events) = polite(lab, Limits::new().frame(second), None, welcome);
+    let (server, events) = polite(lab, Limits::new().frame(3 * second), None, welcome);
     let mut whole = lab.connect(&server);
     whole.send(&record(HELLO, b"client"));
     let stays = lab.next(&events).conn();
@@ -329,6 +329,11 @@ fn half_a_record_has_the_time_of_a_frame(lab: &mut Lab) {
     let ended = lab.end_of(&events);
     assert_eq!(ended.reason, "frame_timeout");
     assert_ne!(ended.id, stays.id());
+    // One that is torn, and then whole, is not late for ever.
+    whole.send(&record(DATA, &frame(b"echo"))[..4]);
+    crate::bounds::turns(lab, &server);
+    whole.send(&record(DATA, &frame(b"echo"))[4..]);
+    lab.find(&events, |event| event.is_message(b"echo").then_some(()));
     lab.pass(10 * second);
     assert!(!stays.is_closed());
 }
