@@ -4,17 +4,20 @@
 //! - [`Token`] and [`Slab`]: generational names, and the chunked table behind them.
 //! - [`Block`] and [`BlockPool`]: owned bytes that go into an op and come back.
 //! - [`Foreign`], [`caught`] and [`event!`]: code of the user's, whose panics end where they are.
+//! - [`OutOfMemory`] and [`try_extend`]: memory that may not be there, for what a peer makes large.
 //! - [`Segment`] and [`SendData`]: what one send is made of.
 #![forbid(unsafe_code)]
 
 mod block;
 mod foreign;
+mod memory;
 mod segment;
 mod slab;
 mod time;
 
 pub use block::{BLOCK_BYTES, Block, BlockPool};
 pub use foreign::{Foreign, caught, panic_text};
+pub use memory::{OutOfMemory, try_extend};
 pub use segment::{
     FILE_BYTES_MAX, FileRange, Lease, SEGMENTS_MAX, SEND_BYTES_MAX, Segment, SendData,
 };

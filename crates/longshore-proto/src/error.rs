@@ -1,5 +1,6 @@
 //! What is wrong with what a peer sent, or with what a handler wants to send.
 
+use longshore_base::OutOfMemory;
 use std::fmt::Display;
 use std::io;
 
@@ -50,6 +51,12 @@ impl FrameError {
     /// The bytes break a rule, in the codec author's words: lower case, no full stop.
     pub fn invalid(what: impl Display) -> Self {
         Self::Invalid(what.to_string().into())
+    }
+}
+
+impl From<OutOfMemory> for FrameError {
+    fn from(OutOfMemory(bytes): OutOfMemory) -> Self {
+        Self::OutOfMemory { bytes: bytes as u64 }
     }
 }
 

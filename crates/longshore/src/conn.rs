@@ -285,7 +285,7 @@ impl<H: Handler> Conn<H> {
             return Sent::Full;
         }
         let budget = &self.lane.board.budget;
-        if !budget.post(len, shared.queued_bytes() - len) {
+        if !budget.post(len, shared.queued_bytes().saturating_sub(len)) {
             shared.remote_bytes.fetch_sub(len, Ordering::AcqRel);
             self.refuse(len, false);
             return Sent::Full;
@@ -338,8 +338,8 @@ impl<H: Handler> Conn<H> {
         self.push(|shared| Cmd::Pause { shared, on: false });
     }
 
-    /// The queue is at its bound, or all queues together are. The worker hears of the first refusal only: who sends on and on
-    /// to a worker that is busy must not fill its mailbox with the others.
+    /// The queue is at its bound, or all queues together are. The worker hears of the first refusal
+    /// only: who sends on and on to a worker that is busy must not fill its mailbox with the others.
     #[cold]
     fn refuse(&self, len: u64, disconnects: bool) {
         let shared = &self.shared;

@@ -2,7 +2,7 @@
 
 use crate::{Codec, Decoded, FrameError};
 use bytes::Bytes;
-use longshore_base::{BLOCK_BYTES, BlockPool};
+use longshore_base::{BLOCK_BYTES, BlockPool, try_extend};
 use std::any::type_name;
 use std::fmt;
 use std::mem;
@@ -272,7 +272,7 @@ impl<C: Codec> RecvHalf<C> {
             want = want.max((have + step).min(codec.frame_bytes_max()));
         }
         let count = want.saturating_sub(have).min(work.left());
-        extend(&mut self.torn, &work.input[*work.at..][..count])?;
+        try_extend(&mut self.torn, &work.input[*work.at..][..count])?;
         *work.at += count;
         Ok(count)
     }
@@ -327,16 +327,8 @@ impl<C: Codec> RecvHalf<C> {
             self.torn.shrink_to(BLOCK_BYTES);
         }
         (self.need, self.asked) = (total, 1);
-        extend(&mut self.torn, rest)
+        Ok(try_extend(&mut self.torn, rest)?)
     }
-}
-
-/// Puts bytes behind others, if there is memory for them: a peer chooses how many they are (R13).
-fn extend(kept: &mut Vec<u8>, bytes: &[u8]) -> Result<(), FrameError> {
-    let wanted = (kept.len() + bytes.len()) as u64;
-    kept.try_reserve(bytes.len()).map_err(|_| FrameError::OutOfMemory { bytes: wanted })?;
-    kept.extend_from_slice(bytes);
-    Ok(())
 }
 
 /// Asks the codec and holds it to its promises, whoever wrote it.

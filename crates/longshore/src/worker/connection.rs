@@ -6,7 +6,7 @@ use crate::config::ConnLimits;
 use crate::conn::Shared;
 use crate::{Closed, DisconnectReason, Server, TrackedSend};
 use bytes::Bytes;
-use longshore_base::{Time, Token};
+use longshore_base::{OutOfMemory, Time, Token, try_extend};
 use longshore_port::{PortError, RecvBuf, SocketId};
 use longshore_proto::connection::{Closing, Deadlines, Filter, SendHalf};
 use std::collections::VecDeque;
@@ -44,22 +44,11 @@ impl Chunk {
     fn own(&mut self) -> Result<(), OutOfMemory> {
         if let Self::Leased(lease) = self {
             let mut bytes = Vec::new();
-            extend(&mut bytes, lease)?;
+            try_extend(&mut bytes, lease)?;
             *self = Self::Owned(bytes);
         }
         Ok(())
     }
-}
-
-/// There is no memory for so many bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct OutOfMemory(pub(crate) usize);
-
-/// Puts bytes behind others: a peer chooses how many they are (R13).
-fn extend(kept: &mut Vec<u8>, bytes: &[u8]) -> Result<(), OutOfMemory> {
-    kept.try_reserve(bytes.len()).map_err(|_| OutOfMemory(bytes.len()))?;
-    kept.extend_from_slice(bytes);
-    Ok(())
 }
 
 /// Chunks in order, and how much of the first one is done with.
@@ -73,7 +62,7 @@ impl Backlog {
     /// Puts bytes behind the others, in memory of their own: many small ones take one allocation.
     fn append(&mut self, mut chunk: Chunk) -> Result<(), OutOfMemory> {
         if let Some(Chunk::Owned(last)) = self.chunks.back_mut() {
-            return extend(last, chunk.bytes());
+            return try_extend(last, chunk.bytes());
         }
         chunk.own()?;
         self.chunks.push_back(chunk);

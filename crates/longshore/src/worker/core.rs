@@ -1,7 +1,7 @@
 //! The untyped half of a worker: all its connections, their sends and deadlines. Knows neither the
 //! port nor any handler, so a callback may reach any connection of its worker through it.
 
-use super::connection::{Connection, OutOfMemory};
+use super::connection::Connection;
 use super::dial::{Alarm, DialStart};
 use super::mailbox::{Cmd, Ending};
 use super::memory::Memory;
@@ -12,7 +12,7 @@ use crate::conn::{ConnId, Counts, Shared};
 use crate::metrics::Counters;
 use crate::{DisconnectReason, SendError, Server};
 use bytes::Bytes;
-use longshore_base::{Slab, Time, Token, event};
+use longshore_base::{OutOfMemory, Slab, Time, Token, event};
 use longshore_port::{Addr, Op, RecvBuf, SocketId, Until};
 use longshore_proto::Codec;
 use longshore_proto::connection::{CloseAct, Refused, SendPool};
@@ -246,7 +246,7 @@ impl Core {
                     self.admit(token);
                 }
             }
-            Cmd::Look => self.memory_asked(),
+            Cmd::Look => self.memory.asked = true,
             Cmd::Measure { shared } => {
                 if let Some(token) = self.token_of(&shared) {
                     self.measure(token);
@@ -429,8 +429,10 @@ impl Core {
     fn refuse_memory(&mut self, token: Token) -> SendError {
         self.counters().messages_refused.add(1);
         if let Some(conn) = self.conns.get(token) {
-            conn.shared.refused.store(true, Ordering::Release);
-            self.owed.push_back(token); // nothing of it may be queued that comes back
+            // Nothing of it may be queued that comes back. Who asks on and on is owed one answer.
+            if !conn.shared.refused.swap(true, Ordering::AcqRel) {
+                self.owed.push_back(token);
+            }
         }
         SendError::Full
     }

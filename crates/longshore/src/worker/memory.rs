@@ -61,10 +61,11 @@ pub(crate) struct Memory {
     held_until: Time,
     taken: u64,
     /// Another worker has seen that the largest has to go, and that it may be here.
-    asked: bool,
+    pub(crate) asked: bool,
     /// When all connections may be looked at again.
     next_look: Time,
-    alarm: bool,
+    /// An alarm is set, for a turn in which that is done.
+    pub(crate) alarm: bool,
 }
 
 impl Default for Memory {
@@ -176,16 +177,6 @@ impl Core {
             self.memory.starved.push(token);
         }
         waits
-    }
-
-    /// Another worker looks for the largest.
-    pub(crate) fn memory_asked(&mut self) {
-        self.memory.asked = true;
-    }
-
-    /// Time to look again.
-    pub(crate) fn memory_alarm(&mut self) {
-        self.memory.alarm = false; // the turn looks by itself
     }
 
     #[cold]

@@ -34,7 +34,7 @@ impl<P: Port> Worker<P> {
             Alarm::Dial(dial) => self.attempt(dial),
             Alarm::Tick(number) => self.tick(number),
             Alarm::Drained => self.abort_all(),
-            Alarm::Memory => self.core.memory_alarm(),
+            Alarm::Memory => self.core.memory.alarm = false, // the turn looks by itself
             Alarm::Trim => {
                 self.core.trim();
                 for token in self.lanes.tokens() {
