@@ -1,9 +1,9 @@
 //! `cargo xtask test`: what CI runs, step by step.
 
-use crate::steps::{Outcome, Steps};
+use crate::steps::{Outcome, Steps, target_dir};
 use crate::{tidy, tools};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 pub(crate) const HELP: &str = "\
@@ -147,11 +147,6 @@ fn cargo(root: &Path, options: Options, args: &[&str]) -> Command {
         command.env("LONGSHORE_LONG", "1");
     }
     command
-}
-
-pub(crate) fn target_dir(root: &Path) -> PathBuf {
-    let named = std::env::var_os("CARGO_TARGET_DIR");
-    named.map_or_else(|| root.join("target"), |target| root.join(target))
 }
 
 #[cfg(test)]

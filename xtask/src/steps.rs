@@ -127,6 +127,12 @@ impl Tally {
     }
 }
 
+/// Where builds put what they make.
+pub(crate) fn target_dir(root: &Path) -> PathBuf {
+    let named = std::env::var_os("CARGO_TARGET_DIR");
+    named.map_or_else(|| root.join("target"), |target| root.join(target))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

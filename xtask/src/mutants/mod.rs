@@ -8,7 +8,7 @@ mod list;
 mod plant;
 mod trial;
 
-use crate::ci::target_dir;
+use crate::steps::target_dir;
 use copy::Copy;
 use list::Entry;
 use std::io::{self, Write};

@@ -1,6 +1,6 @@
 //! How many crates the library and the program pull in.
 
-use super::Finding;
+use super::finding::Finding;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Which crate may use which, and the reason of every dependency.
 
-use super::Finding;
+use super::finding::Finding;
 use super::tree::Tree;
 
 /// What each crate may use, and what only in its tests or as an optional dependency.

@@ -3,6 +3,8 @@
 //! A rule is a function from a [`Tree`] to findings, so that each is seen to fail on a sample.
 
 mod budget;
+mod circles;
+mod finding;
 mod manifest;
 mod mutants;
 mod papers;
@@ -11,7 +13,7 @@ mod text;
 mod tree;
 
 use crate::steps::Outcome;
-use std::fmt;
+use finding::Finding;
 use std::path::Path;
 use tree::Tree;
 
@@ -21,6 +23,7 @@ The rules of the tree that neither the compiler nor clippy knows.
 usage: cargo xtask tidy
 
   imports    crates use only the crates below them
+  circles    files of a crate import one way; what may be otherwise is listed with its reason
   reasons    every dependency stands once, in the root manifest, with its reason
   size       a file has at most 800 lines without its tests
   clock, threads, hashing
@@ -35,36 +38,15 @@ usage: cargo xtask tidy
   budget     how many crates library and program pull in
 ";
 
-/// A place that breaks a rule.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Finding {
-    path: String,
-    /// From 1; 0 for the file as a whole.
-    line: usize,
-    what: String,
-}
-
-impl Finding {
-    fn new(path: &str, line: usize, what: impl Into<String>) -> Self {
-        Self { path: path.into(), line, what: what.into() }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => write!(f, "{}: {}", self.path, self.what),
-            line => write!(f, "{}:{line}: {}", self.path, self.what),
-        }
-    }
-}
-
 /// Checks the tree at `root` and prints what is wrong. Whether nothing is.
 pub(crate) fn run(root: &Path) -> bool {
     let outcome = step(root);
     match &outcome {
         Outcome::Failed(text) => println!("{text}"),
-        Outcome::Passed | Outcome::Skipped(_) => println!("tidy"),
+        Outcome::Passed | Outcome::Skipped(_) => {
+            circles::print();
+            println!("tidy");
+        }
     }
     outcome == Outcome::Passed
 }
@@ -87,17 +69,6 @@ pub(crate) fn step(root: &Path) -> Outcome {
 
 /// Everything that can be seen in the files themselves.
 fn check(tree: &Tree) -> Vec<Finding> {
-    let rules = [manifest::check, source::check, papers::check, mutants::check];
+    let rules = [manifest::check, circles::check, source::check, papers::check, mutants::check];
     rules.iter().flat_map(|rule| rule(tree)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_finding_names_its_place() {
-        assert_eq!(Finding::new("a/b.rs", 7, "is wrong").to_string(), "a/b.rs:7: is wrong");
-        assert_eq!(Finding::new("a/b.rs", 0, "is wrong").to_string(), "a/b.rs: is wrong");
-    }
 }

@@ -1,6 +1,6 @@
 //! The list of planted bugs keeps up with the source.
 
-use super::Finding;
+use super::finding::Finding;
 use super::tree::Tree;
 use crate::mutants::{LIST, find, parse};
 

@@ -1,6 +1,6 @@
 //! Documents: what is owed stands in the coverage table, and links lead somewhere.
 
-use super::Finding;
+use super::finding::Finding;
 use super::tree::Tree;
 
 /// The last number of what is owed.

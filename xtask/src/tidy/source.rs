@@ -1,6 +1,6 @@
 //! What may stand where in Rust source.
 
-use super::Finding;
+use super::finding::Finding;
 use super::text::{code_of, line_of, without_tests, words};
 use super::tree::Tree;
 
@@ -18,6 +18,11 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
         findings.extend(rules.iter().flat_map(|rule| rule(&file)));
     }
     findings
+}
+
+/// The code of a file that ships, without comments and literals; nothing of a file of tests.
+pub(super) fn shipped(path: &str, text: &str) -> String {
+    File::new(path, text).shipped().into()
 }
 
 /// One source file and its place.
