@@ -6,9 +6,11 @@
 //! - [`Foreign`], [`caught`] and [`event!`]: code of the user's, whose panics end where they are.
 //! - [`OutOfMemory`] and [`try_extend`]: memory that may not be there, for what a peer makes large.
 //! - [`Segment`] and [`SendData`]: what one send is made of.
+//! - [`SplitMix64`]: chance from a seed.
 #![forbid(unsafe_code)]
 
 mod block;
+mod chance;
 mod foreign;
 mod memory;
 mod segment;
@@ -16,6 +18,7 @@ mod slab;
 mod time;
 
 pub use block::{BLOCK_BYTES, Block, BlockPool};
+pub use chance::SplitMix64;
 pub use foreign::{Foreign, caught, panic_text};
 pub use memory::{OutOfMemory, try_extend};
 pub use segment::{

@@ -1,7 +1,7 @@
 //! Sending files, and reading them: `Segment::File`, `Work::Read`.
 
 use super::Bench;
-use super::rig::{Rig, Side, must_panic, shared};
+use super::rig::{Rig, Side, must_panic, shared, size};
 use crate::{
     Call, ErrorKind, FileRange, Op, OpKind, Port, PortError, Segment, SendData, SendMode, What,
     Work, WorkDone,
@@ -54,7 +54,7 @@ pub fn a_file_arrives_as_it_is<B: Bench>(bench: &B) {
             (sent, sending) = (sent + bytes, false);
         }
         if !sending && sent < bytes.len() {
-            let count = rig.random.size().min(bytes.len() - sent);
+            let count = size(&mut rig.random).min(bytes.len() - sent);
             let count = if rig.random.below(2) == 0 { count * 7 } else { count };
             let count = count.min(bytes.len() - sent).min(FILE_BYTES_MAX);
             let mode = if rig.random.below(2) == 0 { SendMode::Try } else { SendMode::Whole };

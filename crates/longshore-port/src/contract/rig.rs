@@ -6,7 +6,7 @@ use crate::{
     SendData, SendMode, SocketId, SocketOptions, Unattached, Until, What, Work, World,
 };
 use bytes::Bytes;
-use longshore_base::{Time, Token};
+use longshore_base::{SplitMix64, Time, Token};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -62,7 +62,7 @@ pub(super) struct Rig<'b, B: Bench> {
     sides: BTreeMap<Side, State>,
     /// Sides that something came for since the last [`drain`](Self::drain).
     news: BTreeSet<Side>,
-    pub(super) random: Random,
+    pub(super) random: SplitMix64,
 }
 
 impl<'b, B: Bench> Rig<'b, B> {
@@ -82,7 +82,7 @@ impl<'b, B: Bench> Rig<'b, B> {
             completions_max: configs.iter().map(|config| config.completions_max).collect(),
             sides: BTreeMap::new(),
             news: BTreeSet::new(),
-            random: Random(0x6c6f_6e67),
+            random: SplitMix64::new(0x6c6f_6e67),
         }
     }
 
@@ -500,36 +500,8 @@ pub(super) fn must_panic(what: &str, act: impl FnOnce()) {
     assert!(outcome.is_err(), "{what} did not panic");
 }
 
-/// Numbers that are the same in every run (`SplitMix64`).
-#[derive(Debug)]
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    /// 0 to `end - 1`.
-    pub(super) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next_u64() % end as u64).expect("smaller than a usize")
-    }
-
-    /// 1 byte to 128 KiB, small ones as often as large ones.
-    pub(super) fn size(&mut self) -> usize {
-        let bits = self.below(18);
-        1 + self.below(1 << bits)
-    }
-
-    pub(super) fn bytes(&mut self, count: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(count + 8);
-        while bytes.len() < count {
-            bytes.extend_from_slice(&self.next_u64().to_le_bytes());
-        }
-        bytes.truncate(count);
-        bytes
-    }
+/// 1 byte to 128 KiB, small ones as often as large ones.
+pub(super) fn size(chance: &mut SplitMix64) -> usize {
+    let bits = chance.below(18);
+    1 + chance.below(1 << bits)
 }

@@ -1,7 +1,7 @@
 //! `Op::Send`: what goes out, what is answered, and that the data comes back.
 
 use super::Bench;
-use super::rig::{Rig, Side, bytes_of, must_panic, shared};
+use super::rig::{Rig, Side, bytes_of, must_panic, shared, size};
 use crate::{ErrorKind, Op, Port, Segment, SendData, SendMode, Until, What};
 use bytes::Bytes;
 use longshore_base::{Block, Lease, SEND_BYTES_MAX};
@@ -120,7 +120,7 @@ fn drive<B: Bench>(rig: &mut Rig<'_, B>, flow: &mut Flow) {
     }
     let left = &flow.bytes[flow.sent..];
     if !flow.sending && !left.is_empty() {
-        let count = left.len().min(rig.random.size());
+        let count = left.len().min(size(&mut rig.random));
         let cut = rig.random.below(count);
         let segments = [&left[..cut], &left[cut..count]]
             .map(|part| Segment::Shared(Bytes::copy_from_slice(part)));
@@ -129,7 +129,7 @@ fn drive<B: Bench>(rig: &mut Rig<'_, B>, flow: &mut Flow) {
         flow.sending = true;
     }
     if !flow.receiving && flow.got.len() < flow.bytes.len() {
-        let credit = rig.random.size();
+        let credit = size(&mut rig.random);
         rig.recv(flow.to, u32::try_from(credit).expect("at most 128 KiB"));
         flow.receiving = true;
     }

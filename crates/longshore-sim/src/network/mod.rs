@@ -12,12 +12,11 @@ mod listener;
 mod stream;
 
 use crate::SimWorld;
-use crate::random::Random;
 use crate::trace::Trace;
 use crate::trouble::Troubles;
 use listener::Listener;
 pub(crate) use listener::Progress;
-use longshore_base::{Time, Token};
+use longshore_base::{SplitMix64, Time, Token};
 use longshore_port::{ErrorKind, Until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -94,7 +93,7 @@ pub(crate) struct Due {
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) now: Time,
-    pub(crate) random: Random,
+    pub(crate) random: SplitMix64,
     pub(crate) trace: Trace,
     pub(crate) troubles: Troubles,
     /// How much fits between two ends, and how long packets take at most, in this world.
@@ -119,7 +118,7 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut random = Random::new(seed);
+        let mut random = SplitMix64::new(seed);
         let window_bytes = [512, 4 << 10, 64 << 10, 200 << 10][random.below(4)];
         let latency_max = Duration::from_micros([0, 20, 1_000, 80_000][random.below(4)]);
         let local = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];

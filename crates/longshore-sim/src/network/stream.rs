@@ -1,6 +1,7 @@
 //! Streams between two ends: windows, cuts, half-closes, resets.
 
 use super::{Descriptor, EndId, Event, Network, Owner};
+use crate::random::piece;
 use longshore_base::Time;
 use longshore_port::ErrorKind;
 use std::net::SocketAddr;
@@ -201,7 +202,7 @@ impl Network {
         end.unread += bytes.len();
         self.trace.note([4, id.connection, id.side as u64, bytes.len() as u64]);
         while !bytes.is_empty() {
-            let rest = bytes.split_off(self.random.piece(bytes.len()));
+            let rest = bytes.split_off(piece(&mut self.random, bytes.len()));
             self.transmit(id, Packet::Bytes(bytes));
             bytes = rest;
         }

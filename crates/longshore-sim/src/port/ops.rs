@@ -3,6 +3,7 @@
 use super::SimPort;
 use crate::Trouble;
 use crate::network::{Descriptor, Owner, Progress, VirtualSocket};
+use crate::random::piece;
 use longshore_base::{Segment, Time, Token};
 use longshore_port::{
     Addr, Call, Completion, End, ErrorKind, InFlight, OpKind, PortError, RawSocket, SendData,
@@ -290,7 +291,7 @@ impl SimPort {
                 error = Some(unreadable());
             }
             Ok(room) => {
-                let mut count = network.random.piece(room.min(left));
+                let mut count = piece(&mut network.random, room.min(left));
                 if send.mode == SendMode::Try && network.random.one_in(8) {
                     count = 0;
                 }
@@ -408,7 +409,7 @@ impl SimPort {
             let random = &mut self.world.network().random;
             // One lease more than the credit is within the promise, and drivers do it.
             let credit = if random.one_in(4) { usize::MAX } else { recv.credit as usize };
-            random.piece(arrived.min(credit))
+            piece(random, arrived.min(credit))
         };
         let filled = self.pool.fill::<Infallible>(most, |room| {
             self.world.network().read(descriptor, room);

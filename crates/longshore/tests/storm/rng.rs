@@ -1,31 +1,28 @@
 //! Chance from a seed.
 
+use longshore_base::SplitMix64;
 use std::time::Duration;
 
-/// `SplitMix64`.
+/// [`SplitMix64`], with what a storm asks of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Rng(u64);
+pub(crate) struct Rng(SplitMix64);
 
 impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed ^ 0x5707_0a11)
+        Self(SplitMix64::new(seed ^ 0x5707_0a11))
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
+        self.0.next_u64()
     }
 
     /// 0 to `end - 1`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
+        self.0.below(end)
     }
 
     pub(crate) fn one_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
+        self.0.one_in(times)
     }
 
     pub(crate) fn of<T: Copy>(&mut self, choices: &[T]) -> T {
@@ -39,10 +36,6 @@ impl Rng {
     }
 
     pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes = vec![0; len];
-        for piece in bytes.chunks_mut(8) {
-            piece.copy_from_slice(&self.next().to_le_bytes()[..piece.len()]);
-        }
-        bytes
+        self.0.bytes(len)
     }
 }
