@@ -1,18 +1,9 @@
 //! The system's ports: which drivers there are, and which one is taken.
 //!
-//! The only place of the workspace that asks which operating system this is.
+//! Beside `os/` and `poller/mod.rs`, the only place of this crate that asks which operating system
+//! this is.
 
-#[cfg(target_os = "linux")]
-#[path = "os/linux.rs"]
 mod os;
-#[cfg(not(target_os = "linux"))]
-#[path = "os/other.rs"]
-mod os;
-#[cfg(target_os = "linux")]
-#[path = "readiness/epoll.rs"]
-mod poller;
-#[cfg(not(target_os = "linux"))]
-#[path = "readiness/polling.rs"]
 mod poller;
 mod readiness;
 #[cfg(target_os = "linux")]

@@ -113,7 +113,7 @@ fn every_crate_but_the_port_forbids_unsafe_code() {
 }
 
 #[test]
-fn only_two_files_ask_which_system_this_is() {
+fn only_switches_ask_which_system_this_is() {
     let asking = [
         "#[cfg(target_os = \"linux\")]",
         "#[cfg(not(any(windows, test)))]",
@@ -123,7 +123,10 @@ fn only_two_files_ask_which_system_this_is() {
     for text in asking {
         fails(WORKER, text, "ask for a system");
         fails("crates/longshore-port/src/driver/uring/mod.rs", text, "ask for a system");
+        fails("crates/longshore-port/src/driver/poller/epoll.rs", text, "ask for a system");
         passes("crates/longshore-port/src/driver/mod.rs", text);
+        passes("crates/longshore-port/src/driver/os/mod.rs", text);
+        passes("crates/longshore-port/src/driver/poller/mod.rs", text);
         passes("crates/longshore/src/signals.rs", text);
         passes("crates/longshore/tests/it/main.rs", text);
     }

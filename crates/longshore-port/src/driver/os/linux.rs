@@ -1,11 +1,7 @@
 //! What is asked of Linux beside sockets and waits.
 #![expect(unsafe_code, reason = "calls that no crate has safe")]
 
-#[path = "memory.rs"]
-mod memory;
-
 use crate::{FileHandle, Link, RawFile};
-pub(crate) use memory::memory_bytes;
 use socket2::Socket;
 use std::cell::Cell;
 use std::io;

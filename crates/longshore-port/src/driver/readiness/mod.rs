@@ -27,7 +27,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-use super::poller::{self, Poller, Waker};
+use crate::driver::poller::{self, Poller, Waker};
 use crate::driver::{Clock, TrimTime, os};
 use crate::jobs::WorkDesk;
 use crate::{
@@ -63,22 +63,6 @@ const EVENTS_MAX: usize = 1024;
 
 /// How much later than expected a look may end without another one.
 const LATE: Duration = Duration::from_millis(1);
-
-/// What is known of a socket since it was last heard of.
-#[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state machine")]
-pub(crate) struct Readiness {
-    /// Whose.
-    pub(crate) token: Token,
-    /// There may be something to receive or accept.
-    pub(crate) readable: bool,
-    /// There may be room to send, or the connection stands or failed.
-    pub(crate) writable: bool,
-    /// The stream may have ended: a short receive is not the last one.
-    pub(crate) hangup: bool,
-    /// Nothing may go either way any more.
-    pub(crate) broken: bool,
-}
 
 /// A port of epoll or kqueue.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! What takes ops further: the edges of the system, new ops, and their ends.
 
 use super::socket::{Ending, Entry, Received, Role, Sending};
-use super::{Readiness, ReadinessPort, TURN_ACCEPTS, TURN_BYTES, WAIT_BYTES};
+use super::{ReadinessPort, TURN_ACCEPTS, TURN_BYTES, WAIT_BYTES};
+use crate::driver::poller::Readiness;
 use crate::{
     Call, Completion, End, ErrorKind, OpKind, PortError, RawSocket, SendMode, Unattached, What,
 };

@@ -2,7 +2,7 @@
 //! the `polling` crate. The same functions as `epoll.rs`.
 #![expect(unsafe_code, reason = "a watched socket must be deleted before it is closed")]
 
-use crate::driver::readiness::Readiness;
+use super::readiness::Readiness;
 use longshore_base::{Token, event};
 use polling::{Event, Events, PollMode};
 use socket2::Socket;

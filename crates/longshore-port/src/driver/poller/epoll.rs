@@ -3,7 +3,7 @@
 //! Straight epoll rather than a portable crate, because that is one system call a wait; a portable
 //! one arms a timer and its own wake-up as well. `polling.rs` offers the same functions elsewhere.
 
-use crate::driver::readiness::Readiness;
+use super::readiness::Readiness;
 use longshore_base::{Token, event};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventFlags};
