@@ -1,5 +1,7 @@
 //! What a system refuses.
 
+use crate::driver::os;
+use crate::error_kind::ErrorKind;
 use std::{fmt, io};
 
 /// The system refused: which call, what kind of refusal, and the system's own number.
@@ -41,46 +43,6 @@ pub enum Call {
     Wait,
 }
 
-/// Kinds of refusals that somebody treats differently.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The peer reset the connection, or it broke.
-    Reset,
-    /// Nobody listens there.
-    Refused,
-    /// No way there: network or host unreachable, network down.
-    Unreachable,
-    /// No answer in time.
-    TimedOut,
-    /// The network ended the connection, not the peer.
-    NetworkReset,
-    /// Cancelled by us.
-    Cancelled,
-    /// The address is in use, or no local port is free.
-    AddrInUse,
-    /// The address is not of this machine.
-    AddrNotAvailable,
-    /// Not allowed.
-    Denied,
-    /// Out of descriptors, of this process or of the system.
-    NoDescriptors,
-    /// Out of memory or buffers.
-    NoMemory,
-    /// A connection that was gone before it was taken; the next one may be well.
-    Passing,
-    /// This system or driver cannot do it.
-    Unsupported,
-    /// A setting is out of its range.
-    OutOfRange,
-    /// The file is shorter than it was.
-    Shortened,
-    /// No such name.
-    NotFound,
-    /// Anything else; see the code.
-    Other,
-}
-
 impl PortError {
     /// From what the standard library or a crate reports.
     pub fn from_io(call: Call, error: &io::Error) -> Self {
@@ -104,10 +66,10 @@ impl PortError {
         };
         let code = error.raw_os_error().unwrap_or(0);
         let aborted = error.kind() == io::ErrorKind::ConnectionAborted;
-        if call == Call::Accept && (aborted || crate::driver::is_passing(code)) {
+        if call == Call::Accept && (aborted || os::is_passing(code)) {
             return Self { kind: ErrorKind::Passing, call, code };
         }
-        Self { kind: crate::driver::kind_of_code(code).unwrap_or(kind), call, code }
+        Self { kind: os::kind_of_code(code).unwrap_or(kind), call, code }
     }
 
     /// From errno or a Windows code.

@@ -63,7 +63,7 @@ impl FileHandle {
     pub fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         loop {
             let read = match self.raw() {
-                RawFile::System(file) => crate::driver::read_at(file, into, offset),
+                RawFile::System(file) => crate::driver::os::read_at(file, into, offset),
                 RawFile::Virtual(file) => file.read_at(into, offset),
             };
             match read {

@@ -47,7 +47,7 @@ impl Work {
             Self::Resolve(name) => WorkDone::Resolved(resolve(&name)),
             Self::Read(range) => WorkDone::Read(crate::file::read(&range)),
             Self::TrimHeap => {
-                crate::driver::trim_heap();
+                crate::driver::os::trim_heap();
                 WorkDone::HeapTrimmed
             }
         }

@@ -30,6 +30,7 @@
 pub mod contract;
 mod driver;
 mod error;
+mod error_kind;
 mod file;
 mod in_flight;
 mod jobs;
@@ -40,7 +41,8 @@ mod recv_pool;
 mod socket;
 
 pub use driver::{DriverChoice, DriverRefused, SystemNotifier, SystemPort, SystemWorld};
-pub use error::{Call, ErrorKind, PortError};
+pub use error::{Call, PortError};
+pub use error_kind::ErrorKind;
 pub use file::{FileHandle, FileRange, RawFile, VirtualFile};
 pub use in_flight::InFlight;
 pub use jobs::{Job, JobPool, Work, WorkDone};

@@ -3,9 +3,12 @@
 //! Beside `os/` and `poller/mod.rs`, the only place of this crate that asks which operating system
 //! this is.
 
-mod os;
+mod clock;
+mod files;
+pub(crate) mod os;
 mod poller;
 mod readiness;
+mod sockets;
 #[cfg(target_os = "linux")]
 mod uring;
 #[cfg(not(target_os = "linux"))]
@@ -14,10 +17,10 @@ mod uring;
 
 use crate::jobs::WorkDesk;
 use crate::{
-    Abilities, BindTo, Call, Completion, ConnectTo, ErrorKind, FileHandle, FileRange, JobPool,
-    Link, Listening, Notify, Op, OpKind, Port, PortConfig, PortError, SocketId, Unattached, Until,
-    Waited, Work, World,
+    Abilities, BindTo, Completion, ConnectTo, ErrorKind, JobPool, Link, Listening, Notify, Op,
+    OpKind, Port, PortConfig, PortError, SocketId, Unattached, Until, Waited, Work, World,
 };
+use clock::Clock;
 use longshore_base::{Time, Token};
 use readiness::ReadinessPort;
 use std::time::{Duration, Instant};
@@ -92,38 +95,7 @@ impl SystemWorld {
     }
 
     fn clock(&self) -> Clock {
-        Clock { start: self.start }
-    }
-}
-
-/// The system's monotonic clock, from the beginning of its world.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
-    start: Instant,
-}
-
-impl Clock {
-    pub(crate) fn now(self) -> Time {
-        Time::ZERO + self.start.elapsed()
-    }
-}
-
-/// How often tables give back what they did not need.
-const TRIM_EVERY: Duration = Duration::from_secs(20);
-
-/// When that is next.
-#[derive(Debug)]
-struct TrimTime(Time);
-
-impl TrimTime {
-    /// Whether it is time now; the next one is then a while later.
-    #[inline]
-    fn is_due(&mut self, now: Time) -> bool {
-        let due = now >= self.0;
-        if due {
-            self.0 = now + TRIM_EVERY;
-        }
-        due
+        Clock::since(self.start)
     }
 }
 
@@ -137,7 +109,7 @@ impl World for SystemWorld {
         };
         loop {
             tries -= 1;
-            match crate::socket::bind(to) {
+            match sockets::bind(to) {
                 Err(error) if error.kind == ErrorKind::AddrInUse && tries > 0 => {
                     std::thread::sleep(BIND_PAUSE);
                 }
@@ -147,11 +119,11 @@ impl World for SystemWorld {
     }
 
     fn listening_from(&self, listener: std::net::TcpListener) -> Result<Listening, PortError> {
-        crate::socket::listening_from(listener)
+        sockets::listening_from(listener)
     }
 
     fn open(&self, config: &PortConfig) -> Result<SystemPort, PortError> {
-        keep_heap_small();
+        os::keep_heap_small();
         let desk = WorkDesk::new(self.jobs.clone());
         Ok(match self.driver {
             Driver::Uring => SystemPort::Uring(UringPort::open(config, self.clock(), desk)?),
@@ -297,184 +269,4 @@ impl Port for SystemPort {
     fn sockets(&self) -> usize {
         on_driver!(self, port => port.sockets())
     }
-}
-
-/// What an error number means where the standard library has no word for it.
-#[cfg(unix)]
-pub(crate) fn kind_of_code(code: i32) -> Option<ErrorKind> {
-    Some(match code {
-        libc::EMFILE | libc::ENFILE => ErrorKind::NoDescriptors,
-        libc::ENOBUFS | libc::ENOMEM => ErrorKind::NoMemory,
-        libc::ECANCELED => ErrorKind::Cancelled,
-        libc::ENETRESET => ErrorKind::NetworkReset,
-        libc::EHOSTDOWN | libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN => {
-            ErrorKind::Unreachable
-        }
-        _ => return None,
-    })
-}
-
-/// What an error number means where the standard library has no word for it.
-#[cfg(not(unix))]
-pub(crate) fn kind_of_code(_code: i32) -> Option<ErrorKind> {
-    None
-}
-
-/// Whether an accept failed for the one connection only; the listener is well (R33).
-/// Source: `accept(2)`, "Error handling": errors that were pending on the new socket, and `EPERM`
-/// of a firewall.
-#[cfg(unix)]
-pub(crate) fn is_passing(code: i32) -> bool {
-    match code {
-        #[cfg(target_os = "linux")]
-        libc::ENONET => true,
-        libc::ECONNABORTED
-        | libc::EPROTO
-        | libc::EPERM
-        | libc::ENETDOWN
-        | libc::ENETUNREACH
-        | libc::EHOSTDOWN
-        | libc::EHOSTUNREACH
-        | libc::ENOPROTOOPT
-        | libc::EOPNOTSUPP => true,
-        _ => false,
-    }
-}
-
-/// Whether an accept failed for the one connection only.
-#[cfg(not(unix))]
-pub(crate) fn is_passing(_code: i32) -> bool {
-    false
-}
-
-/// Lets a server that was killed come back while its old connections linger (R83). On Windows the
-/// option of that name lets two servers share an address, so it stays off there.
-pub(crate) fn allow_rebind(socket: &socket2::Socket) -> std::io::Result<()> {
-    #[cfg(unix)]
-    return socket.set_reuse_address(true);
-    #[cfg(not(unix))]
-    return Ok(());
-}
-
-/// How long sent bytes may stay unacknowledged. Elsewhere than on Linux TCP has no such option.
-/// Source: `tcp(7)`, `TCP_USER_TIMEOUT`.
-pub(crate) fn set_user_timeout(
-    socket: &socket2::Socket,
-    timeout: Option<Duration>,
-) -> std::io::Result<()> {
-    #[cfg(target_os = "linux")]
-    return socket.set_tcp_user_timeout(timeout);
-    #[cfg(not(target_os = "linux"))]
-    return Ok(());
-}
-
-/// Reads at a place of a file, without moving its position where the system can do so.
-pub(crate) fn read_at(
-    file: &std::fs::File,
-    into: &mut [u8],
-    offset: u64,
-) -> std::io::Result<usize> {
-    #[cfg(unix)]
-    return std::os::unix::fs::FileExt::read_at(file, into, offset);
-    #[cfg(windows)]
-    return std::os::windows::fs::FileExt::seek_read(file, into, offset);
-}
-
-/// Gives a socket that does not block what it has room for, of the range behind its first `done`
-/// bytes. None if it has no room; an error as well at the end of a file that is too short.
-pub(crate) fn send_file(
-    socket: &socket2::Socket,
-    range: &FileRange,
-    done: usize,
-) -> Result<Option<usize>, PortError> {
-    let left = usize::try_from(range.len).unwrap_or(usize::MAX) - done;
-    let offset = range.offset + done as u64;
-    loop {
-        let sent = os::send_file(socket, &range.file, offset, left);
-        return match sent {
-            Ok(0) => Err(crate::file::SHORTENED),
-            Ok(count) => Ok(Some(count)),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(match PortError::from_io(Call::Send, &error) {
-                // What says nothing of a connection is the file's.
-                other if other.kind == ErrorKind::Other => PortError { call: Call::File, ..other },
-                of_connection => of_connection,
-            }),
-        };
-    }
-}
-
-/// Bytes of a file that are read for one call, where the system does not send it by itself.
-const PIECE_BYTES: usize = 64 * 1024;
-
-/// The same by way of our own memory.
-pub(crate) fn send_file_read(
-    socket: &socket2::Socket,
-    file: &FileHandle,
-    offset: u64,
-    most: usize,
-) -> std::io::Result<usize> {
-    let mut piece = vec![0; most.min(PIECE_BYTES)];
-    match file.read_at(&mut piece, offset)? {
-        0 => Ok(0),
-        count => socket.send_with_flags(&piece[..count], SEND_FLAGS),
-    }
-}
-
-/// Asks the allocator to give back what it keeps. Source: `malloc_trim(3)`.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[expect(unsafe_code, reason = "no crate has it safe")]
-pub(crate) fn trim_heap() {
-    // SAFETY: may be called at any time, from any thread.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
-/// Has the allocator of the C library keep to its documented threshold, 128 KiB, from which on memory
-/// is the system's own: it can grow without a copy, and goes back when it is freed. Without this the
-/// first large block that is freed raises the threshold, up to 32 MiB, and what large frames leave
-/// behind stays with the process, which a container then ends. Who has said otherwise in the
-/// environment is left alone. Source: `mallopt(3)`, `M_MMAP_THRESHOLD`.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[expect(unsafe_code, reason = "no crate has it safe")]
-fn keep_heap_small() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let said = ["MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"];
-        if said.iter().all(|name| std::env::var_os(name).is_none()) {
-            // SAFETY: may be called at any time, from any thread.
-            unsafe {
-                libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);
-            }
-        }
-    });
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn keep_heap_small() {}
-
-/// Asks the allocator to give back what it keeps: this one cannot be asked.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub(crate) fn trim_heap() {}
-
-/// Flags of every send. A peer that is gone must be an error, not a signal that ends the process
-/// (R31); where there is no such flag, socket2 and std set an option on each socket instead.
-#[cfg(all(unix, not(target_vendor = "apple")))]
-pub(crate) const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
-
-/// Flags of every send.
-#[cfg(not(all(unix, not(target_vendor = "apple"))))]
-pub(crate) const SEND_FLAGS: i32 = 0;
-
-/// Whether a non-blocking connect goes on, as it should. A signal does not stop it either.
-/// Source: `connect(2)`, `EINPROGRESS` and `EINTR`.
-pub(crate) fn is_in_progress(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{Interrupted, WouldBlock};
-    #[cfg(unix)]
-    if error.raw_os_error() == Some(libc::EINPROGRESS) {
-        return true;
-    }
-    matches!(error.kind(), Interrupted | WouldBlock)
 }

@@ -1,5 +1,5 @@
 //! Stands in for io_uring where there is none: a port that cannot exist.
-use crate::driver::Clock;
+use crate::driver::clock::Clock;
 use crate::jobs::WorkDesk;
 use crate::*;
 use longshore_base::{Time, Token};

@@ -1,9 +1,10 @@
 //! What is asked of Linux beside sockets and waits.
 #![expect(unsafe_code, reason = "calls that no crate has safe")]
 
-use crate::{FileHandle, Link, RawFile};
+use crate::Link;
 use socket2::Socket;
 use std::cell::Cell;
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
@@ -44,20 +45,23 @@ pub(crate) fn link(socket: &Socket) -> Link {
 const TCP_INFO_BYTES_ACKED: usize = 120;
 const TCP_INFO_BYTES: usize = TCP_INFO_BYTES_ACKED + size_of::<u64>();
 
+/// How long sent bytes may stay unacknowledged. Source: `tcp(7)`, `TCP_USER_TIMEOUT`.
+pub(crate) fn set_user_timeout(socket: &Socket, timeout: Option<Duration>) -> io::Result<()> {
+    socket.set_tcp_user_timeout(timeout)
+}
+
 /// Gives a socket that does not block bytes of a file, as many as it has room for: 0 at the end of
 /// the file. Nothing is copied where the system can help it. Source: `sendfile(2)`.
+#[expect(clippy::unnecessary_wraps, reason = "other systems have no such call")]
 pub(crate) fn send_file(
     socket: &Socket,
-    file: &FileHandle,
+    file: &File,
     offset: u64,
     most: usize,
-) -> io::Result<usize> {
-    let RawFile::System(file) = file.raw() else {
-        return crate::driver::send_file_read(socket, file, offset, most);
-    };
+) -> Option<io::Result<usize>> {
     block_sigpipe();
     let mut offset = offset;
-    Ok(rustix::fs::sendfile(socket, file, Some(&mut offset), most)?)
+    Some(rustix::fs::sendfile(socket, file, Some(&mut offset), most).map_err(Into::into))
 }
 
 /// A peer that is gone must be an error, not a signal that ends the process (R31); the call has no
@@ -93,11 +97,11 @@ mod tests {
     #[test]
     fn a_file_to_a_peer_that_is_gone_raises_no_signal() {
         assert!(!is_blocked());
-        let file = FileHandle::from(std::fs::File::open("Cargo.toml").unwrap());
+        let file = File::open("Cargo.toml").unwrap();
         let (ours, theirs) =
             Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
         drop(theirs);
-        let sent = send_file(&ours, &file, 0, 10);
+        let sent = send_file(&ours, &file, 0, 10).unwrap();
         assert_eq!(sent.map_err(|error| error.kind()), Err(io::ErrorKind::BrokenPipe));
         assert!(is_blocked());
     }

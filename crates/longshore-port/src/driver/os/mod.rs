@@ -1,15 +1,30 @@
-//! What is asked of the system beside its ports.
+//! What is asked of the system beside its ports, and what its error numbers mean. One file for each
+//! kind of system, with the same functions; imports nothing of the drivers.
 
+mod heap;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
 mod memory;
 #[cfg(not(target_os = "linux"))]
 mod other;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
+pub(crate) use heap::{keep_heap_small, trim_heap};
 #[cfg(target_os = "linux")]
-pub(super) use linux::{link, send_file};
+pub(crate) use linux::{link, send_file, set_user_timeout};
 #[cfg(target_os = "linux")]
-pub(super) use memory::memory_bytes;
+pub(crate) use memory::memory_bytes;
 #[cfg(not(target_os = "linux"))]
-pub(super) use other::{link, memory_bytes, send_file};
+pub(crate) use other::{link, memory_bytes, send_file, set_user_timeout};
+#[cfg(unix)]
+pub(crate) use unix::{
+    SEND_FLAGS, allow_rebind, is_in_progress, is_passing, kind_of_code, read_at,
+};
+#[cfg(windows)]
+pub(crate) use windows::{
+    SEND_FLAGS, allow_rebind, is_in_progress, is_passing, kind_of_code, read_at,
+};

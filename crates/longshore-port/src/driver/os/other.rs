@@ -1,9 +1,10 @@
-//! What is asked of other systems, in ways that all of them have.
-
-pub(crate) use crate::driver::send_file_read as send_file;
+//! What only Linux is asked: elsewhere it cannot be had, or is not asked for yet.
 
 use crate::Link;
 use socket2::Socket;
+use std::fs::File;
+use std::io;
+use std::time::Duration;
 
 /// What the system knows of the way to the peer: these are not asked.
 pub(crate) fn link(_: &Socket) -> Link {
@@ -12,5 +13,16 @@ pub(crate) fn link(_: &Socket) -> Link {
 
 /// How much memory this process may use: not asked here.
 pub(crate) fn memory_bytes() -> Option<u64> {
+    None
+}
+
+/// How long sent bytes may stay unacknowledged: TCP has no such option here.
+#[expect(clippy::unnecessary_wraps, reason = "Linux can refuse")]
+pub(crate) fn set_user_timeout(_: &Socket, _: Option<Duration>) -> io::Result<()> {
+    Ok(())
+}
+
+/// Bytes of a file: these systems are not asked to send it by themselves.
+pub(crate) fn send_file(_: &Socket, _: &File, _: u64, _: usize) -> Option<io::Result<usize>> {
     None
 }

@@ -27,8 +27,9 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+use crate::driver::clock::{Clock, TrimTime};
+use crate::driver::os;
 use crate::driver::poller::{self, Poller, Waker};
-use crate::driver::{Clock, TrimTime, os};
 use crate::jobs::WorkDesk;
 use crate::{
     Abilities, Call, Completion, ConnectTo, End, ErrorKind, Link, Listening, Notify, Op, OpKind,
@@ -147,7 +148,7 @@ impl ReadinessPort {
             notifier,
             clock,
             now: clock.now(),
-            trim: TrimTime(Time::ZERO),
+            trim: TrimTime::NOW,
             answers: Vec::new(),
             urgent: false,
             received: 0,
@@ -299,7 +300,7 @@ impl Port for ReadinessPort {
         let failed = |error: &io::Error| PortError::from_io(Call::Connect, error);
         let socket = begin_to_connect(to).map_err(|error| failed(&error))?;
         let started = match socket.connect(&to.addr.into()) {
-            Err(error) if !super::is_in_progress(&error) => Err(failed(&error)),
+            Err(error) if !os::is_in_progress(&error) => Err(failed(&error)),
             // Also a connection that stands already is told by an edge.
             _ => Ok(()),
         };
@@ -402,9 +403,9 @@ impl Port for ReadinessPort {
 
 /// A socket that is about to connect.
 fn begin_to_connect(to: &ConnectTo) -> io::Result<Socket> {
-    let socket = crate::socket::open(to.addr)?;
+    let socket = crate::driver::sockets::open(to.addr)?;
     socket.set_nonblocking(true)?;
-    crate::socket::set_options(&socket, &to.options)?;
+    crate::driver::sockets::set_options(&socket, &to.options)?;
     if let Some(from) = to.from {
         socket.bind(&from.into())?;
     }

@@ -1,6 +1,8 @@
 //! One socket of the port: what is in flight on it, and the system calls that take it further.
 
-use crate::driver::{self, SEND_FLAGS, poller};
+use crate::driver::files::send_file;
+use crate::driver::os::SEND_FLAGS;
+use crate::driver::{poller, sockets};
 use crate::{
     Addr, Call, End, ErrorKind, InFlight, PortError, RawSocket, RecvBuf, RecvPool, SendData,
     SendMode, Unattached,
@@ -156,7 +158,7 @@ impl Entry {
 
     /// Takes the next waiting connection: `None` if there is none for now.
     pub(super) fn accept(&mut self) -> Result<Option<Unattached>, PortError> {
-        let (socket, peer) = match retried(|| crate::driver::poller::accept(&self.socket)) {
+        let (socket, peer) = match retried(|| poller::accept(&self.socket)) {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == IoErrorKind::WouldBlock => {
                 self.readable = false;
@@ -167,11 +169,8 @@ impl Entry {
         let gone = PortError::new(Call::Accept, ErrorKind::Passing);
         let peer = Addr::from(peer.ok_or(gone)?);
         let wildcard = self.local.ip().is_none_or(|ip| ip.is_unspecified());
-        let local = if wildcard {
-            crate::socket::local_addr(&socket).map_err(|_| gone)?
-        } else {
-            self.local
-        };
+        let local =
+            if wildcard { sockets::local_addr(&socket).map_err(|_| gone)? } else { self.local };
         Ok(Some(Unattached { peer, local, raw: RawSocket::System(socket) }))
     }
 
@@ -188,7 +187,7 @@ impl Entry {
             Err(error) if error.kind() == IoErrorKind::NotConnected => return None,
             Err(error) => return failed(error),
         }
-        match crate::socket::local_addr(&self.socket) {
+        match sockets::local_addr(&self.socket) {
             Ok(local) => {
                 self.role = Role::Connection;
                 self.local = local;
@@ -226,7 +225,7 @@ impl Sending {
     pub(super) fn go_on(&mut self, socket: &Socket, mode: SendMode) -> Result<(), PortError> {
         if let Some(range) = self.data.file() {
             while self.left > 0 {
-                let Some(count) = driver::send_file(socket, range, self.bytes)? else { break };
+                let Some(count) = send_file(socket, range, self.bytes)? else { break };
                 self.bytes += count;
                 self.left -= count;
                 if mode == SendMode::Try {

@@ -26,7 +26,7 @@ const NEVER: Duration = Duration::from_secs(60);
 
 fn open(config: &PortConfig) -> ReadinessPort {
     let desk = WorkDesk::new(JobPool::new(1));
-    ReadinessPort::open(config, Clock { start: Instant::now() }, desk).unwrap()
+    ReadinessPort::open(config, Clock::since(Instant::now()), desk).unwrap()
 }
 
 fn listener() -> (TcpListener, SocketAddr) {
@@ -246,7 +246,7 @@ fn quiet_answers_never_take_the_room_of_what_the_port_wakes_for() {
 fn an_accept_after_an_end_tries_at_once() {
     let mut port = open(&PortConfig::default());
     let (std, addr) = listener();
-    let id = port.listen(crate::socket::listening_from(std).unwrap(), token(9)).unwrap();
+    let id = port.listen(crate::driver::sockets::listening_from(std).unwrap(), token(9)).unwrap();
     let _peers = [(); 3].map(|()| TcpStream::connect(addr).unwrap());
     for _ in 0..3 {
         port.submit(id, Op::Accept { credit: 1 });
@@ -261,7 +261,7 @@ fn an_accept_after_an_end_tries_at_once() {
 fn a_failed_accept_ends_and_the_next_one_tries_again() {
     let mut port = open(&PortConfig::default());
     // A socket that does not listen: each accept of it fails.
-    let socket = crate::socket::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let socket = crate::driver::sockets::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 1)).into();
     let id = port.listen(Listening { local, raw: RawSocket::System(socket) }, token(9)).unwrap();
     for _ in 0..3 {
@@ -277,7 +277,7 @@ fn a_wildcard_listener_says_where_a_connection_came_in() {
     let mut port = open(&PortConfig::default());
     let std = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, std.local_addr().unwrap().port()));
-    let id = port.listen(crate::socket::listening_from(std).unwrap(), token(9)).unwrap();
+    let id = port.listen(crate::driver::sockets::listening_from(std).unwrap(), token(9)).unwrap();
     port.submit(id, Op::Accept { credit: u32::MAX });
     let peer = TcpStream::connect(addr).unwrap();
     let What::Accepted(socket) = next(&mut port) else { panic!("no connection") };
@@ -289,7 +289,7 @@ fn closing_a_listener_leaves_its_duplicate_alone() {
     let mut port = open(&PortConfig::default());
     let (std, addr) = listener();
     let duplicate = std.try_clone().unwrap();
-    let id = port.listen(crate::socket::listening_from(std).unwrap(), token(9)).unwrap();
+    let id = port.listen(crate::driver::sockets::listening_from(std).unwrap(), token(9)).unwrap();
     port.submit(id, Op::Close);
     assert!(matches!(next(&mut port), What::Closed));
     let _peer = TcpStream::connect(addr).unwrap();

@@ -128,8 +128,11 @@ impl UringPort {
         let peer = unsafe { SockAddr::new(op.addr, op.len) }.as_socket();
         let Role::Listener { local, .. } = listener.role else { return };
         let wildcard = local.ip().is_none_or(|ip| ip.is_unspecified());
-        let own =
-            if wildcard { crate::socket::local_addr(&system).unwrap_or(local) } else { local };
+        let own = if wildcard {
+            crate::driver::sockets::local_addr(&system).unwrap_or(local)
+        } else {
+            local
+        };
         // TCP always says who it is; were it not so, the connection would still be served.
         let peer = peer.map_or(own, Addr::from);
         let what = What::Accepted(unattached(system, peer, own));

@@ -10,7 +10,7 @@
 
 use super::UringPort;
 use super::names::{Kind, user_data};
-use crate::driver::send_file;
+use crate::driver::files::send_file;
 use crate::file::SHORTENED;
 use crate::{Call, ErrorKind, PortError, SendMode};
 use io_uring::opcode;

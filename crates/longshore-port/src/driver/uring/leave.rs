@@ -45,8 +45,8 @@ impl UringPort {
         owner: Token,
     ) -> Result<SocketId, PortError> {
         let failed = |error: std::io::Error| PortError::from_io(Call::Connect, &error);
-        let system = crate::socket::open(to.addr).map_err(failed)?;
-        crate::socket::set_options(&system, &to.options).map_err(failed)?;
+        let system = crate::driver::sockets::open(to.addr).map_err(failed)?;
+        crate::driver::sockets::set_options(&system, &to.options).map_err(failed)?;
         if let Some(from) = to.from {
             system.bind(&from.into()).map_err(failed)?;
         }
@@ -82,7 +82,7 @@ impl UringPort {
         };
         let peer = connecting.peer;
         let unknown = Addr::from(std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
-        let local = crate::socket::local_addr(&socket.system).unwrap_or(unknown);
+        let local = crate::driver::sockets::local_addr(&socket.system).unwrap_or(unknown);
         socket.role = Role::Connection { peer, local };
         let owner = socket.owner;
         let error = match -result {

@@ -49,7 +49,8 @@ mod watch;
 
 pub(super) use notify::UringNotifier;
 
-use crate::driver::{Clock, TrimTime, os};
+use crate::driver::clock::{Clock, TrimTime};
+use crate::driver::os;
 use crate::jobs::WorkDesk;
 use crate::{
     Abilities, Call, Completion, ConnectTo, ErrorKind, Link, Listening, Op, OpKind, Port,
@@ -217,7 +218,7 @@ impl UringPort {
             works: 0,
             clock,
             now: clock.now(),
-            trim: TrimTime(Time::ZERO),
+            trim: TrimTime::NOW,
             drop_deadline: config.drop_deadline,
             dropping: false,
         })

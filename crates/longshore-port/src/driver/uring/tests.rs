@@ -4,7 +4,7 @@ mod leaving;
 mod waiting;
 
 use super::{Features, UringNotifier, UringPort, probe};
-use crate::driver::Clock;
+use crate::driver::clock::Clock;
 use crate::jobs::WorkDesk;
 use crate::{
     BindTo, Completion, End, ErrorKind, JobPool, Notify, Op, OpKind, Port, PortConfig, Segment,
@@ -46,7 +46,7 @@ fn open(config: &PortConfig) -> Option<Hub> {
 
 /// The same as a kernel of these features would have it.
 fn open_as(features: Features, config: &PortConfig) -> Hub {
-    let (clock, desk) = (Clock { start: Instant::now() }, WorkDesk::new(JobPool::new(1)));
+    let (clock, desk) = (Clock::since(Instant::now()), WorkDesk::new(JobPool::new(1)));
     let mut port = UringPort::open_with(features, config, clock, desk).unwrap();
     let to = BindTo {
         addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -54,7 +54,7 @@ fn open_as(features: Features, config: &PortConfig) -> Hub {
         backlog: 4096,
         options: SocketOptions::default(),
     };
-    let listening = crate::socket::bind(&to).unwrap();
+    let listening = crate::driver::sockets::bind(&to).unwrap();
     let addr = listening.local.socket_addr().unwrap();
     let listener = port.listen(listening, LISTENER).unwrap();
     Hub { port, listener, addr, out: Vec::new(), ids: Vec::new() }
@@ -544,7 +544,7 @@ fn a_port_that_does_not_open_lets_go_of_the_ring_before_the_buffers() {
     gone::take();
     let open = |start_fails| {
         gone::fail_start(start_fails);
-        let clock = Clock { start: Instant::now() };
+        let clock = Clock::since(Instant::now());
         let desk = WorkDesk::new(JobPool::new(1));
         UringPort::open_with(features, &PortConfig::default(), clock, desk).is_ok()
     };

@@ -69,13 +69,13 @@ fn the_bytes_of_a_send_that_did_not_return_in_time_are_never_freed() {
 #[test]
 fn a_cancelled_connect_ends_though_nobody_answers() {
     let Some(mut hub) = open(&PortConfig::default()) else { return };
-    let listener = crate::socket::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let listener = crate::driver::sockets::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     listener.listen(1).unwrap();
     let addr = listener.local_addr().unwrap().as_socket().unwrap();
     // Its queue has room for two; whoever comes then is not heard.
     let _queue = [(); 4].map(|()| {
-        let waiting = crate::socket::open(addr).unwrap();
+        let waiting = crate::driver::sockets::open(addr).unwrap();
         waiting.set_nonblocking(true).unwrap();
         let _ = waiting.connect(&addr.into()); // under way
         waiting

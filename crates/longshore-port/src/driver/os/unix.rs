@@ -1,0 +1,69 @@
+//! What is asked of every Unix, and what its error numbers mean.
+
+use crate::error_kind::ErrorKind;
+use socket2::Socket;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// What an error number means where the standard library has no word for it.
+pub(crate) fn kind_of_code(code: i32) -> Option<ErrorKind> {
+    Some(match code {
+        libc::EMFILE | libc::ENFILE => ErrorKind::NoDescriptors,
+        libc::ENOBUFS | libc::ENOMEM => ErrorKind::NoMemory,
+        libc::ECANCELED => ErrorKind::Cancelled,
+        libc::ENETRESET => ErrorKind::NetworkReset,
+        libc::EHOSTDOWN | libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN => {
+            ErrorKind::Unreachable
+        }
+        _ => return None,
+    })
+}
+
+/// Whether an accept failed for the one connection only; the listener is well (R33).
+/// Source: `accept(2)`, "Error handling": errors that were pending on the new socket, and `EPERM`
+/// of a firewall.
+pub(crate) fn is_passing(code: i32) -> bool {
+    match code {
+        #[cfg(target_os = "linux")]
+        libc::ENONET => true,
+        libc::ECONNABORTED
+        | libc::EPROTO
+        | libc::EPERM
+        | libc::ENETDOWN
+        | libc::ENETUNREACH
+        | libc::EHOSTDOWN
+        | libc::EHOSTUNREACH
+        | libc::ENOPROTOOPT
+        | libc::EOPNOTSUPP => true,
+        _ => false,
+    }
+}
+
+/// Flags of every send. A peer that is gone must be an error, not a signal that ends the process
+/// (R31); where there is no such flag, socket2 and std set an option on each socket instead.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
+
+/// The same where there is no such flag.
+#[cfg(target_vendor = "apple")]
+pub(crate) const SEND_FLAGS: i32 = 0;
+
+/// Whether a non-blocking connect goes on, as it should. A signal does not stop it either.
+/// Source: `connect(2)`, `EINPROGRESS` and `EINTR`.
+pub(crate) fn is_in_progress(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, WouldBlock};
+    let goes_on = error.raw_os_error() == Some(libc::EINPROGRESS);
+    goes_on || matches!(error.kind(), Interrupted | WouldBlock)
+}
+
+/// Lets a server that was killed come back while its old connections linger (R83).
+/// Source: `socket(7)`, `SO_REUSEADDR`.
+pub(crate) fn allow_rebind(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_address(true)
+}
+
+/// Reads at a place of a file, without moving its position.
+pub(crate) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    file.read_at(into, offset)
+}
