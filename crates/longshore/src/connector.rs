@@ -1,7 +1,6 @@
 //! Where and how to connect, and what to do when that fails.
 
-use crate::config::{check_duration, check_frame_bytes, check_socket_options};
-use crate::worker::lane::MakeFilter;
+use crate::config::{MakeFilter, check_duration, check_frame_bytes, check_socket_options};
 use crate::{ConfigError, Limits};
 use longshore_base::{Foreign, caught};
 use longshore_port::{ErrorKind, PortError, SocketOptions};

@@ -1,13 +1,11 @@
 //! What a callback can do.
 
-use crate::conn::Shared;
+use crate::conn::LaneShared;
+use crate::server::shared::Shared;
 use crate::worker::connection::Connection;
 use crate::worker::core::Core;
-use crate::worker::dial::DialStart;
-use crate::worker::lane::LaneShared;
 use crate::{
-    Conn, ConnId, ConnInfo, Connector, DisconnectReason, Handler, Item, Peer, Reject, Result,
-    SendError, Sent, Server, Timer,
+    Conn, ConnId, ConnInfo, DisconnectReason, Handler, Item, Result, SendError, Sent, Server, Timer,
 };
 use bytes::Bytes;
 use longshore_base::{Time, Token};
@@ -240,22 +238,6 @@ impl<H: Handler> Ctx<'_, H> {
     pub fn resume(&mut self) {
         self.core.catch_up();
         self.core.resume(self.conn);
-    }
-
-    /// Connects to another server, on this worker. `factory` makes the handler of the connection
-    /// when it stands, again after each reconnect.
-    ///
-    /// # Errors
-    /// When the connector's settings cannot work. That it cannot connect is told to
-    /// [`Connector::on_failure`].
-    pub fn connect<G, F>(&mut self, connector: Connector<G::Codec>, factory: F) -> Result
-    where
-        G: Handler,
-        F: FnMut(&Peer<'_>) -> Result<G, Reject> + Send + 'static,
-    {
-        connector.check()?;
-        self.core.dials.push_back(Box::new(DialStart::new(connector, factory)));
-        Ok(())
     }
 
     pub(crate) fn close_idle(&mut self) {

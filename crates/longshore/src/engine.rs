@@ -1,18 +1,24 @@
-//! Threads: started, told to stop, joined. Nobody else in this crate starts one.
+//! All workers together: made, started, told to stop.
 
-use crate::config::{CONNECTIONS, MEMORY, MEMORY_PART};
+use crate::config::{CONNECTIONS, DRAIN_WITHIN, Limits, MEMORY, MEMORY_PART};
 use crate::error::StartError;
-use crate::server::{Builder, Inner, ListenerPlan, Planned, TickFn, bind};
+use crate::listener::Bound;
+use crate::metrics::LaneCounters;
+use crate::server::switchboard::Switchboard;
+use crate::server::{Inner, TickFn};
+use crate::signals::open_files_max;
 use crate::worker::Worker;
 use crate::worker::core::Core;
-use crate::worker::switchboard::Switchboard;
-use crate::{DisconnectReason, Error, Result, Server};
+use crate::worker::door::ListenerPlan;
+use crate::worker::lane::AnyLane;
+use crate::{ConfigError, DisconnectReason, Result, Server};
 use longshore_base::{caught, event};
-use longshore_port::{Addr, Listening, Notify, Port, PortConfig, World};
+use longshore_port::{Addr, BindTo, Listening, Notify, Port, PortConfig, SocketOptions, World};
 use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle, ThreadId};
+use std::thread;
 use std::time::Duration;
 
 /// Cores that this process may use: affinity and container limits counted.
@@ -31,9 +37,52 @@ fn memory_default(all: Option<u64>) -> u64 {
 
 /// Most connections unless said otherwise: 10,000, or what the limit of open files permits.
 pub(crate) fn connections_default() -> usize {
-    let files = crate::signals::open_files_max().unwrap_or(usize::MAX);
+    let files = open_files_max().unwrap_or(usize::MAX);
     files.saturating_sub(DESCRIPTOR_RESERVE).clamp(1, CONNECTIONS.default)
 }
+
+type MakeLane = Box<dyn Fn(&Arc<Switchboard>) -> Box<dyn AnyLane> + Send + Sync>;
+
+/// One listener, set up but not started.
+pub(crate) struct Planned {
+    pub(crate) at: Result<Bound, ConfigError>,
+    pub(crate) backlog: u32,
+    pub(crate) options: SocketOptions,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) make_lane: MakeLane,
+    pub(crate) check: Result<(), ConfigError>,
+    pub(crate) counters: Arc<LaneCounters>,
+}
+
+/// What a server is to be made of.
+pub(crate) struct Setup {
+    pub(crate) listeners: Vec<Planned>,
+    pub(crate) ticks: Vec<(Duration, TickFn)>,
+    pub(crate) workers: Option<usize>,
+    pub(crate) connections: Option<usize>,
+    pub(crate) memory: Option<u64>,
+    pub(crate) drain: Duration,
+    pub(crate) spin: Duration,
+    pub(crate) port: PortConfig,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            ticks: Vec::new(),
+            workers: None,
+            connections: None,
+            memory: None,
+            drain: DRAIN_WITHIN.default,
+            spin: SPIN,
+            port: PortConfig::default(),
+        }
+    }
+}
+
+/// How long a worker looks before it sleeps.
+const SPIN: Duration = Duration::from_micros(10);
 
 /// A server that is checked and bound.
 pub(crate) struct Prepared<W: World> {
@@ -56,11 +105,9 @@ impl<W: World> fmt::Debug for Prepared<W> {
 }
 
 impl<W: World> Prepared<W> {
-    /// Binds what a checked builder asks for.
-    pub(crate) fn new(world: W, builder: Builder) -> Result<Self> {
-        let Builder {
-            mut listeners, ticks, workers, connections, memory, drain, spin, port, ..
-        } = builder;
+    /// Binds what a checked setup asks for.
+    pub(crate) fn new(world: W, setup: Setup) -> Result<Self> {
+        let Setup { mut listeners, ticks, workers, connections, memory, drain, spin, port } = setup;
         let memory = memory.unwrap_or_else(|| memory_default(world.memory_bytes()));
         let listenings =
             listeners.iter_mut().map(|planned| bind(&world, planned)).collect::<Result<_>>()?;
@@ -86,7 +133,8 @@ impl<W: World> Prepared<W> {
     fn parts(self) -> (Server, W, Vec<Part>) {
         let board = Arc::new(Switchboard::new(self.workers, self.connections, self.memory));
         let addrs = self.local_addrs();
-        let inner = Inner::new(Arc::clone(&board), addrs, &self.listeners, self.drain);
+        let counters = self.listeners.iter().map(|planned| Arc::clone(&planned.counters)).collect();
+        let inner = Inner::new(Arc::clone(&board), addrs, counters, self.drain);
         let server = Server(Arc::new(inner));
         let door = board.door();
         let mut listenings = Some(self.listenings);
@@ -118,16 +166,12 @@ impl<W: World> Prepared<W> {
             let (port_world, report) = (world.clone(), report.clone());
             let (verdict, decided) = channel();
             let me = part.me;
-            let name = format!("longshore-{me}");
             let run = move || run(port_world, part, &report, &decided);
-            match thread::Builder::new().name(name).spawn(run) {
-                Ok(thread) => server.0.threads.add(me, thread),
-                Err(source) => {
-                    server.0.board.leave_desk(me, []);
-                    drop(verdicts);
-                    let worker = usize::from(me);
-                    return stop(&server, StartError::Thread { worker, source });
-                }
+            if let Err(source) = server.0.threads.start(me, run) {
+                server.0.board.leave_desk(me, []);
+                drop(verdicts);
+                let worker = usize::from(me);
+                return stop(&server, StartError::Thread { worker, source });
             }
             verdicts.push(verdict);
         }
@@ -142,10 +186,10 @@ impl<W: World> Prepared<W> {
                 return stop(&server, error);
             };
             world = next;
-            tell(&verdicts, || Verdict::Again(world.clone()));
+            send_all(&verdicts, || Verdict::Again(world.clone()));
         }
         let _ = server.0.abilities.set(world.abilities()); // set once, here
-        tell(&verdicts, || Verdict::Go);
+        send_all(&verdicts, || Verdict::Go);
         match all(&reports, verdicts.len()) {
             Ok(()) => Ok(server),
             Err(error) => stop(&server, error),
@@ -163,6 +207,25 @@ impl<W: World> Prepared<W> {
             Ok(ready(port, part)?)
         });
         Ok((server, workers.collect::<Result<_>>()?))
+    }
+}
+
+/// Binds one listener in a world.
+fn bind<W: World>(world: &W, planned: &mut Planned) -> Result<Listening> {
+    let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+    let at =
+        std::mem::replace(&mut planned.at, Ok(Bound::To { addr: unspecified, dual_stack: false }));
+    match at? {
+        Bound::To { addr, dual_stack } => {
+            let (backlog, options) = (planned.backlog, planned.options);
+            let to = BindTo { addr, dual_stack, backlog, options };
+            world.bind(&to).map_err(|error| StartError::Listen { addr, error }.into())
+        }
+        Bound::Already(listener) => {
+            let addr = listener.local_addr().unwrap_or(unspecified);
+            let taken = world.listening_from(listener);
+            taken.map_err(|error| StartError::Listen { addr, error }.into())
+        }
     }
 }
 
@@ -184,7 +247,7 @@ fn all(reports: &Receiver<Report>, count: usize) -> Report {
     reports.into_iter().collect()
 }
 
-fn tell<W>(verdicts: &[Sender<Verdict<W>>], verdict: impl Fn() -> Verdict<W>) {
+fn send_all<W>(verdicts: &[Sender<Verdict<W>>], verdict: impl Fn() -> Verdict<W>) {
     for to in verdicts {
         let _ = to.send(verdict()); // who is gone has reported that
     }
@@ -250,7 +313,7 @@ fn ready<P: Port>(mut port: P, made_of: Part) -> Result<Worker<P>, StartError> {
     let mut worker = Worker::new(port, core, lanes, spin);
     for (lane, (listening, planned)) in sockets.into_iter().zip(listeners.iter()).enumerate() {
         let addr = listening.local;
-        let plan = Arc::new(ListenerPlan { addr, limits: planned.limits.clone() });
+        let plan = Arc::new(ListenerPlan { addr, limits: Arc::clone(&planned.limits) });
         let lane = u16::try_from(lane).expect("checked when it was built");
         worker.listen(listening, plan, lane).map_err(|error| match addr.socket_addr() {
             Some(addr) => StartError::Listen { addr, error },
@@ -309,60 +372,10 @@ fn run<W: World>(
     Err(error)
 }
 
-/// Starts a thread that nobody joins: it ends with the process.
-pub(crate) fn detach(name: &str, run: impl FnOnce() + Send + 'static) -> Result {
-    let started = thread::Builder::new().name(name.into()).spawn(run);
-    let failed = |error| Error::msg(format_args!("cannot start the thread {name}: {error}"));
-    started.map(drop).map_err(failed)
-}
-
-type Running = (u16, JoinHandle<Result<(), StartError>>);
-
-/// The threads of a server, until somebody waits for them.
-#[derive(Debug, Default)]
-pub(crate) struct Threads {
-    running: Mutex<Vec<Running>>,
-    /// All that ever ran. Only looked at, so that nobody holds it while waiting.
-    ids: Mutex<Vec<ThreadId>>,
-}
-
-impl Threads {
-    fn add(&self, worker: u16, thread: JoinHandle<Result<(), StartError>>) {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).push(thread.thread().id());
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).push((worker, thread));
-    }
-
-    /// Whether all have ended, as far as can be told without waiting.
-    pub(crate) fn are_over(&self) -> bool {
-        let running = self.running.try_lock();
-        running.is_ok_and(|running| running.iter().all(|(_, thread)| thread.is_finished()))
-    }
-
-    /// Waits for all of them (S103). Several may wait; the first gets the error.
-    pub(crate) fn join(&self) -> Result {
-        let me = thread::current().id();
-        if self.ids.lock().unwrap_or_else(PoisonError::into_inner).contains(&me) {
-            return Err(Error::msg(
-                "Server::wait was called on a thread of that server, which would wait for itself; \
-                 call shutdown() there, and wait() on the thread that started it",
-            ));
-        }
-        // Held while waiting, so that a second caller returns no earlier than the first.
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut result = Ok(());
-        for (worker, thread) in running.drain(..) {
-            let worker = usize::from(worker);
-            let ended = thread.join().unwrap_or(Err(StartError::Panicked { worker }));
-            result = result.and(ended);
-        }
-        Ok(result?)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::mailbox::Cmd;
+    use crate::server::mailbox::Cmd;
     use crate::{Closed, Ctx, Handler, LengthDelimited, Listener};
     use longshore_base::{Time, Token};
     use longshore_port::{
@@ -504,7 +517,7 @@ mod tests {
         let listener = Listener::addr(at, LengthDelimited::u32_be(64));
         let builder =
             Server::builder().workers(2).listen(listener, move |_| Ok(Told(told.clone())));
-        let server = Prepared::new(world, builder).unwrap().start().unwrap();
+        let server = Prepared::new(world, builder.setup).unwrap().start().unwrap();
         let addr = server.local_addrs()[0].socket_addr().unwrap();
         let mut peers: Vec<_> = (0..4).map(|_| TcpStream::connect(addr).unwrap()).collect();
         for peer in &mut peers {
@@ -542,7 +555,7 @@ mod tests {
     fn nothing_is_left_at_the_desk_of_a_worker_that_never_opened() {
         let builder = Server::builder().workers(1);
         let (server, world, mut parts) =
-            Prepared::new(Mortal::new(false), builder).unwrap().parts();
+            Prepared::new(Mortal::new(false), builder.setup).unwrap().parts();
         let ((report, told), (verdict, decided)) = (channel(), channel());
         drop(verdict);
         run(world, parts.remove(0), &report, &decided).unwrap();
@@ -554,7 +567,7 @@ mod tests {
     #[test]
     fn a_port_that_does_not_open_names_its_worker_and_a_remedy() {
         let builder = Server::builder().workers(3);
-        let error = Prepared::new(Mortal::new(false), builder).unwrap().start().unwrap_err();
+        let error = Prepared::new(Mortal::new(false), builder.setup).unwrap().start().unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with("cannot open the completion port of worker "), "{text}");
         assert!(text.contains("ulimit -l") && text.contains("out of memory"), "{text}");

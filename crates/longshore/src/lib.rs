@@ -28,6 +28,7 @@
 //! client for tests and tools. Logging goes through `tracing`.
 #![forbid(unsafe_code)]
 
+mod builder;
 mod client;
 mod closed;
 mod config;
@@ -39,17 +40,19 @@ mod error;
 mod handler;
 mod listener;
 mod metrics;
+mod reason;
 mod server;
 mod signals;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod worker;
 
+pub use builder::{Builder, Ready};
 pub use bytes::Bytes;
 pub use client::{Client, ClientError};
-pub use closed::{Closed, DisconnectReason, TrackedSend};
+pub use closed::{Closed, TrackedSend};
 pub use config::{HalfClose, Limits, SlowReader};
-pub use conn::{Conn, ConnId, ConnInfo, Sent};
+pub use conn::Conn;
 pub use connector::{Attempt, ConnectError, Connector, Reconnect, Retry};
 pub use ctx::Ctx;
 pub use error::{ConfigError, Error, Result, SendError, StartError};
@@ -64,4 +67,5 @@ pub use longshore_proto::connection::{Filter, IdleOf, Linger, TooManyTimers};
 pub use longshore_proto::frame::*;
 pub use longshore_proto::{Codec, Decoded, FrameError, In, Out};
 pub use metrics::Snapshot;
-pub use server::{Builder, Ready, Server, Tick};
+pub use reason::DisconnectReason;
+pub use server::{ConnId, ConnInfo, Sent, Server, Tick};

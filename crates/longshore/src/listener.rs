@@ -1,7 +1,6 @@
 //! Where and how to listen.
 
-use crate::config::{Limits, Role, check_frame_bytes, check_socket_options, in_range};
-use crate::worker::lane::MakeFilter;
+use crate::config::{Limits, MakeFilter, Role, check_frame_bytes, check_socket_options, in_range};
 use crate::{ConfigError, Result};
 use longshore_base::Foreign;
 use longshore_port::SocketOptions;

@@ -5,6 +5,7 @@
 //! they are gone: a handler once installed is not taken out again, and Ctrl-C has to end a program
 //! whose servers have stopped.
 
+use crate::{Result, Server};
 use std::fmt;
 
 /// A server is about to start that drains at the first signal. Made before anything starts, so
@@ -17,10 +18,24 @@ impl fmt::Debug for Signals {
     }
 }
 
+impl Server {
+    /// Drains at the first SIGINT, SIGTERM or Ctrl-C from now on; a second signal ends the process
+    /// at once, with code 128 + its number. What [`Builder::run`](crate::Builder::run) does, for those who want the
+    /// server in hand meanwhile.
+    ///
+    /// # Errors
+    /// When the system refuses to tell of signals.
+    pub fn drain_on_signals(&self) -> Result {
+        Signals::new()?.drain_on_first(self);
+        Ok(())
+    }
+}
+
 #[cfg(unix)]
 mod unix {
     use super::Signals;
     use crate::server::Inner;
+    use crate::server::threads::detach;
     use crate::{Result, Server};
     use longshore_base::event;
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -53,7 +68,7 @@ mod unix {
         pub(crate) fn new() -> Result<Self> {
             let mut watch = watch();
             if !watch.has_thread {
-                start_thread(crate::engine::detach)?;
+                start_thread(detach)?;
                 watch.has_thread = true;
             }
             watch.starting += 1;
@@ -150,11 +165,11 @@ mod unix {
 
 #[cfg(not(unix))]
 impl Signals {
-    pub(crate) fn new() -> crate::Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self(()))
     }
 
-    pub(crate) fn drain_on_first(self, _server: &crate::Server) {}
+    pub(crate) fn drain_on_first(self, _server: &Server) {}
 }
 
 /// How many files this process may have open, if there is a limit. Source: `getrlimit(2)`.

@@ -25,8 +25,8 @@
 //! assert_eq!(peer.received(), ["HELLO"]);
 //! ```
 
+use crate::builder::Builder;
 use crate::engine::Prepared;
-use crate::server::Builder;
 use crate::worker::Worker;
 use crate::{Codec, Decoded, Handler, Listener, Peer as Who, Reject, Result, Server};
 use longshore_base::Time;
@@ -101,7 +101,7 @@ impl Net {
         builder.check()?;
         // Ports of a server that did not start have had their numbers.
         self.workers.resize_with(self.world.ports(), || None);
-        let (server, workers) = Prepared::new(self.world.clone(), builder)?.workers()?;
+        let (server, workers) = Prepared::new(self.world.clone(), builder.setup)?.workers()?;
         self.workers.extend(workers.into_iter().map(Some));
         debug_assert_eq!(self.workers.len(), self.world.ports(), "each port has its worker");
         Ok(server)

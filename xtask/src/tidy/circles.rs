@@ -16,10 +16,17 @@ struct Circle {
 }
 
 /// All that there may be.
-const CIRCLES: &[Circle] = &[];
+const CIRCLES: &[Circle] = &[Circle {
+    files: &[
+        "crates/longshore/src/conn.rs",
+        "crates/longshore/src/ctx.rs",
+        "crates/longshore/src/handler.rs",
+    ],
+    reason: "a trait, what its callbacks act through, and the handle that both are named by",
+}];
 
 /// Crates that are yet to be cut.
-const UNCUT: [&str; 3] = ["crates/longshore", "crates/longshore-port", "crates/longshore-sim"];
+const UNCUT: [&str; 2] = ["crates/longshore-port", "crates/longshore-sim"];
 
 impl std::fmt::Display for Circle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

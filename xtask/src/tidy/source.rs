@@ -98,12 +98,13 @@ fn clock(file: &File) -> Vec<Finding> {
 }
 
 fn threads(file: &File) -> Vec<Finding> {
-    let allowed = ["crates/longshore/src/engine.rs", "crates/longshore-port/src/jobs.rs"];
+    let allowed = ["crates/longshore/src/server/threads.rs", "crates/longshore-port/src/jobs.rs"];
     let is_port = file.is_in(&["longshore-port", "longshore-base"]);
     if !(is_port || file.is_in(&REPEATABLE)) || file.is_one_of(&allowed) {
         return Vec::new();
     }
-    let why = "threads start in longshore/src/engine.rs and longshore-port/src/jobs.rs only";
+    let why =
+        "threads start in longshore/src/server/threads.rs and longshore-port/src/jobs.rs only";
     file.each(file.shipped(), &["thread::spawn", "thread::Builder", "thread::scope"], why)
 }
 

@@ -1,12 +1,39 @@
 //! Every limit by its name, with its default and its range, each said once: what is checked, what
 //! `Default` gives, and what the table of `docs/guide/limits.md` says are the same constants.
 
-use super::{DURATION_MAX, check_duration, in_range};
 use crate::ConfigError;
 use longshore_proto::connection::Linger;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+/// A year: longer deadlines are typing errors.
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+pub(crate) fn check_duration(
+    option: &'static str,
+    value: Duration,
+    default: &str,
+) -> Result<(), ConfigError> {
+    if value <= DURATION_MAX {
+        return Ok(());
+    }
+    let range = format!("at most 366 days; 0 for no such deadline (default: {default})");
+    Err(ConfigError::OutOfRange { option, value: format!("{value:?}"), range })
+}
+
+pub(crate) fn in_range<T: PartialOrd + Display + Copy>(
+    option: &'static str,
+    value: T,
+    range: RangeInclusive<T>,
+    default: &str,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let range = format!("{} to {} (default: {default})", range.start(), range.end());
+    Err(ConfigError::OutOfRange { option, value: value.to_string(), range })
+}
 
 /// A limit that is a number.
 #[derive(Debug)]
@@ -43,7 +70,7 @@ impl TimeLimit {
         check_duration(self.name, value, &self.default_in_words())
     }
 
-    fn default_in_words(&self) -> String {
+    pub(crate) fn default_in_words(&self) -> String {
         if self.default.is_zero() { "none".into() } else { format!("{:?}", self.default) }
     }
 }
@@ -76,178 +103,3 @@ pub(crate) const LINGER_TOTAL: TimeLimit =
 pub(crate) const DRAIN_WITHIN: TimeLimit = TimeLimit::new("drain_within", Duration::from_secs(30));
 /// It is the codec's.
 pub(crate) const FRAME_BYTES_MAX: &str = "frame_bytes_max";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{HalfClose, Limits, Role, SlowReader};
-    use crate::metrics::doc_table;
-    use crate::{DisconnectReason, Snapshot};
-
-    /// A number of bytes as people write it.
-    fn bytes(count: u64) -> String {
-        if count == u64::MAX {
-            return "unlimited".into();
-        }
-        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B")];
-        let fits = |(shift, _): &&(u32, _)| count.trailing_zeros() >= *shift;
-        let (shift, unit) = units.iter().find(fits).unwrap();
-        format!("{} {unit}", count >> shift)
-    }
-
-    /// A row: name, flag of `serve`, default, range, and what happens when it is reached.
-    type Row = [String; 5];
-
-    fn row(name: &str, flag: &str, default: &str, range: &str, reached: &str) -> Row {
-        [name, flag, default, range, reached].map(String::from)
-    }
-
-    fn count<T: Display>(limit: &Limit<T>, flag: &str, reached: &str) -> Row {
-        let range = format!("{} to {}", limit.range.start(), limit.range.end());
-        row(limit.name, flag, &limit.default.to_string(), &range, reached)
-    }
-
-    fn size<T: Copy + Into<u64>>(limit: &Limit<T>, flag: &str, reached: &str) -> Row {
-        let of = |value: &T| bytes((*value).into());
-        let range = format!("{} to {}", of(limit.range.start()), of(limit.range.end()));
-        row(limit.name, flag, &of(&limit.default), &range, reached)
-    }
-
-    fn time(limit: &TimeLimit, flag: &str, reached: &str) -> Row {
-        let days = DURATION_MAX.as_secs() / (24 * 3600);
-        let range = format!("0 to {days} days");
-        row(limit.name, flag, &limit.default_in_words(), &range, reached)
-    }
-
-    #[expect(clippy::too_many_lines, reason = "it is a table")]
-    fn rows() -> Vec<Row> {
-        // Who adds a limit is sent here by the compiler.
-        let Limits {
-            per_source: _,
-            count_loopback,
-            first_byte: _,
-            login: _,
-            frame: _,
-            frame_rate: _,
-            idle: _,
-            idle_of: _,
-            write: _,
-            recv_credit_bytes: _,
-            send_queue_bytes: _,
-            send_queue_low_bytes: _,
-            slow_reader,
-            half_close,
-            linger,
-        } = Limits::default();
-        let yes_or_no = |yes| if yes { "yes" } else { "no" };
-        let idle_of = [Role::SERVES, Role::PUSHES].map(|role| format!("{:?}", role.idle_of));
-        let idle_of = format!("{}; {} of a `push_only` listener", idle_of[0], idle_of[1]);
-        let connections =
-            format!("{}, or 64 less than the limit of open files", CONNECTIONS.default);
-        let first_byte =
-            "reason `first_byte_timeout`; none for connectors and `push_only` listeners";
-        let low = format!("1/{SEND_QUEUE_LOW_PART} of the queue");
-        let mut most = count(&CONNECTIONS, "`--connections`", "counter `refused_connections`");
-        most[2] = connections;
-        let mut memory =
-            size(&MEMORY, "`--memory`", "counter `refused_memory`, then reason `overload`");
-        memory[2] = format!("{}, or 1/{MEMORY_PART} of what the process may use", memory[2]);
-        vec![
-            most,
-            memory,
-            count(&PER_SOURCE, "`--connections-per-source`", "counter `refused_per_source`"),
-            row(
-                "limits.count_loopback",
-                "`--count-loopback`",
-                yes_or_no(count_loopback),
-                "yes, no",
-                "whether the rule per source counts loopback peers",
-            ),
-            time(&FIRST_BYTE, "`--first-byte`", first_byte),
-            time(&LOGIN, "`--login`", "reason `login_timeout`"),
-            time(&FRAME, "`--frame`", "reason `frame_timeout`"),
-            size(&FRAME_RATE, "`--frame-rate`", "in a second; reason `frame_timeout`"),
-            row(
-                FRAME_BYTES_MAX,
-                "none: it is the codec's",
-                "the codec's",
-                "1 B to the send queue",
-                "reason `frame_too_long`",
-            ),
-            time(&IDLE, "`--idle`", "`on_idle` decides; reason `idle_timeout`"),
-            row(
-                "limits.idle_of",
-                "`--idle-of`",
-                &idle_of,
-                "Receiving, Sending, Both",
-                "whose silence the idle time counts",
-            ),
-            time(&WRITE, "`--write`", "reason `write_stalled`"),
-            size(
-                &RECV_CREDIT_BYTES,
-                "`--recv-credit`",
-                "nothing more is received, and TCP holds the peer",
-            ),
-            size(
-                &SEND_QUEUE_BYTES,
-                "`--send-queue`",
-                "reason `slow_reader`, or the send is refused: counter `messages_refused`",
-            ),
-            row(
-                SEND_QUEUE_LOW_BYTES,
-                "`--send-queue-low`",
-                &low,
-                "0 B to the queue",
-                "after a refusal: `on_writable`",
-            ),
-            row(
-                "limits.slow_reader",
-                "none: an echo refuses",
-                &format!("{slow_reader:?}"),
-                &format!("{:?}, {:?}", SlowReader::Disconnect, SlowReader::Refuse),
-                "what a full send queue ends: the connection, or the send",
-            ),
-            row(
-                "limits.half_close",
-                "`--half-close`",
-                &format!("{half_close:?}"),
-                &format!("{:?}, {:?}", HalfClose::Flush, HalfClose::Close),
-                "what the end of the peer's stream leaves of what is queued",
-            ),
-            time(&LINGER_WAIT, "`--linger`", "a close waits no longer for the peer's end"),
-            time(&LINGER_TOTAL, "`--linger-total`", "a close gives up what is still queued"),
-            row(
-                "limits.linger.bytes",
-                "`--linger-bytes`",
-                &bytes(linger.bytes),
-                "any",
-                "a close reads no more, and TCP holds the peer",
-            ),
-            time(&DRAIN_WITHIN, "`--drain`", "counter `shutdown_aborted`"),
-        ]
-    }
-
-    #[test]
-    fn the_guide_has_each_limit_as_it_is() {
-        let head = ["limit", "flag of `serve`", "default", "range", "when it is reached"];
-        doc_table::check("docs/guide/limits.md", head, &rows());
-    }
-
-    /// R84: the value of a limit and what to do about it stand behind its name.
-    #[test]
-    fn what_a_limit_refuses_or_ends_is_told_with_its_name() {
-        let reasons: Vec<_> =
-            DisconnectReason::rows().into_iter().map(|[name, _, log, _]| [name, log]).collect();
-        let mut told = 0;
-        for [limit, .., reached] in rows() {
-            for (what, texts) in [("reason `", &reasons), ("counter `", &Snapshot::rows())] {
-                let Some((_, name)) = reached.split_once(what) else { continue };
-                let (name, _) = name.split_once('`').unwrap();
-                let [_, text] = texts.iter().find(|row| row[0] == name).unwrap();
-                assert!(text.contains(&limit), "{name} does not name {limit}: {text}");
-                told += 1;
-            }
-        }
-        assert!(told >= 10, "only {told}");
-    }
-}

@@ -1,9 +1,8 @@
 //! The untyped part of a connection: everything but its handler value and decoder.
 
-use super::door::Source;
-use super::lane::Torn;
-use crate::config::ConnLimits;
-use crate::conn::Shared;
+use crate::config::Limits;
+use crate::server::shared::Shared;
+use crate::server::source::Source;
 use crate::{Closed, DisconnectReason, Server, TrackedSend};
 use bytes::Bytes;
 use longshore_base::{OutOfMemory, Time, Token, try_extend};
@@ -74,6 +73,14 @@ impl Backlog {
     }
 }
 
+/// What is kept of a frame that is not whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Torn {
+    /// Its bytes so far, and those of the memory that they are in.
+    pub(crate) bytes: usize,
+    pub(crate) memory: usize,
+}
+
 /// How the peer's stream ended. Told once everything before it was handled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum InputEnd {
@@ -81,6 +88,16 @@ pub(crate) enum InputEnd {
     /// The filter was told so; bytes that nobody wants may still come.
     GoodBye,
     Failed(PortError),
+}
+
+impl InputEnd {
+    /// Why a connection ends whose input ended so.
+    pub(crate) fn reason(self) -> DisconnectReason {
+        match self {
+            Self::Eof | Self::GoodBye => DisconnectReason::PeerClosed,
+            Self::Failed(error) => DisconnectReason::from_port(error),
+        }
+    }
 }
 
 /// Yes-or-no facts of a connection, together to keep it small.
@@ -130,7 +147,7 @@ pub(crate) struct Connection {
     pub(crate) send: SendHalf<RecvBuf>,
     pub(crate) deadlines: Deadlines,
     pub(crate) closing: Closing,
-    pub(crate) limits: Arc<ConnLimits>,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) lane: Token,
     /// Its handler's seat in the lane, once the factory made one.
     pub(crate) seat: Option<Token>,
@@ -160,12 +177,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        limits: Arc<ConnLimits>,
-        lane: Token,
-        now: Time,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, limits: Arc<Limits>, lane: Token, now: Time) -> Self {
         let mut deadlines = Deadlines::new(now, limits.first_byte, limits.idle);
         deadlines.set_idle_of(limits.idle_of);
         deadlines.set_login(now, limits.login);

@@ -1,15 +1,14 @@
 //! Accepting: limits before anything is allocated, then to the least loaded worker.
 
-use super::budget::Level;
-use super::core::Core;
-use super::dial::Alarm;
-use super::mailbox::Cmd;
+use super::core::{Alarm, Core};
+use crate::config::Limits;
 use crate::metrics::Refused;
-use crate::server::ListenerPlan;
+use crate::server::budget::Level;
+use crate::server::mailbox::Cmd;
+use crate::server::source::Source;
 use longshore_base::event;
 use longshore_port::{Addr, End, ErrorKind, Op, PortError, SocketId, Unattached};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,25 +20,11 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// refuses them all must not keep the worker busy.
 const PASSED_MAX: u32 = 64;
 
-/// Where a connection comes from, as rules per source see it: an IPv4 address or the /64 of an IPv6
-/// one, at one listener.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Source {
-    lane: u16,
-    net: IpAddr,
-}
-
-impl Source {
-    fn of(lane: u16, peer: Addr) -> Option<Self> {
-        let net = match peer.ip()? {
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, ..] = ip.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-            IpAddr::V4(ip) => IpAddr::V4(ip),
-        };
-        Some(Self { lane, net })
-    }
+/// A listener as the worker that accepts for it sees it.
+#[derive(Debug)]
+pub(crate) struct ListenerPlan {
+    pub(crate) addr: Addr,
+    pub(crate) limits: Arc<Limits>,
 }
 
 /// One listener, on the worker that accepts for it.

@@ -111,7 +111,7 @@ impl<P: Port> Worker<P> {
 
     /// Hands the plain bytes on, in memory that is used again unless some of them have to wait.
     fn plain_input(&mut self, token: Token) {
-        let open = self.core.conns.get(token).is_some_and(super::Connection::is_open);
+        let open = self.core.conns.get(token).is_some_and(super::connection::Connection::is_open);
         if self.plain.0.is_empty() || !open {
             return;
         }

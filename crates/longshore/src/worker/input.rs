@@ -7,13 +7,16 @@
 //!
 //! What waits is a queue: a later lease, and the end of the stream, go behind it.
 
+use super::Worker;
 use super::connection::{Chunk, InputEnd};
 use super::lane::LaneEnd;
-use super::{TURN_FRAMES_MAX, Worker, end_reason};
 use crate::DisconnectReason;
 use crate::config::HalfClose;
 use longshore_base::Token;
 use longshore_port::{End, ErrorKind, Port, RecvBuf};
+
+/// Most frames of one connection in one turn; the rest waits until the others had theirs (S4).
+const TURN_FRAMES_MAX: u32 = 64;
 
 impl<P: Port> Worker<P> {
     /// Bytes came.
@@ -226,7 +229,7 @@ impl<P: Port> Worker<P> {
         let Some(end) = conn.ended.take() else { return };
         let limits = std::sync::Arc::clone(&conn.limits);
         if let InputEnd::Failed(_) = end {
-            return self.core.broke(token, end_reason(end));
+            return self.core.broke(token, end.reason());
         }
         if let InputEnd::Eof = end {
             conn.closing.handle_peer_ended();
@@ -247,8 +250,8 @@ impl<P: Port> Worker<P> {
         }
         match (cut.end, limits.half_close) {
             (LaneEnd::Failed(reason), _) => self.fail(token, reason),
-            (_, HalfClose::Flush) => self.close(token, end_reason(end)),
-            (_, HalfClose::Close) => self.core.drop_dead(token, end_reason(end)),
+            (_, HalfClose::Flush) => self.close(token, end.reason()),
+            (_, HalfClose::Close) => self.core.drop_dead(token, end.reason()),
         }
     }
 }

@@ -1,34 +1,22 @@
 //! The typed half: the handlers of one listener's connections, behind one virtual call a
 //! completion.
 
+use super::connection::Torn;
 use super::core::Core;
-use super::switchboard::Switchboard;
-use crate::config::ConnLimits;
+use crate::config::{Limits, MakeFilter};
+use crate::conn::LaneShared;
 use crate::handler::{Handler, Peer, Reject, Timer};
-use crate::metrics::LaneCounters;
 use crate::{Closed, Ctx, DisconnectReason, Error, Result};
 use longshore_base::{BlockPool, Foreign, Slab, Token, caught, panic_text};
 use longshore_port::RecvBuf;
 use longshore_proto::RecvHalf;
 use longshore_proto::connection::{CutEnd, Event, Filter, Next, Place};
 use std::any::Any;
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
-/// What a lane and the handles on its connections share.
-pub(crate) struct LaneShared<H: Handler> {
-    pub(crate) codec: Foreign<H::Codec>,
-    pub(crate) limits: Arc<ConnLimits>,
-    pub(crate) board: Arc<Switchboard>,
-    pub(crate) counters: Arc<LaneCounters>,
-}
-
 /// Makes handler values. `Fn` for a listener, whose lanes on all workers share it.
 pub(crate) type Factory<H> = Foreign<Box<dyn FnMut(&Peer<'_>) -> Result<H, Reject> + Send>>;
-
-/// Makes the filter of a connection.
-pub(crate) type MakeFilter = Arc<Foreign<Box<dyn Fn() -> Box<dyn Filter> + Send + Sync>>>;
 
 /// One connection's typed part.
 struct Seat<H: Handler> {
@@ -92,14 +80,6 @@ pub(crate) struct Cut {
     pub(crate) end: LaneEnd,
 }
 
-/// What is kept of a frame that is not whole.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Torn {
-    /// Its bytes so far, and those of the memory that they are in.
-    pub(crate) bytes: usize,
-    pub(crate) memory: usize,
-}
-
 #[derive(Debug)]
 pub(crate) enum LaneEnd {
     /// All was used.
@@ -114,7 +94,7 @@ pub(crate) enum LaneEnd {
 
 /// A lane of whatever handler.
 pub(crate) trait AnyLane {
-    fn limits(&self) -> &Arc<ConnLimits>;
+    fn limits(&self) -> &Arc<Limits>;
 
     /// Its [`LaneShared`], for who looks up a connection by its name.
     fn shared(&self) -> Weak<dyn Any + Send + Sync>;
@@ -172,7 +152,7 @@ fn outcome(result: Result<Result<()>, String>) -> Option<DisconnectReason> {
 }
 
 impl<H: Handler> AnyLane for Lane<H> {
-    fn limits(&self) -> &Arc<ConnLimits> {
+    fn limits(&self) -> &Arc<Limits> {
         &self.shared.limits
     }
 
@@ -302,11 +282,5 @@ fn lane_end(end: CutEnd<Error>) -> LaneEnd {
         CutEnd::Stopped => LaneEnd::Stopped,
         CutEnd::Frame(error) => LaneEnd::Failed(DisconnectReason::from_frame(error)),
         CutEnd::Sink(error) => LaneEnd::Failed(DisconnectReason::HandlerError(error)),
-    }
-}
-
-impl<H: Handler> fmt::Debug for LaneShared<H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LaneShared").field("limits", &self.limits).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! What a worker calls things in its port: kind, slot and generation in one number.
 
-use crate::server::CONNECTIONS_MAX;
+use crate::config::CONNECTIONS;
 use longshore_base::Token;
 
 /// What it is, and which table its slot belongs to.
@@ -19,7 +19,8 @@ pub(super) enum Kind {
 /// Slots of a table; the kind takes the four bits above them.
 const INDEX_BITS: u32 = 28;
 const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
-const _: () = assert!(CONNECTIONS_MAX <= 1 << INDEX_BITS, "a server full of connections has names");
+const _: () =
+    assert!(*CONNECTIONS.range.end() <= 1 << INDEX_BITS, "a server full of connections has names");
 
 /// Names a thing.
 ///

@@ -151,7 +151,7 @@ impl<P: Port> Worker<P> {
         }
         let Some(conn) = self.core.conns.get(token) else { return };
         let refused = conn.shared.refused.load(Ordering::Acquire);
-        if refused && conn.queued() <= conn.limits.send_queue_low_bytes {
+        if refused && conn.queued() <= conn.limits.low_mark() {
             conn.shared.refused.store(false, Ordering::Release);
             self.call(token, Callback::Writable);
         }

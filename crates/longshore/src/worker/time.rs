@@ -1,7 +1,6 @@
 //! What is due: timers, deadlines, alarms, ticks.
 
-use super::core::TRIM_EVERY;
-use super::dial::Alarm;
+use super::core::{Alarm, TRIM_EVERY};
 use super::lane::Callback;
 use super::names::{Kind, name};
 use super::{Drain, Worker};

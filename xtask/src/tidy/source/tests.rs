@@ -62,7 +62,7 @@ fn threads_start_where_they_belong() {
     for name in ["std::thread::spawn(run)", "thread::Builder::new()", "thread::scope(|s| {})"] {
         fails(WORKER, name, "threads start in");
         fails("crates/longshore-port/src/driver/uring/mod.rs", name, "threads start in");
-        passes("crates/longshore/src/engine.rs", name);
+        passes("crates/longshore/src/server/threads.rs", name);
         passes("crates/longshore-port/src/jobs.rs", name);
         passes("crates/longshore/tests/it/main.rs", name);
         passes("crates/longshore-port/src/contract/mod.rs", name);

@@ -25,7 +25,7 @@ fn worker(connections: usize) -> (Server, Worker<SimPort>) {
     let listener = Listener::addr(addr, Lines::max(10)).limits(limits);
     let builder = Server::builder().workers(1).connections(connections);
     let builder = builder.listen(listener, |_| Ok(Mute));
-    let prepared = Prepared::new(SimWorld::new(1), builder).expect("settings that work");
+    let prepared = Prepared::new(SimWorld::new(1), builder.setup).expect("settings that work");
     let (server, mut workers) = prepared.workers().expect("simulated ports open");
     (server, workers.remove(0))
 }

@@ -1,10 +1,14 @@
 //! The one FIFO through which everything enters a worker's thread.
 
-use super::dial::DialStart;
-use crate::conn::Shared;
+use super::shared::Shared;
+use super::source::Source;
+use crate::connector::{Attempt, ConnectError, Plan};
 use bytes::Bytes;
+use longshore_base::event;
 use longshore_port::Unattached;
+use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,11 +24,35 @@ pub(crate) enum Ending {
     SlowReader,
 }
 
+/// An outgoing connection that is to begin, on whatever worker.
+pub(crate) struct DialStart {
+    pub(crate) plan: Plan,
+    /// Makes its lane. The type is the worker's own: what it makes acts on a worker, which a command
+    /// must not know.
+    pub(crate) lane: Box<dyn Any + Send>,
+}
+
+impl DialStart {
+    /// It will not be tried.
+    pub(crate) fn refuse(mut self) {
+        let error = ConnectError::GivenUp(self.plan.target.to_string());
+        event!(debug, %error, "not connecting: the server is stopping");
+        // Whatever the answer is, and though it panics: nobody asks again.
+        let _ = self.plan.ask(&error, Attempt { number: 1 });
+    }
+}
+
+impl fmt::Debug for DialStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DialStart").field("to", &self.plan.target).finish_non_exhaustive()
+    }
+}
+
 /// What other threads ask of a worker.
 #[derive(Debug)]
 pub(crate) enum Cmd {
     /// A connection that the door accepted for lane number `lane`.
-    Adopt { socket: Unattached, lane: u16, source: Option<super::door::Source> },
+    Adopt { socket: Unattached, lane: u16, source: Option<Source> },
     /// Whole frames for a connection.
     Send { shared: Arc<Shared>, bytes: Bytes },
     /// A handle's send was refused: `on_writable` is owed.
@@ -42,7 +70,7 @@ pub(crate) enum Cmd {
     /// An outgoing connection.
     Dial(Box<DialStart>),
     /// To the door: a connection of that source is gone.
-    Left { source: super::door::Source },
+    Left { source: Source },
     /// Stop accepting, tell the handlers, end by `within`.
     Shutdown { within: Duration },
 }

@@ -1,81 +1,10 @@
-//! Outgoing connections: attempts, their time, and when to try again.
+//! One outgoing connection: attempts, their time, and when to try again.
 
-use super::lane::{AnyLane, Factory, Lane, LaneShared};
-use super::switchboard::Switchboard;
-use crate::config::Role;
+use crate::DisconnectReason;
 use crate::connector::{Attempt, ConnectError, Panicked, Plan, Reconnect, Retry, Target};
-use crate::handler::{Handler, Peer, Reject};
-use crate::metrics::LaneCounters;
-use crate::{Connector, DisconnectReason};
-use longshore_base::{Foreign, Token, event};
+use longshore_base::Token;
 use longshore_port::Addr;
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
-
-/// Rare things that are due at a time.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Alarm {
-    /// A listener may accept again.
-    Accept(u32),
-    /// An outgoing connection is tried again.
-    Dial(Token),
-    /// A tick of the server.
-    Tick(u32),
-    /// The time of a shutdown is up.
-    Drained,
-    /// Memory is short: somebody is held back.
-    Memory,
-    /// Memory of a peak goes home.
-    Trim,
-}
-
-type MakeLane = Box<dyn FnOnce(Arc<Switchboard>) -> Box<dyn AnyLane> + Send>;
-
-/// What is needed to begin an outgoing connection, on whatever worker.
-pub(crate) struct DialStart {
-    pub(crate) plan: Plan,
-    make_lane: Foreign<MakeLane>,
-}
-
-impl DialStart {
-    pub(crate) fn new<H, F>(connector: Connector<H::Codec>, factory: F) -> Self
-    where
-        H: Handler,
-        F: FnMut(&Peer<'_>) -> Result<H, Reject> + Send + 'static,
-    {
-        let Connector { codec, plan, filter } = connector;
-        // Who connects out may well be the one who speaks first.
-        let limits = Arc::new(plan.limits.for_conns(Role::CALLS));
-        let factory: Factory<H> = Foreign::new(Box::new(factory));
-        let codec = Foreign::new(codec);
-        let make_lane: MakeLane = Box::new(move |board| {
-            let counters = Arc::new(LaneCounters::default());
-            let shared = Arc::new(LaneShared { codec, limits, board, counters });
-            Box::new(Lane::of_connector(shared, factory, filter)) as Box<dyn AnyLane>
-        });
-        Self { plan, make_lane: Foreign::new(make_lane) }
-    }
-
-    /// It will not be tried.
-    pub(crate) fn refuse(mut self) {
-        let error = ConnectError::GivenUp(self.plan.target.to_string());
-        event!(debug, %error, "not connecting: the server is stopping");
-        // Whatever the answer is, and though it panics: nobody asks again.
-        let _ = self.plan.ask(&error, Attempt { number: 1 });
-    }
-
-    /// Its two parts, with the lane made.
-    pub(crate) fn open(self, board: Arc<Switchboard>) -> (Plan, Box<dyn AnyLane>) {
-        (self.plan, self.make_lane.into_inner()(board))
-    }
-}
-
-impl fmt::Debug for DialStart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DialStart").field("to", &self.plan.target).finish_non_exhaustive()
-    }
-}
 
 /// One outgoing connection: from the first attempt until it is given up.
 pub(crate) struct Dial {

@@ -2,7 +2,7 @@
 
 use super::budget::Budget;
 use super::mailbox::{Cmd, Ending, Mailbox};
-use crate::conn::{ConnId, Shared};
+use super::shared::{ConnId, Shared};
 use crate::metrics::{Counters, LogGates};
 use bytes::Bytes;
 use std::any::Any;

@@ -1,14 +1,13 @@
-//! Settings with their defaults, and the check that they can work.
+//! The limits of one listener or connector.
 
-mod limit;
-
+use super::limit::{
+    FIRST_BYTE, FRAME, FRAME_BYTES_MAX, FRAME_RATE, IDLE, LINGER_TOTAL, LINGER_WAIT, LOGIN,
+    PER_SOURCE, RECV_CREDIT_BYTES, SEND_QUEUE_BYTES, SEND_QUEUE_LOW_BYTES, SEND_QUEUE_LOW_PART,
+    WRITE, in_range,
+};
 use crate::ConfigError;
-pub(crate) use limit::*;
-use longshore_port::SocketOptions;
 use longshore_proto::Codec;
 use longshore_proto::connection::{IdleOf, Linger};
-use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// What happens when a peer reads more slowly than it is sent to.
@@ -68,13 +67,12 @@ impl Role {
 pub struct Limits {
     pub(crate) per_source: u32,
     pub(crate) count_loopback: bool,
-    /// Without one, that of a listener or of a connector.
-    first_byte: Option<Duration>,
+    pub(crate) first_byte: Duration,
     pub(crate) login: Duration,
     pub(crate) frame: Duration,
     pub(crate) frame_rate: u32,
     pub(crate) idle: Duration,
-    idle_of: Option<IdleOf>,
+    pub(crate) idle_of: IdleOf,
     pub(crate) write: Duration,
     pub(crate) recv_credit_bytes: u32,
     pub(crate) send_queue_bytes: u64,
@@ -82,6 +80,9 @@ pub struct Limits {
     pub(crate) slow_reader: SlowReader,
     pub(crate) half_close: HalfClose,
     pub(crate) linger: Linger,
+    /// What the user has said of what else depends on the role.
+    says_first_byte: bool,
+    says_idle_of: bool,
 }
 
 impl Default for Limits {
@@ -89,12 +90,12 @@ impl Default for Limits {
         Self {
             per_source: PER_SOURCE.default,
             count_loopback: false,
-            first_byte: None,
+            first_byte: Role::SERVES.first_byte,
             login: LOGIN.default,
             frame: FRAME.default,
             frame_rate: FRAME_RATE.default,
             idle: IDLE.default,
-            idle_of: None,
+            idle_of: Role::SERVES.idle_of,
             write: WRITE.default,
             recv_credit_bytes: RECV_CREDIT_BYTES.default,
             send_queue_bytes: SEND_QUEUE_BYTES.default,
@@ -102,6 +103,8 @@ impl Default for Limits {
             slow_reader: SlowReader::default(),
             half_close: HalfClose::default(),
             linger: Linger::default(),
+            says_first_byte: false,
+            says_idle_of: false,
         }
     }
 }
@@ -129,7 +132,7 @@ impl Limits {
     /// listener, none for those of a connector and of a listener that is
     /// [`push_only`](crate::Listener::push_only); zero is none.
     pub fn first_byte(mut self, within: Duration) -> Self {
-        self.first_byte = Some(within);
+        (self.first_byte, self.says_first_byte) = (within, true);
         self
     }
 
@@ -163,7 +166,7 @@ impl Limits {
     /// Whose silence that is. Default [`IdleOf::Receiving`], that of the peer, and [`IdleOf::Both`]
     /// for a listener that is [`push_only`](crate::Listener::push_only).
     pub fn idle_of(mut self, whose: IdleOf) -> Self {
-        self.idle_of = Some(whose);
+        (self.idle_of, self.says_idle_of) = (whose, true);
         self
     }
 
@@ -218,7 +221,8 @@ impl Limits {
         self
     }
 
-    fn low_mark(&self) -> u64 {
+    /// Bytes in the send queue at which it is writable again.
+    pub(crate) fn low_mark(&self) -> u64 {
         self.send_queue_low_bytes.unwrap_or(self.send_queue_bytes / SEND_QUEUE_LOW_PART)
     }
 
@@ -231,7 +235,7 @@ impl Limits {
         let default = format!("1/{SEND_QUEUE_LOW_PART} of it");
         in_range(SEND_QUEUE_LOW_BYTES, self.low_mark(), 0..=bytes, &default)?;
         for (limit, value) in [
-            (FIRST_BYTE, self.first_byte.unwrap_or_default()),
+            (FIRST_BYTE, self.first_byte),
             (LOGIN, self.login),
             (FRAME, self.frame),
             (IDLE, self.idle),
@@ -251,70 +255,16 @@ impl Limits {
         Ok(())
     }
 
-    /// What connections go by.
-    pub(crate) fn for_conns(&self, role: Role) -> ConnLimits {
-        ConnLimits {
-            first_byte: self.first_byte.unwrap_or(role.first_byte),
-            login: self.login,
-            frame: self.frame,
-            frame_rate: self.frame_rate,
-            idle: self.idle,
-            idle_of: self.idle_of.unwrap_or(role.idle_of),
-            write: self.write,
-            recv_credit_bytes: self.recv_credit_bytes,
-            send_queue_bytes: self.send_queue_bytes,
-            send_queue_low_bytes: self.low_mark(),
-            slow_reader: self.slow_reader,
-            half_close: self.half_close,
-            linger: self.linger,
+    /// Says what the role says where nothing else was said.
+    pub(crate) fn in_role(mut self, role: Role) -> Self {
+        if !self.says_first_byte {
+            self.first_byte = role.first_byte;
         }
+        if !self.says_idle_of {
+            self.idle_of = role.idle_of;
+        }
+        self
     }
-}
-
-/// What every connection of a lane goes by.
-#[derive(Debug)]
-pub(crate) struct ConnLimits {
-    pub(crate) first_byte: Duration,
-    pub(crate) login: Duration,
-    pub(crate) frame: Duration,
-    pub(crate) frame_rate: u32,
-    pub(crate) idle: Duration,
-    pub(crate) idle_of: IdleOf,
-    pub(crate) write: Duration,
-    pub(crate) recv_credit_bytes: u32,
-    pub(crate) send_queue_bytes: u64,
-    pub(crate) send_queue_low_bytes: u64,
-    pub(crate) slow_reader: SlowReader,
-    pub(crate) half_close: HalfClose,
-    pub(crate) linger: Linger,
-}
-
-/// A year: longer deadlines are typing errors.
-pub(crate) const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
-
-pub(crate) fn check_duration(
-    option: &'static str,
-    value: Duration,
-    default: &str,
-) -> Result<(), ConfigError> {
-    if value <= DURATION_MAX {
-        return Ok(());
-    }
-    let range = format!("at most 366 days; 0 for no such deadline (default: {default})");
-    Err(ConfigError::OutOfRange { option, value: format!("{value:?}"), range })
-}
-
-pub(crate) fn in_range<T: PartialOrd + Display + Copy>(
-    option: &'static str,
-    value: T,
-    range: RangeInclusive<T>,
-    default: &str,
-) -> Result<(), ConfigError> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    let range = format!("{} to {} (default: {default})", range.start(), range.end());
-    Err(ConfigError::OutOfRange { option, value: value.to_string(), range })
 }
 
 /// Whether the longest frame of `codec` fits the send queue.
@@ -327,29 +277,182 @@ pub(crate) fn check_frame_bytes<C: Codec>(codec: &C, limits: &Limits) -> Result<
     )
 }
 
-pub(crate) fn check_socket_options(options: &SocketOptions) -> Result<(), ConfigError> {
-    if let Some(keepalive) = options.keepalive {
-        let seconds = 1..=32_767;
-        in_range("keepalive.idle", keepalive.idle.as_secs(), seconds.clone(), "60")?;
-        in_range("keepalive.interval", keepalive.interval.as_secs(), seconds, "15")?;
-        in_range("keepalive.probes", keepalive.probes, 1..=127, "4")?;
-    }
-    if let Some(time) = options.user_timeout {
-        // What the system keeps in an `int` of milliseconds.
-        let most = Duration::from_millis(i32::MAX as u64);
-        if !(Duration::from_millis(1)..=most).contains(&time) {
-            return Err(ConfigError::OutOfRange {
-                option: "user_timeout",
-                value: format!("{time:?}"),
-                range: "1 ms to 24 days (default: 60s)".into(),
-            });
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{
+        CONNECTIONS, DRAIN_WITHIN, DURATION_MAX, Limit, MEMORY, MEMORY_PART, TimeLimit,
+    };
+    use crate::metrics::doc_table;
+    use crate::{DisconnectReason, Snapshot};
+    use std::fmt::Display;
+
+    /// A number of bytes as people write it.
+    fn bytes(count: u64) -> String {
+        if count == u64::MAX {
+            return "unlimited".into();
         }
+        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "B")];
+        let fits = |(shift, _): &&(u32, _)| count.trailing_zeros() >= *shift;
+        let (shift, unit) = units.iter().find(fits).unwrap();
+        format!("{} {unit}", count >> shift)
     }
-    let most = i32::MAX as u32;
-    for (option, bytes) in
-        [("send_buf_bytes", options.send_buf_bytes), ("recv_buf_bytes", options.recv_buf_bytes)]
-    {
-        in_range(option, bytes.unwrap_or(1), 1..=most, "the system's choice")?;
+
+    /// A row: name, flag of `serve`, default, range, and what happens when it is reached.
+    type Row = [String; 5];
+
+    fn row(name: &str, flag: &str, default: &str, range: &str, reached: &str) -> Row {
+        [name, flag, default, range, reached].map(String::from)
     }
-    Ok(())
+
+    fn count<T: Display>(limit: &Limit<T>, flag: &str, reached: &str) -> Row {
+        let range = format!("{} to {}", limit.range.start(), limit.range.end());
+        row(limit.name, flag, &limit.default.to_string(), &range, reached)
+    }
+
+    fn size<T: Copy + Into<u64>>(limit: &Limit<T>, flag: &str, reached: &str) -> Row {
+        let of = |value: &T| bytes((*value).into());
+        let range = format!("{} to {}", of(limit.range.start()), of(limit.range.end()));
+        row(limit.name, flag, &of(&limit.default), &range, reached)
+    }
+
+    fn time(limit: &TimeLimit, flag: &str, reached: &str) -> Row {
+        let days = DURATION_MAX.as_secs() / (24 * 3600);
+        let range = format!("0 to {days} days");
+        row(limit.name, flag, &limit.default_in_words(), &range, reached)
+    }
+
+    #[expect(clippy::too_many_lines, reason = "it is a table")]
+    fn rows() -> Vec<Row> {
+        // Who adds a limit is sent here by the compiler.
+        let Limits {
+            per_source: _,
+            count_loopback,
+            first_byte: _,
+            login: _,
+            frame: _,
+            frame_rate: _,
+            idle: _,
+            idle_of: _,
+            write: _,
+            recv_credit_bytes: _,
+            send_queue_bytes: _,
+            send_queue_low_bytes: _,
+            slow_reader,
+            half_close,
+            linger,
+            says_first_byte: _,
+            says_idle_of: _,
+        } = Limits::default();
+        let yes_or_no = |yes| if yes { "yes" } else { "no" };
+        let idle_of = [Role::SERVES, Role::PUSHES].map(|role| format!("{:?}", role.idle_of));
+        let idle_of = format!("{}; {} of a `push_only` listener", idle_of[0], idle_of[1]);
+        let connections =
+            format!("{}, or 64 less than the limit of open files", CONNECTIONS.default);
+        let first_byte =
+            "reason `first_byte_timeout`; none for connectors and `push_only` listeners";
+        let low = format!("1/{SEND_QUEUE_LOW_PART} of the queue");
+        let mut most = count(&CONNECTIONS, "`--connections`", "counter `refused_connections`");
+        most[2] = connections;
+        let mut memory =
+            size(&MEMORY, "`--memory`", "counter `refused_memory`, then reason `overload`");
+        memory[2] = format!("{}, or 1/{MEMORY_PART} of what the process may use", memory[2]);
+        vec![
+            most,
+            memory,
+            count(&PER_SOURCE, "`--connections-per-source`", "counter `refused_per_source`"),
+            row(
+                "limits.count_loopback",
+                "`--count-loopback`",
+                yes_or_no(count_loopback),
+                "yes, no",
+                "whether the rule per source counts loopback peers",
+            ),
+            time(&FIRST_BYTE, "`--first-byte`", first_byte),
+            time(&LOGIN, "`--login`", "reason `login_timeout`"),
+            time(&FRAME, "`--frame`", "reason `frame_timeout`"),
+            size(&FRAME_RATE, "`--frame-rate`", "in a second; reason `frame_timeout`"),
+            row(
+                FRAME_BYTES_MAX,
+                "none: it is the codec's",
+                "the codec's",
+                "1 B to the send queue",
+                "reason `frame_too_long`",
+            ),
+            time(&IDLE, "`--idle`", "`on_idle` decides; reason `idle_timeout`"),
+            row(
+                "limits.idle_of",
+                "`--idle-of`",
+                &idle_of,
+                "Receiving, Sending, Both",
+                "whose silence the idle time counts",
+            ),
+            time(&WRITE, "`--write`", "reason `write_stalled`"),
+            size(
+                &RECV_CREDIT_BYTES,
+                "`--recv-credit`",
+                "nothing more is received, and TCP holds the peer",
+            ),
+            size(
+                &SEND_QUEUE_BYTES,
+                "`--send-queue`",
+                "reason `slow_reader`, or the send is refused: counter `messages_refused`",
+            ),
+            row(
+                SEND_QUEUE_LOW_BYTES,
+                "`--send-queue-low`",
+                &low,
+                "0 B to the queue",
+                "after a refusal: `on_writable`",
+            ),
+            row(
+                "limits.slow_reader",
+                "none: an echo refuses",
+                &format!("{slow_reader:?}"),
+                &format!("{:?}, {:?}", SlowReader::Disconnect, SlowReader::Refuse),
+                "what a full send queue ends: the connection, or the send",
+            ),
+            row(
+                "limits.half_close",
+                "`--half-close`",
+                &format!("{half_close:?}"),
+                &format!("{:?}, {:?}", HalfClose::Flush, HalfClose::Close),
+                "what the end of the peer's stream leaves of what is queued",
+            ),
+            time(&LINGER_WAIT, "`--linger`", "a close waits no longer for the peer's end"),
+            time(&LINGER_TOTAL, "`--linger-total`", "a close gives up what is still queued"),
+            row(
+                "limits.linger.bytes",
+                "`--linger-bytes`",
+                &bytes(linger.bytes),
+                "any",
+                "a close reads no more, and TCP holds the peer",
+            ),
+            time(&DRAIN_WITHIN, "`--drain`", "counter `shutdown_aborted`"),
+        ]
+    }
+
+    #[test]
+    fn the_guide_has_each_limit_as_it_is() {
+        let head = ["limit", "flag of `serve`", "default", "range", "when it is reached"];
+        doc_table::check("docs/guide/limits.md", head, &rows());
+    }
+
+    /// R84: the value of a limit and what to do about it stand behind its name.
+    #[test]
+    fn what_a_limit_refuses_or_ends_is_told_with_its_name() {
+        let reasons: Vec<_> =
+            DisconnectReason::rows().into_iter().map(|[name, _, log, _]| [name, log]).collect();
+        let mut told = 0;
+        for [limit, .., reached] in rows() {
+            for (what, texts) in [("reason `", &reasons), ("counter `", &Snapshot::rows())] {
+                let Some((_, name)) = reached.split_once(what) else { continue };
+                let (name, _) = name.split_once('`').unwrap();
+                let [_, text] = texts.iter().find(|row| row[0] == name).unwrap();
+                assert!(text.contains(&limit), "{name} does not name {limit}: {text}");
+                told += 1;
+            }
+        }
+        assert!(told >= 10, "only {told}");
+    }
 }

@@ -1,12 +1,17 @@
 //! The worker's side of outgoing connections.
 
+pub(super) mod dial;
+mod start;
+
 use super::connection::Connection;
-use super::dial::{Alarm, Dial, DialStart, Then};
+use super::core::Alarm;
 use super::names::{Kind, name as named};
 use super::{Drain, Worker};
 use crate::DisconnectReason;
-use crate::conn::Shared;
 use crate::connector::{ConnectError, Target};
+use crate::server::mailbox::DialStart;
+use crate::server::shared::Shared;
+use dial::{Dial, Then};
 use longshore_base::{Token, event};
 use longshore_port::{Addr, ConnectTo, Port, PortError, Work, WorkDone};
 use std::sync::Arc;
@@ -26,8 +31,8 @@ impl<P: Port> Worker<P> {
             self.core.desk().sub_load();
             return start.refuse();
         }
-        let (plan, lane) = start.open(Arc::clone(&self.core.board));
-        let lane = self.lanes.insert(lane);
+        let DialStart { plan, lane } = start;
+        let lane = self.lanes.insert(start::make_lane(lane, Arc::clone(&self.core.board)));
         let dial = self.dials.insert(Dial::new(plan, lane));
         self.attempt(dial);
     }

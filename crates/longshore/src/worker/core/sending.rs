@@ -1,0 +1,177 @@
+//! What connections are asked to send, within their bounds.
+
+use super::Core;
+use crate::worker::connection::Connection;
+use crate::{DisconnectReason, SendError};
+use bytes::Bytes;
+use longshore_base::Token;
+use longshore_port::RecvBuf;
+use longshore_proto::Codec;
+use longshore_proto::connection::Refused;
+use std::sync::atomic::Ordering;
+
+impl Core {
+    /// Encodes `item` behind what the connection has queued.
+    #[inline]
+    pub(crate) fn send_item<C: Codec>(
+        &mut self,
+        token: Token,
+        codec: &C,
+        item: C::Item<'_>,
+        lease: Option<&RecvBuf>,
+    ) -> Result<(), SendError> {
+        self.catch_up();
+        let conn = self.conns.get_mut(token).filter(|conn| conn.is_open());
+        let Some(conn) = conn else { return Err(SendError::Closed) };
+        let room = conn.limits.send_queue_bytes.saturating_sub(conn.queued());
+        let never = conn.queued() == 0; // no room now is no room ever
+        let left = self.memory.left(&self.board.budget, conn.queued());
+        let room = usize::try_from(room.min(left)).unwrap_or(usize::MAX);
+        match conn.send.handle_item(codec, item, lease, room, &mut self.pool) {
+            Ok(bytes) => {
+                self.memory.queued += bytes as u64;
+                conn.messages_out += 1;
+                conn.publish_queued();
+                if !conn.facts.dirty {
+                    conn.facts.dirty = true;
+                    self.dirty.push(token);
+                }
+                self.counters().messages_out.add(1);
+                Ok(())
+            }
+            Err(Refused::Encode(error)) => Err(SendError::Encode(error)),
+            Err(Refused::Full) if left > room as u64 => Err(self.refuse_full(token, never)),
+            Err(Refused::Full) => Err(self.refuse_memory(token)),
+        }
+    }
+
+    /// Queues whole frames that were encoded already, within the bound.
+    pub(crate) fn send_encoded(&mut self, token: Token, bytes: Bytes) -> Result<(), SendError> {
+        self.catch_up();
+        let conn = self.conns.get(token).filter(|conn| conn.is_open());
+        let Some(conn) = conn else { return Err(SendError::Closed) };
+        let (len, max) = (bytes.len() as u64, conn.limits.send_queue_bytes);
+        if conn.queued().saturating_add(len) > max {
+            return Err(self.refuse_full(token, len > max));
+        }
+        if len > self.memory.left(&self.board.budget, conn.queued()) {
+            return Err(self.refuse_memory(token));
+        }
+        if let Some(conn) = self.queue_bytes(token, bytes) {
+            conn.publish_queued();
+        }
+        Ok(())
+    }
+
+    /// Queues what a codec answers by itself. Where a full queue refuses, it waits for room, and all
+    /// input with it: nobody could be told that it is lost.
+    pub(crate) fn reply(&mut self, token: Token, bytes: Bytes) -> Result<(), SendError> {
+        self.catch_up();
+        let now = self.now;
+        let conn = self.conns.get_mut(token).filter(|conn| conn.is_open());
+        let Some(conn) = conn else { return Err(SendError::Closed) };
+        let (len, max) = (bytes.len() as u64, conn.limits.send_queue_bytes);
+        let full = conn.queued().saturating_add(len) > max;
+        // Where all together hold too much this peer is not to blame, and may wait.
+        let short = len > self.memory.left(&self.board.budget, conn.queued());
+        if !(full || short) || len > max || (full && conn.limits.slow_reader.disconnects()) {
+            return self.send_encoded(token, bytes);
+        }
+        conn.held = Some(Box::new(bytes));
+        conn.facts.waits_for_room = true;
+        if short {
+            self.owed.push_back(token); // nothing of it may be queued that comes back
+        }
+        conn.stop_or_go(now);
+        let owned = conn.own_backlog();
+        self.kept(token, owned);
+        self.interrupt(token);
+        self.mark(token);
+        Ok(())
+    }
+
+    /// The filter has queued replies of its own, which nobody could refuse. Past the bound a slow
+    /// reader is one, or nothing more is read that could bring others.
+    pub(crate) fn replied(&mut self, token: Token) {
+        self.mark(token);
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(token).filter(|conn| conn.is_open()) else { return };
+        conn.publish_queued();
+        // What it keeps leaves by reading on, so that is no reason to stop.
+        if conn.queued() - conn.send.held() <= conn.limits.send_queue_bytes {
+            return;
+        }
+        if conn.limits.slow_reader.disconnects() {
+            return self.abort(token, DisconnectReason::SlowReader);
+        }
+        conn.facts.waits_for_room = true;
+        conn.stop_or_go(now);
+        let owned = conn.own_backlog();
+        self.kept(token, owned);
+    }
+
+    /// Bytes are out: queues the answer that waited for that, if it fits, and reads on.
+    pub(crate) fn room_again(&mut self, token: Token) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(token) else { return };
+        let queued = conn.queued();
+        if let Some(len) = conn.held.as_ref().map(|reply| reply.len() as u64) {
+            if queued.saturating_add(len) > conn.limits.send_queue_bytes {
+                return;
+            }
+        } else if queued - conn.send.held() > conn.limits.low_mark() {
+            return;
+        }
+        conn.facts.waits_for_room = false;
+        conn.stop_or_go(now);
+        if let Some(reply) = conn.held.take() {
+            if let Some(conn) = self.queue_bytes(token, *reply) {
+                conn.publish_queued();
+            }
+        }
+        self.make_runnable(token);
+        self.mark(token);
+        self.rearm(token);
+    }
+
+    /// Queues bytes without asking whether they fit: that was asked before. Nothing, unless the
+    /// connection is open.
+    pub(super) fn queue_bytes(&mut self, token: Token, bytes: Bytes) -> Option<&mut Connection> {
+        let conn = self.conns.get_mut(token).filter(|conn| conn.is_open())?;
+        conn.messages_out += 1;
+        self.memory.queued += bytes.len() as u64;
+        conn.send.handle_bytes(bytes, &mut self.pool);
+        self.counters().messages_out.add(1);
+        self.mark(token);
+        self.conns.get_mut(token)
+    }
+
+    /// The queue is at its bound: what the policy of the listener says. Nothing is owed to who
+    /// sends what will `never` fit.
+    #[cold]
+    fn refuse_full(&mut self, token: Token, never: bool) -> SendError {
+        self.counters().messages_refused.add(1);
+        if let Some(conn) = self.conns.get(token) {
+            if conn.limits.slow_reader.disconnects() {
+                self.abort(token, DisconnectReason::SlowReader);
+            } else if !never {
+                conn.shared.refused.store(true, Ordering::Release);
+                self.mark(token); // so that its answer is asked for promptly
+            }
+        }
+        SendError::Full
+    }
+
+    /// All connections together hold too much: the peer of this one is not to blame.
+    #[cold]
+    fn refuse_memory(&mut self, token: Token) -> SendError {
+        self.counters().messages_refused.add(1);
+        if let Some(conn) = self.conns.get(token) {
+            // Nothing of it may be queued that comes back. Who asks on and on is owed one answer.
+            if !conn.shared.refused.swap(true, Ordering::AcqRel) {
+                self.owed.push_back(token);
+            }
+        }
+        SendError::Full
+    }
+}

@@ -1,0 +1,218 @@
+//! How connections begin and end.
+
+use super::connection::Connection;
+use super::lane::{Callback, Refusal};
+use super::names::{Kind, name};
+use super::{Drain, Worker};
+use crate::metrics::Refused;
+use crate::server::mailbox::Cmd;
+use crate::server::source::Source;
+use crate::{DisconnectReason, Peer, TrackedSend};
+use longshore_base::{Token, caught, event};
+use longshore_port::{Port, Unattached};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl<P: Port> Worker<P> {
+    /// Takes in a connection that the door accepted.
+    pub(super) fn adopt(&mut self, socket: Unattached, lane: u16, source: Option<Source>) {
+        let lane = Token::new(u32::from(lane), 0);
+        let limits = Arc::clone(self.lanes.get(lane).expect("a lane per listener").limits());
+        let shared = self.core.share(socket.peer, socket.local, &limits);
+        let now = self.core.now;
+        let token = self.core.conns.insert(Connection::new(shared, limits, lane, now));
+        if self.drain != Drain::No {
+            drop(socket);
+            self.core.board.refused_by_shutdown.fetch_add(1, Ordering::Relaxed);
+            return self.forget(token, source);
+        }
+        match self.port.attach(socket, name(Kind::Conn, token)) {
+            Ok(socket) => {
+                let conn = self.core.conns.get_mut(token).expect("just made");
+                conn.socket = Some(socket);
+                conn.source = source;
+                self.begin(token);
+            }
+            Err((error, socket)) => {
+                self.core.counters().refused(Refused::BySystem).add(1);
+                let gate = self.core.board.log.refused(Refused::BySystem, self.core.now);
+                if let Some(held_back) = gate {
+                    event!(error, "refused {}: {error}{held_back}", socket.peer);
+                }
+                self.forget(token, source);
+            }
+        }
+    }
+
+    /// A connection that never began is given up.
+    pub(super) fn forget(&mut self, token: Token, source: Option<Source>) {
+        let conn = self.core.conns.remove(token);
+        self.core.board.release();
+        if conn.is_some_and(|conn| conn.dial.is_none()) {
+            self.core.desk().sub_load();
+        }
+        self.tell_door(source);
+    }
+
+    fn tell_door(&mut self, source: Option<Source>) {
+        let Some(source) = source else { return };
+        match self.core.board.door() {
+            door if door == self.core.me => self.door.left(source),
+            door => self.core.board.push(door, Cmd::Left { source }),
+        }
+    }
+
+    /// The connection stands: its factory, its `on_connect`, its first receive.
+    pub(super) fn begin(&mut self, token: Token) {
+        let conn = self.core.conns.get_mut(token).expect("it stands");
+        conn.shared.slot.store(token.to_bits(), Ordering::Relaxed);
+        let lane = self.lanes.get_mut(conn.lane).expect("lanes outlive their connections");
+        let shared = Arc::clone(&conn.shared);
+        let (remote, local) = (shared.peer_addr, shared.local_addr);
+        let peer = Peer { remote, local, server: &self.core.server };
+        let admitted = match lane.filter() {
+            Ok(filter) => match lane.admit(&peer) {
+                Ok(seat) => Ok((filter, seat)),
+                Err(refusal) => Err((refusal, filter)),
+            },
+            Err(refusal) => Err((refusal, None)),
+        };
+        match admitted {
+            Ok((filter, seat)) => {
+                (conn.filter, conn.seat) = (filter, Some(seat));
+                self.core.board.enter(&shared, lane.shared());
+                self.start_filter(token);
+                self.call(token, Callback::Connect);
+            }
+            Err((refusal, filter)) => {
+                conn.filter = filter; // dropped with it, as what may panic is
+                self.refuse(token, refusal);
+            }
+        }
+        self.core.mark(token); // arms the first receive
+        self.core.rearm(token);
+    }
+
+    fn refuse(&mut self, token: Token, refusal: Refusal) {
+        let counters = self.core.counters();
+        let (reason, silent) = match refusal {
+            Refusal::Rejected(why) => {
+                counters.refused(Refused::ByFactory).add(1);
+                let silent = why.is_none();
+                let why = why.map_or("refused".into(), |why| why.into_string().into());
+                (DisconnectReason::Said(why), silent)
+            }
+            Refusal::Panicked(text) => {
+                counters.panics.add(1);
+                counters.refused(Refused::ByFactory).add(1);
+                (DisconnectReason::HandlerPanic(text), false)
+            }
+        };
+        if let Some(peer) = self.core.conns.get(token).map(|conn| conn.shared.peer_addr) {
+            if silent {
+                event!(debug, "refused {peer} by its factory");
+            } else if let Some(held_back) =
+                self.core.board.log.refused(Refused::ByFactory, self.core.now)
+            {
+                event!(warn, "refused {peer} by its factory: {reason}{held_back}");
+            }
+        }
+        self.core.drop_dead(token, reason);
+    }
+
+    /// Runs a callback of an open connection. Its failure ends the connection.
+    pub(super) fn call(&mut self, token: Token, callback: Callback) {
+        self.core.catch_up(); // a handle may have closed it in the callback of another
+        let Some(conn) = self.core.conns.get(token).filter(|conn| conn.is_open()) else { return };
+        let (Some(seat), Some(lane)) = (conn.seat, self.lanes.get_mut(conn.lane)) else { return };
+        self.core.current = Some(token);
+        let failed = lane.call(&mut self.core, token, seat, callback);
+        self.core.current = None;
+        self.core.catch_up(); // what it asked for through handles counts before the next callback
+        if let Some(reason) = failed {
+            self.fail(token, reason);
+        }
+    }
+
+    /// A callback failed. What was queued before still goes out.
+    pub(super) fn fail(&mut self, token: Token, reason: DisconnectReason) {
+        if matches!(reason, DisconnectReason::HandlerPanic(_)) {
+            self.core.counters().panics.add(1);
+        }
+        self.close(token, reason);
+    }
+
+    /// Closes gracefully, behind what handles have sent before now.
+    pub(super) fn close(&mut self, token: Token, reason: DisconnectReason) {
+        self.core.catch_up();
+        self.core.close(token, reason);
+    }
+
+    /// The last completion of a connection.
+    pub(super) fn closed(&mut self, token: Token) {
+        let Some(mut conn) = self.core.conns.remove(token) else { return };
+        self.core.wheel.clear(token.index());
+        self.core.memory.count(conn.counted, 0, &self.core.board, self.core.me);
+        self.core.memory.ended += 1;
+        conn.shared.closed.store(true, Ordering::Release);
+        conn.send.clear(&mut self.core.pool);
+        if caught(|| drop(conn.filter.take())).is_err() {
+            self.core.counters().panics.add(1);
+        }
+        let reason = conn.reason.take().map_or(DisconnectReason::Local, |reason| *reason);
+        // Its place is free before anybody hears of the end, who may fill it at once.
+        self.core.board.release();
+        if conn.dial.is_none() {
+            self.core.desk().sub_load(); // else its dial counts until it is given up
+        }
+        self.tell_door(conn.source);
+        if let Some(seat) = conn.seat {
+            self.core.board.leave(conn.shared.id);
+            self.count_closed(&conn, &reason);
+            let tracked = conn.send.take_tracked().into_iter();
+            let tracked: Vec<_> = tracked.map(|(id, sent)| TrackedSend { id, sent }).collect();
+            let closed = conn.closed(&reason, &tracked, &self.core.server);
+            let lane = self.lanes.get_mut(conn.lane).expect("lanes outlive their connections");
+            if !lane.disconnected(seat, &closed) {
+                self.core.counters().panics.add(1);
+            }
+            self.core.catch_up();
+        }
+        if let Some(dial) = conn.dial {
+            self.dial_ended(dial, conn.seat.is_some(), &reason);
+        }
+    }
+
+    fn count_closed(&mut self, conn: &Connection, reason: &DisconnectReason) {
+        let counters = self.core.counters();
+        counters.closed.add(1);
+        counters.disconnected(reason).add(1);
+        counters.bytes_discarded.add(conn.bytes_discarded);
+        let peer = conn.shared.peer_addr;
+        if !reason.is_fault() {
+            event!(debug, conn = %conn.shared.id, "closed {peer}: {reason}");
+        } else if let Some(held_back) = self.core.board.log.closed(reason, self.core.now) {
+            let why = reason.with_limit(&conn.limits);
+            event!(warn, conn = %conn.shared.id, "closed {peer}: {why}{held_back}");
+        }
+    }
+
+    /// It died, or its port did: tells each handler, and all who hold a handle.
+    pub(crate) fn bury(mut self, reason: impl Fn() -> DisconnectReason) {
+        for token in self.core.conns.tokens() {
+            if let Some(conn) = self.core.conns.get_mut(token) {
+                conn.reason.get_or_insert_with(|| Box::new(reason()));
+                conn.dial = None; // nobody tries again
+                self.closed(token);
+            }
+        }
+    }
+}
+
+impl<P: Port> Drop for Worker<P> {
+    /// Whatever comes too late, a socket above all, must not lie in a mailbox that nobody empties.
+    fn drop(&mut self) {
+        let later = std::mem::take(&mut self.core.later);
+        self.core.board.leave_desk(self.core.me, later);
+    }
+}
