@@ -39,13 +39,14 @@ mod op;
 mod port;
 mod recv_pool;
 mod socket;
+mod work;
 
 pub use driver::{DriverChoice, DriverRefused, SystemNotifier, SystemPort, SystemWorld};
 pub use error::{Call, PortError};
 pub use error_kind::ErrorKind;
 pub use file::{FileHandle, FileRange, RawFile, VirtualFile};
 pub use in_flight::InFlight;
-pub use jobs::{Job, JobPool, Work, WorkDone};
+pub use jobs::JobPool;
 pub use link::Link;
 pub use op::{Completion, End, Op, OpKind, Segment, SendData, SendMode, What};
 pub use port::{Abilities, Notify, OutOfRange, Port, PortConfig, Until, Waited, World};
@@ -53,3 +54,4 @@ pub use recv_pool::{RecvBuf, RecvPool};
 pub use socket::{
     Addr, BindTo, ConnectTo, Keepalive, Listening, RawSocket, SocketId, SocketOptions, Unattached,
 };
+pub use work::{Job, Work, WorkDone};

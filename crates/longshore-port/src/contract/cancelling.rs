@@ -1,6 +1,6 @@
 //! `Port::cancel`: a wish, answered by the op's own completion.
 
-use super::Bench;
+use super::bench::Bench;
 use super::rig::{Rig, bytes_of, shared};
 use crate::{End, ErrorKind, Op, OpKind, SendMode, What};
 use longshore_base::SEND_BYTES_MAX;

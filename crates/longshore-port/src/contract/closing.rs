@@ -1,6 +1,6 @@
 //! `Close`, `Abort`, stale ids, slots used again, and dropping a port.
 
-use super::Bench;
+use super::bench::Bench;
 use super::rig::{Rig, Sent, Side, bytes_of, must_panic, shared};
 use crate::{
     End, ErrorKind, Link, Op, OpKind, Port, Segment, SendData, SendMode, SocketOptions, What, Work,

@@ -1,6 +1,6 @@
 //! Listening, accepting, connecting.
 
-use super::Bench;
+use super::bench::Bench;
 use super::rig::Rig;
 use crate::{End, ErrorKind, Op, OpKind, Port, RawSocket, SocketOptions, Unattached, What};
 use longshore_base::Token;

@@ -1,6 +1,6 @@
 //! Sending files, and reading them: `Segment::File`, `Work::Read`.
 
-use super::Bench;
+use super::bench::Bench;
 use super::rig::{Rig, Side, must_panic, shared, size};
 use crate::{
     Call, ErrorKind, FileRange, Op, OpKind, Port, PortError, Segment, SendData, SendMode, What,

@@ -1,6 +1,6 @@
 //! Leases: what holds one, what happens without any, that they come home.
 
-use super::Bench;
+use super::bench::Bench;
 use super::rig::{Rig, bytes_of, shared};
 use crate::{End, Op, Port, PortConfig, Segment, SendData, SendMode, What};
 use longshore_base::Lease;

@@ -1,6 +1,6 @@
 //! `Detach` and `attach`: a socket leaves one port whole and goes on in another.
 
-use super::Bench;
+use super::bench::Bench;
 use super::rig::{Rig, Side, must_panic, shared};
 use crate::{Call, End, ErrorKind, Op, OpKind, Port, PortConfig, SendMode, What, World};
 use longshore_base::SEND_BYTES_MAX;

@@ -1,6 +1,6 @@
 //! `Op::Recv`: a stream with a credit.
 
-use super::Bench;
+use super::bench::Bench;
 use super::rig::{Rig, must_panic, shared};
 use crate::{End, ErrorKind, Op, Port, PortConfig, SendMode};
 

@@ -1,6 +1,6 @@
 //! What the tests stand on: ports of one world, pumped by one thread, and a judge of completions.
 
-use super::Bench;
+use super::bench::Bench;
 use crate::{
     BindTo, Completion, ConnectTo, End, Op, OpKind, Port, PortConfig, PortError, RecvBuf, Segment,
     SendData, SendMode, SocketId, SocketOptions, Unattached, Until, What, Work, World,

@@ -1,6 +1,6 @@
 //! What may be asked of a socket, and what is the caller's bug: the same on every driver.
 
-use super::Bench;
+use super::bench::Bench;
 use super::rig::{Rig, Side, must_panic, shared};
 use crate::{Op, OpKind, Port, Segment, SendData, SendMode, SocketOptions, What};
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! `Op::Send`: what goes out, what is answered, and that the data comes back.
 
-use super::Bench;
+use super::bench::Bench;
 use super::rig::{Rig, Side, bytes_of, must_panic, shared, size};
 use crate::{ErrorKind, Op, Port, Segment, SendData, SendMode, Until, What};
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! `wait`, time and wake-ups.
 
-use super::Bench;
+use super::bench::Bench;
 use super::rig::Rig;
 use crate::{End, ErrorKind, Notify, Op, Port, PortConfig, Until, What, World};
 use std::time::Duration;

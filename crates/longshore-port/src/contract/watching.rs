@@ -1,6 +1,6 @@
 //! `Op::Watch` and `Port::link`: what is known of a peer that nothing is received from.
 
-use super::Bench;
+use super::bench::Bench;
 use super::rig::{Rig, Side, shared};
 use crate::{End, ErrorKind, Op, OpKind, Port, SendMode, Until, World};
 use longshore_base::SEND_BYTES_MAX;

@@ -1,6 +1,6 @@
 //! `Port::start`: jobs and names.
 
-use super::Bench;
+use super::bench::Bench;
 use super::rig::Rig;
 use crate::{Addr, ErrorKind, What, Work, WorkDone};
 use std::net::SocketAddr;
