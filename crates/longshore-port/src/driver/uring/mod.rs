@@ -34,6 +34,7 @@ mod accept;
 #[cfg(all(test, feature = "contract"))]
 mod ages;
 mod buffers;
+mod features;
 mod files;
 mod leave;
 mod names;
@@ -58,11 +59,11 @@ use crate::{
 };
 use accept::AcceptOp;
 use buffers::Buffers;
+use features::Features;
 use io_uring::cqueue;
 use longshore_base::{Slab, Time, Token, event};
 use names::Kind;
 use notify::Wake;
-use probe::Features;
 use ring::{Patience, Ring};
 use send::{Gathers, SendOp, Tried};
 use socket::{Leaving, Socket};
@@ -114,7 +115,7 @@ pub struct UringPort {
 
 /// What every port of this driver can do.
 pub(crate) fn abilities() -> Abilities {
-    let features = probe::features().map(|found| probe::in_words(found, true));
+    let features = probe::features().map(|found| found.in_words(true));
     Abilities {
         driver: "io_uring",
         moves_sockets: true,
@@ -429,7 +430,7 @@ impl Port for UringPort {
     }
 
     fn abilities(&self) -> Abilities {
-        let features = probe::in_words(self.features, self.ring.is_registered());
+        let features = self.features.in_words(self.ring.is_registered());
         Abilities { features, ..abilities() }
     }
 

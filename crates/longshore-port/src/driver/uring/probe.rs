@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "entries name descriptors and memory")]
 
 use super::buffers::Buffers;
-use super::recv::recv_entry;
+use super::features::Features;
 use super::ring::{OPS, Patience, Ring, Setup};
 use crate::PortConfig;
 use io_uring::{cqueue, opcode, squeue, types};
@@ -12,20 +12,6 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-
-/// What differs between kernels that this driver runs on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Features {
-    pub(super) setup: Setup,
-    /// Multishot receives, which end by themselves when their credit is used up. Linux 6.17.
-    pub(super) recv_credit: bool,
-    /// Buffers are used up piece by piece. Linux 6.12; taken only together with the credit, since
-    /// some kernels before could report two receives into one buffer in the wrong order.
-    pub(super) incremental: bool,
-    /// Ops wait on sockets that do not block, which the system's own sending of files needs. Found
-    /// on Linux 6.18.
-    pub(super) nonblocking: bool,
-}
 
 /// Found once: a kernel does not change while it runs.
 static FEATURES: OnceLock<Features> = OnceLock::new();
@@ -54,20 +40,6 @@ pub(super) fn worth_it(features: Features) -> Result<(), String> {
     Err("this kernel's io_uring lacks receives that count their bytes (Linux 6.17); epoll costs \
          less there; --driver uring takes it all the same"
         .into())
-}
-
-/// As a list of words, of those in use.
-pub(super) fn in_words(features: Features, registered: bool) -> Vec<&'static str> {
-    let all = [
-        ("deferred completions", features.setup > Setup::Cooperative),
-        ("multishot receive", features.recv_credit),
-        ("incremental buffer ring", features.incremental),
-        ("buffer ring", !features.incremental),
-        ("files without a copy", features.nonblocking),
-        ("registered ring", registered),
-        ("restricted ops", true),
-    ];
-    all.into_iter().filter(|&(_, used)| used).map(|(word, _)| word).collect()
 }
 
 /// Entries of the ring of a trial.
@@ -148,7 +120,7 @@ fn exchange_on(
     const TEXT: &[u8] = b"ping";
     const PATIENCE: Patience = Patience::For(PATIENCE_MAX);
     let odd = |what: &str| io::Error::other(what.to_owned());
-    let recv = recv_entry(features, types::Fd(ours.as_raw_fd()), 4).user_data(1);
+    let recv = features.recv_entry(types::Fd(ours.as_raw_fd()), 4).user_data(1);
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
     let send = opcode::Send::new(types::Fd(theirs.as_raw_fd()), TEXT.as_ptr(), 4)
         .flags(flags)

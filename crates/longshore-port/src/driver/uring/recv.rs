@@ -1,40 +1,16 @@
 //! Receiving: one receive of the ring per op, its credit, and the queue for buffers.
 #![expect(unsafe_code, reason = "entries name descriptors and buffers")]
 
+use super::UringPort;
 use super::names::{Kind, user_data};
-use super::ring::set_recv_credit;
 use super::socket::{Recv, RecvState};
-use super::{Features, UringPort, buffers};
 use crate::{Call, Completion, End, OpKind, PortError, What};
-use io_uring::{cqueue, opcode, squeue, types};
+use io_uring::cqueue;
 use longshore_base::Token;
 
 /// Receives that are tried again for each block in the kernel's hands: those without bytes use
 /// none, so one block may serve several; those that fail keep their place (R9).
 const RESUMED_PER_BLOCK: usize = 8;
-
-/// Most bytes that one receive of the ring is asked for: the kernel counts in signed integers.
-const SHOT_BYTES_MAX: u32 = 1 << 30;
-
-/// A receive into a buffer that the kernel picks when bytes are there.
-///
-/// It goes on by itself until `credit` bytes came, where the kernel can count; else it ends after
-/// the first ones and is armed again, for without a limit a flooding peer fills every buffer before
-/// its neighbour is looked at.
-#[inline]
-pub(super) fn recv_entry(features: Features, fd: types::Fd, credit: u32) -> squeue::Entry {
-    let credit = credit.min(SHOT_BYTES_MAX);
-    if features.recv_credit {
-        let mut entry = opcode::RecvMulti::new(fd, buffers::GROUP).build();
-        set_recv_credit(&mut entry, credit);
-        return entry;
-    }
-    // The length caps what is taken from the buffer; there is no more room than that anyway.
-    opcode::Recv::new(fd, std::ptr::null_mut(), credit)
-        .buf_group(buffers::GROUP)
-        .build()
-        .flags(squeue::Flags::BUFFER_SELECT)
-}
 
 impl UringPort {
     pub(super) fn start_recv(&mut self, token: Token, credit: u32) {
@@ -51,7 +27,7 @@ impl UringPort {
     fn arm_recv(&mut self, token: Token) {
         let socket = self.sockets.get_mut(token).expect("armed only while open");
         socket.recv.state = RecvState::Armed;
-        let entry = recv_entry(self.features, socket.fd(), socket.recv.credit);
+        let entry = self.features.recv_entry(socket.fd(), socket.recv.credit);
         self.in_flight += 1;
         // SAFETY: the memory is that of the buffer group, which outlives the ring or is leaked;
         // the socket stays open until this op has returned.
