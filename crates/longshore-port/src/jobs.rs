@@ -123,9 +123,4 @@ impl WorkDesk {
         let count = done.len().min(most);
         done.drain(..count).collect()
     }
-
-    /// Whether something is done and not taken yet.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
 }

@@ -11,9 +11,6 @@ mod readiness;
 mod sockets;
 #[cfg(target_os = "linux")]
 mod uring;
-#[cfg(not(target_os = "linux"))]
-#[path = "no_uring.rs"]
-mod uring;
 
 use crate::jobs::WorkDesk;
 use crate::{
@@ -22,9 +19,10 @@ use crate::{
 };
 use clock::Clock;
 use longshore_base::{Time, Token};
-use readiness::ReadinessPort;
+use readiness::{ReadinessNotifier, ReadinessPort};
 use std::time::{Duration, Instant};
-use uring::UringPort;
+#[cfg(target_os = "linux")]
+use uring::{UringNotifier, UringPort};
 
 /// Which driver to take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,6 +36,17 @@ pub enum DriverChoice {
     Uring,
     /// epoll or kqueue.
     Readiness,
+}
+
+impl DriverChoice {
+    /// What messages call it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Uring => "io_uring",
+            Self::Readiness => "readiness",
+        }
+    }
 }
 
 /// A driver was required that is not to be had.
@@ -54,17 +63,53 @@ pub struct DriverRefused {
 #[derive(Clone, Debug)]
 pub struct SystemWorld {
     choice: DriverChoice,
-    driver: Driver,
+    driver: &'static Driver,
     passed_over: String,
     start: Instant,
     jobs: JobPool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Driver {
-    Uring,
-    Readiness,
+/// A driver, for a world that has no port of it yet.
+#[derive(Debug)]
+struct Driver {
+    /// What asks for it.
+    choice: DriverChoice,
+    /// Whether it is to be had; if not, why, in words for a person.
+    probe: fn() -> Result<(), String>,
+    /// Whether it is worth taking unasked; if not, why.
+    worth_it: fn() -> Result<(), String>,
+    /// How often to bind while the address is in use.
+    bind_tries: u32,
+    abilities: fn() -> Abilities,
+    open: fn(&PortConfig, Clock, WorkDesk) -> Result<SystemPort, PortError>,
+    /// Why not every worker could have a port, when ports of the last driver are to take over.
+    why_not_all: Option<fn(PortError) -> String>,
 }
+
+/// The drivers of this system, the best one first. The last one is always to be had.
+static DRIVERS: &[Driver] = &[
+    #[cfg(target_os = "linux")]
+    Driver {
+        choice: DriverChoice::Uring,
+        probe: uring::probe,
+        worth_it: uring::worth_it,
+        bind_tries: uring::BIND_TRIES,
+        abilities: uring::abilities,
+        open: |config, clock, desk| UringPort::open(config, clock, desk).map(SystemPort::Uring),
+        why_not_all: Some(uring::why_not_all),
+    },
+    Driver {
+        choice: DriverChoice::Readiness,
+        probe: || Ok(()),
+        worth_it: || Ok(()),
+        bind_tries: 1,
+        abilities: readiness::abilities,
+        open: |config, clock, desk| {
+            ReadinessPort::open(config, clock, desk).map(SystemPort::Readiness)
+        },
+        why_not_all: None,
+    },
+];
 
 /// Between two tries to bind an address that is in use.
 const BIND_PAUSE: Duration = Duration::from_millis(20);
@@ -78,20 +123,25 @@ impl SystemWorld {
     /// # Errors
     /// When `choice` names a driver that is not to be had; the text says why.
     pub fn new(choice: DriverChoice) -> Result<Self, DriverRefused> {
-        let probed = match choice {
-            DriverChoice::Readiness => Err(String::new()),
-            DriverChoice::Auto => uring::worth_it(),
-            DriverChoice::Uring => uring::probe(),
-        };
-        let (driver, passed_over) = match (probed, choice) {
-            (Ok(()), _) => (Driver::Uring, String::new()),
-            (Err(why), DriverChoice::Uring) => {
-                return Err(DriverRefused { driver: "io_uring", why });
+        let mut passed_over = String::new();
+        for driver in DRIVERS {
+            let probed = match choice {
+                DriverChoice::Auto => (driver.worth_it)(),
+                named if named == driver.choice => (driver.probe)(),
+                _ => continue,
+            };
+            match probed {
+                Ok(()) => {
+                    let (start, jobs) = (Instant::now(), JobPool::new(JOB_THREADS_MAX));
+                    return Ok(Self { choice, driver, passed_over, start, jobs });
+                }
+                Err(why) => passed_over = why,
             }
-            (Err(why), _) => (Driver::Readiness, why),
-        };
-        let (start, jobs) = (Instant::now(), JobPool::new(JOB_THREADS_MAX));
-        Ok(Self { choice, driver, passed_over, start, jobs })
+        }
+        if passed_over.is_empty() {
+            passed_over.push_str("this system has none");
+        }
+        Err(DriverRefused { driver: choice.name(), why: passed_over })
     }
 
     fn clock(&self) -> Clock {
@@ -103,10 +153,7 @@ impl World for SystemWorld {
     type Port = SystemPort;
 
     fn bind(&self, to: &BindTo) -> Result<Listening, PortError> {
-        let mut tries = match self.driver {
-            Driver::Uring => uring::BIND_TRIES,
-            Driver::Readiness => 1,
-        };
+        let mut tries = self.driver.bind_tries;
         loop {
             tries -= 1;
             match sockets::bind(to) {
@@ -125,22 +172,16 @@ impl World for SystemWorld {
     fn open(&self, config: &PortConfig) -> Result<SystemPort, PortError> {
         os::keep_heap_small();
         let desk = WorkDesk::new(self.jobs.clone());
-        Ok(match self.driver {
-            Driver::Uring => SystemPort::Uring(UringPort::open(config, self.clock(), desk)?),
-            Driver::Readiness => {
-                let port = ReadinessPort::open(config, self.clock(), desk)?;
-                SystemPort::Readiness(port)
-            }
-        })
+        (self.driver.open)(config, self.clock(), desk)
     }
 
     /// A probe opens one small ring; limits of memory may not have room for one of each worker.
     fn fallback(&self, error: &PortError) -> Option<Self> {
-        if (self.choice, self.driver) != (DriverChoice::Auto, Driver::Uring) {
+        if self.choice != DriverChoice::Auto {
             return None;
         }
-        let passed_over = uring::why_not_all(*error);
-        Some(Self { driver: Driver::Readiness, passed_over, ..self.clone() })
+        let passed_over = self.driver.why_not_all?(*error);
+        Some(Self { driver: DRIVERS.last()?, passed_over, ..self.clone() })
     }
 
     fn memory_bytes(&self) -> Option<u64> {
@@ -152,19 +193,19 @@ impl World for SystemWorld {
     }
 
     fn abilities(&self) -> Abilities {
-        let abilities = match self.driver {
-            Driver::Uring => uring::abilities(),
-            Driver::Readiness => readiness::abilities(),
-        };
-        Abilities { passed_over: self.passed_over.clone(), ..abilities }
+        Abilities { passed_over: self.passed_over.clone(), ..(self.driver.abilities)() }
     }
 }
 
 /// A port of the operating system.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one a thread, and a box would cost every call")]
+#[cfg_attr(
+    target_os = "linux",
+    expect(clippy::large_enum_variant, reason = "one a thread, and a box would cost every call")
+)]
 pub enum SystemPort {
     /// Linux `io_uring`.
+    #[cfg(target_os = "linux")]
     Uring(UringPort),
     /// epoll or kqueue.
     Readiness(ReadinessPort),
@@ -174,28 +215,27 @@ pub enum SystemPort {
 #[derive(Clone, Debug)]
 pub enum SystemNotifier {
     /// Of `io_uring`.
-    Uring(uring::UringNotifier),
+    #[cfg(target_os = "linux")]
+    Uring(UringNotifier),
     /// Of epoll or kqueue.
-    Readiness(readiness::ReadinessNotifier),
-}
-
-impl Notify for SystemNotifier {
-    fn notify(&self) {
-        match self {
-            Self::Uring(notifier) => notifier.notify(),
-            Self::Readiness(notifier) => notifier.notify(),
-        }
-    }
+    Readiness(ReadinessNotifier),
 }
 
 /// The same call on whichever driver it is.
 macro_rules! on_driver {
     ($self:ident, $port:ident => $call:expr) => {
         match $self {
+            #[cfg(target_os = "linux")]
             Self::Uring($port) => $call,
             Self::Readiness($port) => $call,
         }
     };
+}
+
+impl Notify for SystemNotifier {
+    fn notify(&self) {
+        on_driver!(self, notifier => notifier.notify());
+    }
 }
 
 impl Port for SystemPort {
@@ -215,6 +255,7 @@ impl Port for SystemPort {
 
     fn notifier(&self) -> SystemNotifier {
         match self {
+            #[cfg(target_os = "linux")]
             Self::Uring(port) => SystemNotifier::Uring(port.notifier()),
             Self::Readiness(port) => SystemNotifier::Readiness(port.notifier()),
         }

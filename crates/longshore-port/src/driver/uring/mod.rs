@@ -325,7 +325,7 @@ impl UringPort {
 
     /// Takes in work that is done.
     fn take_work(&mut self) {
-        if self.works == 0 || self.desk.is_empty() {
+        if self.works == 0 {
             return;
         }
         let done = self.desk.take(self.completions_max);
