@@ -25,8 +25,8 @@ const CIRCLES: &[Circle] = &[Circle {
     reason: "a trait, what its callbacks act through, and the handle that both are named by",
 }];
 
-/// Crates that are yet to be cut.
-const UNCUT: [&str; 2] = ["crates/longshore-port", "crates/longshore-sim"];
+/// The crate that is yet to be cut.
+const UNCUT: [&str; 1] = ["crates/longshore-sim"];
 
 impl std::fmt::Display for Circle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -3,12 +3,13 @@
 #![expect(unsafe_code, reason = "entries name descriptors and memory")]
 
 use super::names::{Kind, user_data};
+use super::ops::AcceptOp;
 use super::socket::{Accepting, Role, unattached};
 use super::{Socket, UringPort};
 use crate::{Addr, Call, Completion, End, OpKind, PortError, What};
 use io_uring::opcode;
 use longshore_base::Token;
-use socket2::{SockAddr, SockAddrStorage, Socket as SystemSocket};
+use socket2::{SockAddr, Socket as SystemSocket};
 use std::os::fd::FromRawFd;
 
 /// Most accepts of one listener in the ring at once: a burst is taken in one turn.
@@ -16,21 +17,6 @@ const ACCEPTS_MAX: u32 = 16;
 
 /// The credit that is never used up.
 const ENDLESS: u32 = u32::MAX;
-
-/// One accept in flight: where the kernel writes the peer's address.
-pub(super) struct AcceptOp {
-    listener: Token,
-    addr: SockAddrStorage,
-    len: libc::socklen_t,
-}
-
-impl AcceptOp {
-    fn new(listener: Token) -> Self {
-        let addr = SockAddrStorage::zeroed();
-        let len = addr.size_of();
-        Self { listener, addr, len }
-    }
-}
 
 fn accepting(socket: &mut Socket) -> Option<&mut Box<Accepting>> {
     match &mut socket.role {

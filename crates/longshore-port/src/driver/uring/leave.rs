@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "entries name descriptors and memory")]
 
 use super::names::{self, Kind, user_data};
-use super::send::SendOp;
+use super::ops::SendOp;
 use super::socket::{Connecting, Leaving, RecvState, Role, make_fit, unattached};
 use super::{Socket, UringPort};
 use crate::{

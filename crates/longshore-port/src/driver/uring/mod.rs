@@ -36,9 +36,11 @@ mod ages;
 mod buffers;
 mod features;
 mod files;
+mod gather;
 mod leave;
 mod names;
 mod notify;
+mod ops;
 mod probe;
 mod recv;
 mod ring;
@@ -57,15 +59,15 @@ use crate::{
     Abilities, Call, Completion, ConnectTo, ErrorKind, Link, Listening, Op, OpKind, Port,
     PortConfig, PortError, SocketId, Unattached, Until, Waited, What, Work,
 };
-use accept::AcceptOp;
 use buffers::Buffers;
 use features::Features;
+use gather::Gathers;
 use io_uring::cqueue;
 use longshore_base::{Slab, Time, Token, event};
 use names::Kind;
 use notify::Wake;
+use ops::{AcceptOp, SendOp, Tried};
 use ring::{Patience, Ring};
-use send::{Gathers, SendOp, Tried};
 use socket::{Leaving, Socket};
 use std::collections::BTreeMap;
 use std::fmt;
