@@ -4,6 +4,7 @@ use crate::conn::LaneShared;
 use crate::server::shared::Shared;
 use crate::worker::connection::Connection;
 use crate::worker::core::Core;
+use crate::worker::core::ending::How;
 use crate::{
     Conn, ConnId, ConnInfo, DisconnectReason, Handler, Item, Result, SendError, Sent, Server, Timer,
 };
@@ -194,8 +195,7 @@ impl<H: Handler> Ctx<'_, H> {
 
     /// Ends the connection at once with a reset; what is queued is lost.
     pub fn abort(&mut self) {
-        self.core.catch_up();
-        self.core.abort(self.conn, DisconnectReason::Aborted);
+        self.core.end(self.conn, DisconnectReason::Aborted, How::Reset);
     }
 
     /// Has the system asked what it knows of the way to the peer: round trips, resends, what is not
@@ -249,8 +249,7 @@ impl<H: Handler> Ctx<'_, H> {
     }
 
     fn close_for(&mut self, reason: DisconnectReason) {
-        self.core.catch_up();
-        self.core.close(self.conn, reason);
+        self.core.end(self.conn, reason, How::Flush);
     }
 
     fn own(&self) -> &Connection {

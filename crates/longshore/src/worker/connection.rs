@@ -122,8 +122,6 @@ pub(crate) struct Facts {
     pub(crate) ends: bool,
     /// A connect op is out.
     pub(crate) connecting: bool,
-    /// A close op is out.
-    pub(crate) ending: bool,
     /// The send side is shut down.
     pub(crate) half_closed: bool,
     /// The way to its peer is to be measured.
@@ -137,6 +135,17 @@ pub(crate) struct Facts {
     /// What the codec or the filter answered by itself went over the bound of the queue: nothing is
     /// read until there is room.
     pub(crate) waits_for_room: bool,
+}
+
+/// The last op of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Last {
+    /// It closes.
+    Close,
+    /// It closes with a reset.
+    Reset,
+    /// One of them is out.
+    Asked,
 }
 
 /// One connection, as its worker's core sees it.
@@ -163,6 +172,8 @@ pub(crate) struct Connection {
     pub(crate) filter: Option<Box<dyn Filter>>,
     pub(crate) reason: Option<Box<DisconnectReason>>,
     pub(crate) facts: Facts,
+    /// How its socket goes, once it does.
+    pub(crate) last: Option<Last>,
     /// Frames left in the turn numbered `turn`.
     pub(crate) budget: u32,
     pub(crate) turn: u32,
@@ -199,6 +210,7 @@ impl Connection {
             filter: None,
             reason: None,
             facts: Facts::default(),
+            last: None,
             budget: 0,
             turn: 0,
             counted: 0,
@@ -214,6 +226,12 @@ impl Connection {
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.closing.is_open()
+    }
+
+    /// Whether its socket goes, or is gone: nothing is asked of it any more.
+    #[inline]
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.last.is_some()
     }
 
     /// Whether input has to wait: the handler does not want it, or its answer finds no room.
@@ -242,7 +260,7 @@ impl Connection {
     /// A small message is no matter, so that nothing is counted for one that comes and goes.
     #[inline]
     pub(crate) fn memory(&self) -> u64 {
-        if self.facts.ending {
+        if self.is_leaving() {
             return 0; // they go as soon as the port is through with them
         }
         let mut bytes = self.torn.memory as u64;
@@ -362,7 +380,7 @@ impl Connection {
 
     /// Whether a receive should be out.
     pub(crate) fn wants_input(&self) -> bool {
-        if self.facts.ending || self.ended.is_some() || self.closing.peer_ended() {
+        if self.is_leaving() || self.ended.is_some() || self.closing.peer_ended() {
             return false;
         }
         if self.closing.discards() {

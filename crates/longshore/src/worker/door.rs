@@ -7,7 +7,7 @@ use crate::server::budget::Level;
 use crate::server::mailbox::Cmd;
 use crate::server::source::Source;
 use longshore_base::event;
-use longshore_port::{Addr, End, ErrorKind, Op, PortError, SocketId, Unattached};
+use longshore_port::{Addr, End, ErrorKind, Op, Port, PortError, SocketId, Unattached};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,12 +54,12 @@ impl Door {
     /// Begins to accept on a socket that listens.
     pub(crate) fn add(
         &mut self,
-        core: &mut Core,
+        port: &mut impl Port,
         socket: SocketId,
         plan: Arc<ListenerPlan>,
         lane: u16,
     ) {
-        core.ops.push((socket, Op::Accept { credit: u32::MAX }));
+        port.submit(socket, Op::Accept { credit: u32::MAX });
         let backoff = BACKOFF_MIN;
         self.listeners.push(Listener { socket, plan, lane, backoff, in_trouble: false, passed: 0 });
         self.open += 1;
@@ -138,17 +138,23 @@ impl Door {
     }
 
     /// The accept ended: go on now, or when the trouble may be over.
-    pub(crate) fn accept_ended(&mut self, core: &mut Core, number: u32, end: End) {
+    pub(crate) fn accept_ended(
+        &mut self,
+        core: &mut Core,
+        port: &mut impl Port,
+        number: u32,
+        end: End,
+    ) {
         if self.shut {
             return;
         }
-        let End::Failed(error) = end else { return self.accept(core, number) };
+        let End::Failed(error) = end else { return self.accept(port, number) };
         let listener = &mut self.listeners[number as usize];
         if is_passing(error) {
             core.counters().accept_passing_errors.add(1);
             listener.passed += 1;
             if listener.passed <= PASSED_MAX {
-                return self.accept(core, number);
+                return self.accept(port, number);
             }
         }
         listener.passed = 0;
@@ -165,17 +171,19 @@ impl Door {
     }
 
     /// Accepts again.
-    pub(crate) fn accept(&mut self, core: &mut Core, number: u32) {
+    pub(crate) fn accept(&mut self, port: &mut impl Port, number: u32) {
         if !self.shut {
             let socket = self.listeners[number as usize].socket;
-            core.ops.push((socket, Op::Accept { credit: u32::MAX }));
+            port.submit(socket, Op::Accept { credit: u32::MAX });
         }
     }
 
     /// No more connections.
-    pub(crate) fn shut(&mut self, core: &mut Core) {
+    pub(crate) fn shut(&mut self, port: &mut impl Port) {
         if !std::mem::replace(&mut self.shut, true) {
-            core.ops.extend(self.listeners.iter().map(|listener| (listener.socket, Op::Close)));
+            for listener in &self.listeners {
+                port.submit(listener.socket, Op::Close);
+            }
         }
     }
 }

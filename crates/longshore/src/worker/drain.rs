@@ -1,6 +1,7 @@
 //! How a worker stops.
 
 use super::core::Alarm;
+use super::core::ending::How;
 use super::lane::Callback;
 use super::{Drain, Worker};
 use crate::DisconnectReason;
@@ -17,7 +18,7 @@ impl<P: Port> Worker<P> {
         let until = self.core.now + within;
         if self.drain == Drain::No {
             self.drain = Drain::Asked { turn: self.turn };
-            self.door.shut(&mut self.core);
+            self.door.shut(&mut self.port);
         }
         if until < self.drained {
             self.drained = until; // a later, shorter one counts too
@@ -47,9 +48,9 @@ impl<P: Port> Worker<P> {
         let mut count = 0;
         self.give_up_dials();
         for token in self.core.conns.tokens() {
-            if self.core.conns.get(token).is_some_and(|conn| !conn.facts.ending) {
+            if self.core.conns.get(token).is_some_and(|conn| !conn.is_leaving()) {
                 count += 1;
-                self.core.abort_at_last(token, DisconnectReason::Shutdown);
+                self.core.end(token, DisconnectReason::Shutdown, How::Reset);
             }
         }
         if count > 0 {

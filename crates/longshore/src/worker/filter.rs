@@ -7,6 +7,7 @@
 
 use super::Worker;
 use super::connection::{Chunk, InputEnd};
+use super::core::ending::How;
 use crate::DisconnectReason;
 use longshore_base::{Token, caught};
 use longshore_port::{Port, RecvBuf};
@@ -104,7 +105,7 @@ impl<P: Port> Worker<P> {
                 if let Some(conn) = self.core.conns.get_mut(token) {
                     conn.facts.filter_closed = true;
                 }
-                self.close(token, DisconnectReason::from_frame(error));
+                self.core.end(token, DisconnectReason::from_frame(error), How::Flush);
             }
         }
     }
@@ -151,7 +152,7 @@ impl<P: Port> Worker<P> {
         let Some(filter) = conn.filter.as_deref_mut().filter(|_| !ended) else { return true };
         match caught(|| filter.handle_end()) {
             Ok(Ok(())) => return true,
-            Ok(Err(error)) => self.close(token, DisconnectReason::from_frame(error)),
+            Ok(Err(error)) => self.core.end(token, DisconnectReason::from_frame(error), How::Flush),
             Err(text) => self.filter_failed(token, Some(Failed::Panic(text))),
         }
         false
@@ -162,11 +163,8 @@ impl<P: Port> Worker<P> {
         let reason = match failed {
             None => return,
             Some(Failed::Error(error)) => DisconnectReason::from_frame(error),
-            Some(Failed::Panic(text)) => {
-                self.core.counters().panics.add(1);
-                DisconnectReason::HandlerPanic(text)
-            }
+            Some(Failed::Panic(text)) => DisconnectReason::HandlerPanic(text),
         };
-        self.core.abort(token, reason);
+        self.core.end(token, reason, How::Reset);
     }
 }

@@ -9,7 +9,7 @@
 
 use super::Worker;
 use super::connection::{Chunk, InputEnd};
-use super::lane::LaneEnd;
+use super::core::ending::How;
 use crate::DisconnectReason;
 use crate::config::HalfClose;
 use longshore_base::Token;
@@ -80,24 +80,23 @@ impl<P: Port> Worker<P> {
         core.current = Some(token);
         core.interrupted = false;
         let input = &chunk.bytes()[from..];
-        let cut = lane.received(core, token, seat, input, chunk.lease(), &mut budget);
+        let told = lane.received(core, token, seat, input, chunk.lease(), &mut budget);
         core.current = None;
-        core.counters().messages_in.add(cut.messages);
+        core.counters().messages_in.add(told.messages);
         if let Some(conn) = core.conns.get_mut(token) {
             let begins = budget != conn.budget;
             conn.budget = budget;
-            conn.count_messages(cut.messages);
-            if cut.torn.bytes > 0 || conn.is_torn() {
-                conn.torn = cut.torn;
+            conn.count_messages(told.messages);
+            if told.torn.bytes > 0 || conn.is_torn() {
+                conn.torn = told.torn;
                 self.torn(token, begins);
                 self.core.recount(token);
             }
         }
-        if let LaneEnd::Failed(reason) = cut.end {
-            self.fail(token, reason);
-            return from + cut.used;
+        if let Some(reason) = told.failed {
+            self.core.end(token, reason, How::Flush);
         }
-        from + cut.used
+        from + told.used
     }
 
     /// What came ends within a frame, or something of its filter, or does so no more.
@@ -167,7 +166,7 @@ impl<P: Port> Worker<P> {
             }
             // A dead connection that waits for `resume` would hold its memory for nothing.
             End::Failed(error) if !conn.is_open() || conn.is_stopped() => {
-                self.core.broke(token, DisconnectReason::from_port(error));
+                self.core.end(token, DisconnectReason::from_port(error), How::Broken);
             }
             End::Eof => self.input_ended(token, InputEnd::Eof),
             End::Failed(error) => self.input_ended(token, InputEnd::Failed(error)),
@@ -229,7 +228,7 @@ impl<P: Port> Worker<P> {
         let Some(end) = conn.ended.take() else { return };
         let limits = std::sync::Arc::clone(&conn.limits);
         if let InputEnd::Failed(_) = end {
-            return self.core.broke(token, end.reason());
+            return self.core.end(token, end.reason(), How::Broken);
         }
         if let InputEnd::Eof = end {
             conn.closing.handle_peer_ended();
@@ -242,16 +241,16 @@ impl<P: Port> Worker<P> {
         let core = &mut self.core;
         core.current = Some(token);
         core.interrupted = false;
-        let cut = lane.ended(core, token, seat);
+        let told = lane.ended(core, token, seat);
         core.current = None;
-        core.counters().messages_in.add(cut.messages);
+        core.counters().messages_in.add(told.messages);
         if let Some(conn) = core.conns.get_mut(token) {
-            conn.count_messages(cut.messages);
+            conn.count_messages(told.messages);
         }
-        match (cut.end, limits.half_close) {
-            (LaneEnd::Failed(reason), _) => self.fail(token, reason),
-            (_, HalfClose::Flush) => self.close(token, end.reason()),
-            (_, HalfClose::Close) => self.core.drop_dead(token, end.reason()),
+        match (told.failed, limits.half_close) {
+            (Some(reason), _) => self.core.end(token, reason, How::Flush),
+            (None, HalfClose::Flush) => self.core.end(token, end.reason(), How::Flush),
+            (None, HalfClose::Close) => self.core.end(token, end.reason(), How::Drop),
         }
     }
 }

@@ -69,27 +69,17 @@ pub(crate) enum Callback {
 }
 
 /// What became of bytes that a lane was given.
-#[derive(Debug)]
-pub(crate) struct Cut {
-    /// How many it used.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// How many it used. It stops at the end of a turn's share, and where the handler closes or
+    /// pauses.
     pub(crate) used: usize,
     /// Frames handed to the handler.
     pub(crate) messages: u64,
     /// The frame that the bytes end within.
     pub(crate) torn: Torn,
-    pub(crate) end: LaneEnd,
-}
-
-#[derive(Debug)]
-pub(crate) enum LaneEnd {
-    /// All was used.
-    Empty,
-    /// The budget of this turn is used up.
-    Budget,
-    /// The handler closed or paused.
-    Stopped,
-    /// The connection has to end.
-    Failed(DisconnectReason),
+    /// Why the connection has to end.
+    pub(crate) failed: Option<DisconnectReason>,
 }
 
 /// A lane of whatever handler.
@@ -114,10 +104,10 @@ pub(crate) trait AnyLane {
         input: &[u8],
         lease: Option<&RecvBuf>,
         budget: &mut u32,
-    ) -> Cut;
+    ) -> Told;
 
     /// The stream ended. Says what is wrong with that, if anything.
-    fn ended(&mut self, core: &mut Core, conn: Token, seat: Token) -> Cut;
+    fn ended(&mut self, core: &mut Core, conn: Token, seat: Token) -> Told;
 
     /// Says why the connection has to end, if it has.
     fn call(
@@ -183,11 +173,10 @@ impl<H: Handler> AnyLane for Lane<H> {
         input: &[u8],
         lease: Option<&RecvBuf>,
         budget: &mut u32,
-    ) -> Cut {
+    ) -> Told {
         let Self { shared, seats, torn, .. } = self;
         let Some(Seat { handler, recv }) = seats.get_mut(seat) else {
-            let torn = Torn::default();
-            return Cut { used: input.len(), messages: 0, torn, end: LaneEnd::Empty };
+            return Told { used: input.len(), ..Told::default() };
         };
         let mut used = 0;
         let mut cx = Ctx { core, conn, lane: shared, lease, messages: 0 };
@@ -197,23 +186,22 @@ impl<H: Handler> AnyLane for Lane<H> {
                 tell(&mut cx, handler, event, lease)
             })
         }));
-        let end = end.map_or_else(|panic| panicked(panic_text(panic)), lane_end);
+        let failed = end.map_or_else(|panic| Some(panicked(panic_text(panic))), failure);
         let torn = Torn { bytes: recv.torn_bytes(), memory: recv.memory_bytes() };
-        Cut { used, messages: cx.messages, torn, end }
+        Told { used, messages: cx.messages, torn, failed }
     }
 
-    fn ended(&mut self, core: &mut Core, conn: Token, seat: Token) -> Cut {
+    fn ended(&mut self, core: &mut Core, conn: Token, seat: Token) -> Told {
         let Self { shared, seats, .. } = self;
         let Some(Seat { handler, recv }) = seats.get_mut(seat) else {
-            let torn = Torn::default();
-            return Cut { used: 0, messages: 0, torn, end: LaneEnd::Empty };
+            return Told::default();
         };
         let mut cx = Ctx { core, conn, lane: shared, lease: None, messages: 0 };
         let end = caught(|| {
             recv.handle_end(&*shared.codec, |event, _| tell(&mut cx, handler, event, None))
         });
-        let end = end.map_or_else(panicked, lane_end);
-        Cut { used: 0, messages: cx.messages, torn: Torn::default(), end }
+        let failed = end.map_or_else(|text| Some(panicked(text)), failure);
+        Told { messages: cx.messages, failed, ..Told::default() }
     }
 
     fn call(
@@ -271,16 +259,15 @@ fn tell<'a, H: Handler>(
     Ok(if cx.core.interrupted { Next::Stop } else { Next::Go })
 }
 
-fn panicked(text: String) -> LaneEnd {
-    LaneEnd::Failed(DisconnectReason::HandlerPanic(text))
+fn panicked(text: String) -> DisconnectReason {
+    DisconnectReason::HandlerPanic(text)
 }
 
-fn lane_end(end: CutEnd<Error>) -> LaneEnd {
+/// Why the connection has to end whose bytes were cut, if it has.
+fn failure(end: CutEnd<Error>) -> Option<DisconnectReason> {
     match end {
-        CutEnd::Empty => LaneEnd::Empty,
-        CutEnd::Budget => LaneEnd::Budget,
-        CutEnd::Stopped => LaneEnd::Stopped,
-        CutEnd::Frame(error) => LaneEnd::Failed(DisconnectReason::from_frame(error)),
-        CutEnd::Sink(error) => LaneEnd::Failed(DisconnectReason::HandlerError(error)),
+        CutEnd::Empty | CutEnd::Budget | CutEnd::Stopped => None,
+        CutEnd::Frame(error) => Some(DisconnectReason::from_frame(error)),
+        CutEnd::Sink(error) => Some(DisconnectReason::HandlerError(error)),
     }
 }

@@ -1,6 +1,7 @@
 //! How connections begin and end.
 
 use super::connection::Connection;
+use super::core::ending::How;
 use super::lane::{Callback, Refusal};
 use super::names::{Kind, name};
 use super::{Drain, Worker};
@@ -103,7 +104,6 @@ impl<P: Port> Worker<P> {
                 (DisconnectReason::Said(why), silent)
             }
             Refusal::Panicked(text) => {
-                counters.panics.add(1);
                 counters.refused(Refused::ByFactory).add(1);
                 (DisconnectReason::HandlerPanic(text), false)
             }
@@ -117,7 +117,7 @@ impl<P: Port> Worker<P> {
                 event!(warn, "refused {peer} by its factory: {reason}{held_back}");
             }
         }
-        self.core.drop_dead(token, reason);
+        self.core.end(token, reason, How::Drop);
     }
 
     /// Runs a callback of an open connection. Its failure ends the connection.
@@ -130,22 +130,8 @@ impl<P: Port> Worker<P> {
         self.core.current = None;
         self.core.catch_up(); // what it asked for through handles counts before the next callback
         if let Some(reason) = failed {
-            self.fail(token, reason);
+            self.core.end(token, reason, How::Flush);
         }
-    }
-
-    /// A callback failed. What was queued before still goes out.
-    pub(super) fn fail(&mut self, token: Token, reason: DisconnectReason) {
-        if matches!(reason, DisconnectReason::HandlerPanic(_)) {
-            self.core.counters().panics.add(1);
-        }
-        self.close(token, reason);
-    }
-
-    /// Closes gracefully, behind what handles have sent before now.
-    pub(super) fn close(&mut self, token: Token, reason: DisconnectReason) {
-        self.core.catch_up();
-        self.core.close(token, reason);
     }
 
     /// The last completion of a connection.

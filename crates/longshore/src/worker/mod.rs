@@ -114,8 +114,7 @@ impl<P: Port> Worker<P> {
     ) -> Result<(), PortError> {
         let number = Token::new(u32::from(lane), 0);
         let socket = self.port.listen(listening, name(Kind::Listener, number))?;
-        self.door.add(&mut self.core, socket, plan, lane);
-        self.submit();
+        self.door.add(&mut self.port, socket, plan, lane);
         Ok(())
     }
 

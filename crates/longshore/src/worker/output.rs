@@ -1,13 +1,15 @@
 //! From what changed in a turn to ops, and what became of sends. The mirror of `input.rs`.
 
 use super::Worker;
-use super::connection::Connection;
+use super::connection::{Connection, Last};
+use super::core::ending::How;
 use super::lane::Callback;
 use crate::DisconnectReason;
 use longshore_base::Token;
-use longshore_port::{ErrorKind, Op, OpKind, Port, PortError, SendData, SendMode};
-use longshore_proto::connection::IdleOf;
-use std::sync::Arc;
+use longshore_port::{
+    ErrorKind, Op, OpKind, Port, PortError, RecvBuf, SendData, SendMode, SocketId,
+};
+use longshore_proto::connection::{CloseAct, IdleOf, Transmit};
 use std::sync::atomic::Ordering;
 
 impl<P: Port> Worker<P> {
@@ -25,41 +27,31 @@ impl<P: Port> Worker<P> {
         self.core.dirty.clear();
     }
 
-    pub(super) fn settle_one(&mut self, token: Token) {
-        let now = self.core.now;
+    /// What one connection asks of its socket, now.
+    fn settle_one(&mut self, token: Token) {
         let Some(conn) = self.core.conns.get_mut(token) else { return };
         self.core.memory.recount(conn, &self.core.board, self.core.me);
-        let busy = conn.facts.ending || conn.facts.connecting || conn.deadlines.is_backing_off();
-        let Some(socket) = conn.socket.filter(|_| !busy) else { return };
-        let (conn, transmit) = if conn.filter.is_none() {
-            let transmit = conn.send.poll_transmit(&mut self.core.pool);
-            (conn, transmit)
+        let Some(socket) = conn.socket else { return };
+        if let Some(last) = &mut conn.last {
+            match std::mem::replace(last, Last::Asked) {
+                Last::Close => self.port.submit(socket, Op::Close),
+                Last::Reset => self.port.submit(socket, Op::Abort),
+                Last::Asked => {}
+            }
+            return;
+        }
+        if conn.facts.connecting || conn.deadlines.is_backing_off() {
+            return;
+        }
+        let transmit = if conn.filter.is_none() {
+            conn.send.poll_transmit(&mut self.core.pool)
         } else {
-            let transmit = self.poll_filtered(token);
-            let Some(conn) = self.core.conns.get_mut(token) else { return };
-            (conn, transmit)
+            self.poll_filtered(token)
         };
         if let Some(transmit) = transmit {
-            let prompt = transmit.prompt
-                || conn.limits.idle_of != IdleOf::Receiving // else its time counts too late
-                || transmit.whole
-                || !conn.is_open()
-                || conn.facts.waits_for_room
-                || conn.shared.refused.load(Ordering::Relaxed);
-            if transmit.whole {
-                conn.deadlines.handle_held_up(now, conn.limits.write);
-            }
-            let mode = if transmit.whole { SendMode::Whole } else { SendMode::Try };
-            let whole = transmit.whole;
-            self.core.ops.push((socket, Op::Send { data: transmit.data, mode, prompt }));
-            if whole {
-                self.core.rearm(token);
-            }
-        } else if !conn.closing.is_open() && conn.send.is_idle() && !self.close_filter(token) {
-            let Some(conn) = self.core.conns.get_mut(token) else { return };
-            let limits = Arc::clone(&conn.limits);
-            let act = conn.closing.handle_flushed(now, &limits.linger);
-            self.core.act(token, act);
+            self.transmit(token, socket, transmit);
+        } else {
+            self.close_further(token, socket);
         }
         let Some(conn) = self.core.conns.get_mut(token) else { return };
         if conn.filter.is_some() {
@@ -71,26 +63,49 @@ impl<P: Port> Worker<P> {
         }
         if !conn.facts.receiving && conn.wants_input() {
             conn.facts.receiving = true;
-            self.core.ops.push((socket, Op::Recv { credit: conn.limits.recv_credit_bytes }));
-        } else if conn.is_deaf() && !conn.facts.ending {
-            if conn.facts.receiving && !std::mem::replace(&mut conn.facts.cancelling, true) {
-                self.core.cancels.push(socket);
-            }
+            self.port.submit(socket, Op::Recv { credit: conn.limits.recv_credit_bytes });
+        } else if conn.is_deaf() && !conn.is_leaving() {
             if !std::mem::replace(&mut conn.facts.watching, true) {
                 // Of who would be read the end of the stream counts: what it holds is soon free.
                 let half = conn.is_open() && !conn.is_stopped();
-                self.core.ops.push((socket, Op::Watch { half }));
+                self.port.submit(socket, Op::Watch { half });
+            }
+            if conn.facts.receiving && !std::mem::replace(&mut conn.facts.cancelling, true) {
+                self.port.cancel(socket, OpKind::Recv);
             }
         }
     }
 
-    pub(super) fn submit(&mut self) {
-        for (socket, op) in self.core.ops.drain(..) {
-            self.port.submit(socket, op);
+    /// One send.
+    fn transmit(&mut self, token: Token, socket: SocketId, transmit: Transmit<RecvBuf>) {
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        let Transmit { data, whole, prompt } = transmit;
+        let prompt = prompt
+            || conn.limits.idle_of != IdleOf::Receiving // else its time counts too late
+            || whole
+            || !conn.is_open()
+            || conn.facts.waits_for_room
+            || conn.shared.refused.load(Ordering::Relaxed);
+        let mode = if whole { SendMode::Whole } else { SendMode::Try };
+        self.port.submit(socket, Op::Send { data, mode, prompt });
+        if whole {
+            conn.deadlines.handle_held_up(self.core.now, conn.limits.write);
+            self.core.rearm(token);
         }
-        for socket in self.core.cancels.drain(..) {
-            self.port.cancel(socket, OpKind::Recv);
+    }
+
+    /// There is nothing to send: a graceful close goes on.
+    fn close_further(&mut self, token: Token, socket: SocketId) {
+        let Some(conn) = self.core.conns.get(token) else { return };
+        if conn.is_open() || !conn.send.is_idle() || self.close_filter(token) {
+            return;
         }
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        let act = conn.closing.handle_flushed(self.core.now, &conn.limits.linger);
+        if act == CloseAct::HalfClose {
+            self.port.submit(socket, Op::Shutdown);
+        }
+        self.core.act(token, act);
     }
 
     /// A send came back.
@@ -105,7 +120,7 @@ impl<P: Port> Worker<P> {
         self.core.counters().bytes_out.add(bytes as u64);
         let Some(conn) = self.core.conns.get_mut(token) else { return };
         conn.send.handle_sent(bytes, data, &mut self.core.pool);
-        if conn.facts.ending {
+        if conn.is_leaving() {
             conn.send.clear(&mut self.core.pool);
             return conn.publish();
         }
@@ -120,7 +135,9 @@ impl<P: Port> Worker<P> {
                 }
                 return self.core.refused(token); // what has left is told with the rest
             }
-            Some(error) => return self.core.broke(token, DisconnectReason::from_port(error)),
+            Some(error) => {
+                return self.core.end(token, DisconnectReason::from_port(error), How::Broken);
+            }
         }
         if bytes > 0 {
             conn.deadlines.handle_said(now);

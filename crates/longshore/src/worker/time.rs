@@ -1,5 +1,6 @@
 //! What is due: timers, deadlines, alarms, ticks.
 
+use super::core::ending::How;
 use super::core::{Alarm, TRIM_EVERY};
 use super::lane::Callback;
 use super::names::{Kind, name};
@@ -29,7 +30,7 @@ impl<P: Port> Worker<P> {
 
     fn alarm(&mut self, alarm: Alarm) {
         match alarm {
-            Alarm::Accept(number) => self.door.accept(&mut self.core, number),
+            Alarm::Accept(number) => self.door.accept(&mut self.port, number),
             Alarm::Dial(dial) => self.attempt(dial),
             Alarm::Tick(number) => self.tick(number),
             Alarm::Drained => self.abort_all(),
@@ -77,7 +78,7 @@ impl<P: Port> Worker<P> {
         if let Some(conn) = self.core.conns.get_mut(token) {
             conn.facts.filter_closed |= conn.send.held() > 0;
         }
-        self.close(token, reason);
+        self.core.end(token, reason, How::Flush);
     }
 
     /// A send waits for its peer: whether that takes anything. Who takes little at a time is slow, but
@@ -89,7 +90,7 @@ impl<P: Port> Worker<P> {
         // What only knows how much is left, which changes as well, is better than nothing.
         let progress = link.acknowledged_bytes.or(link.unacknowledged_bytes);
         if conn.deadlines.is_stuck(now, conn.limits.write, progress) {
-            self.core.abort(token, DisconnectReason::WriteStalled);
+            self.core.end(token, DisconnectReason::WriteStalled, How::Reset);
         }
     }
 

@@ -51,7 +51,6 @@ impl<P: Port> Worker<P> {
         if std::mem::take(&mut self.core.memory.trim_now) {
             self.port.start(name(Kind::Heap, Token::new(0, 0)), Work::TrimHeap);
         }
-        self.submit();
         Ok(!self.is_over())
     }
 
@@ -172,7 +171,7 @@ impl<P: Port> Worker<P> {
                 self.door.accepted(&mut self.core, token.index(), socket);
             }
             (Some(Kind::Listener), What::AcceptEnded(end)) => {
-                self.door.accept_ended(&mut self.core, token.index(), end);
+                self.door.accept_ended(&mut self.core, &mut self.port, token.index(), end);
             }
             (Some(Kind::Listener), What::Closed) => self.door.open -= 1,
             (Some(Kind::Dial), What::Work(done)) => self.resolved(token, done),

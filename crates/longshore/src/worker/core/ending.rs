@@ -1,67 +1,84 @@
-//! How connections end.
+//! How connections end. All ways begin at [`Core::end`]; the first reason is the one that is told.
 
 use super::Core;
 use crate::DisconnectReason;
+use crate::worker::connection::Last;
 use longshore_base::{Token, event};
-use longshore_port::Op;
 use longshore_proto::connection::CloseAct;
 use std::sync::atomic::Ordering;
 
+/// How a connection ends.
+///
+/// | | what is queued | what the peer gets | where a graceful close is under way |
+/// | --- | --- | --- | --- |
+/// | `Flush` | leaves, within `limits.linger` | the end of the stream, behind all of it | it goes on |
+/// | `Reset` | is lost | a reset | it is over |
+/// | `Drop` | is lost | no more: it has left, or is not wanted | it is over |
+/// | `Broken` | is lost | a reset; no more, if the end was told already | it is over |
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum How {
+    Flush,
+    Reset,
+    Drop,
+    /// An op failed, by the peer's doing or not. Without a reset a peer that is well would take what
+    /// it has got for all of it.
+    Broken,
+}
+
 impl Core {
-    /// Flush, half-close, linger, close. The first reason is the one that is told.
-    pub(crate) fn close(&mut self, token: Token, reason: DisconnectReason) {
+    /// Ends a connection, behind what handles have sent before now.
+    pub(crate) fn end(&mut self, token: Token, reason: DisconnectReason, how: How) {
+        self.catch_up();
+        self.end_now(token, reason, how);
+    }
+
+    /// The same in the middle of what others have sent.
+    pub(super) fn end_now(&mut self, token: Token, reason: DisconnectReason, how: How) {
+        if matches!(reason, DisconnectReason::HandlerPanic(_)) {
+            self.counters().panics.add(1);
+        }
         let now = self.now;
         let Some(conn) = self.conns.get_mut(token) else { return };
-        if conn.facts.connecting {
-            return self.abort(token, reason);
-        }
-        let linger = conn.limits.linger;
-        if !conn.closing.begin(now, &linger, reason.is_fault()) {
-            return;
-        }
-        self.closing(token, reason);
-    }
-
-    /// At once, with a reset; what is queued is lost.
-    pub(crate) fn abort(&mut self, token: Token, reason: DisconnectReason) {
-        self.end(token, reason, Op::Abort);
-    }
-
-    /// At once, without a reset: the peer ended it already.
-    pub(crate) fn drop_dead(&mut self, token: Token, reason: DisconnectReason) {
-        self.end(token, reason, Op::Close);
-    }
-
-    /// An op of it failed, by the peer's doing or not. With a reset, or a peer that is well would take
-    /// what it has got for all of it; but not if that is all.
-    pub(crate) fn broke(&mut self, token: Token, reason: DisconnectReason) {
-        let Some(conn) = self.conns.get(token) else { return };
-        if conn.facts.half_closed {
-            self.drop_dead(token, reason);
+        let flush = how == How::Flush && !conn.facts.connecting;
+        let news = if flush {
+            let linger = conn.limits.linger;
+            conn.closing.begin(now, &linger, reason.is_fault())
         } else {
-            self.abort(token, reason);
-        }
-    }
-
-    /// With a reset, even if it is closing gracefully already.
-    pub(crate) fn abort_at_last(&mut self, token: Token, reason: DisconnectReason) {
-        let Some(conn) = self.conns.get_mut(token) else { return };
-        conn.closing.end();
-        self.closing(token, reason);
-        self.close_socket(token, Op::Abort);
-    }
-
-    fn end(&mut self, token: Token, reason: DisconnectReason, op: Op) {
-        let Some(conn) = self.conns.get_mut(token) else { return };
-        if !conn.closing.end() {
+            conn.closing.end()
+        };
+        if !news {
             return;
         }
-        self.closing(token, reason);
-        self.close_socket(token, op);
+        let told = conn.facts.half_closed;
+        self.quiet(token, reason);
+        match how {
+            _ if flush => {}
+            How::Drop => self.leave(token, Last::Close),
+            How::Broken if told => self.leave(token, Last::Close),
+            How::Flush | How::Reset | How::Broken => self.leave(token, Last::Reset),
+        }
     }
 
-    /// What is common to all ways to end.
-    fn closing(&mut self, token: Token, reason: DisconnectReason) {
+    /// What a step of the graceful close asks for.
+    pub(crate) fn act(&mut self, token: Token, act: CloseAct) {
+        match act {
+            CloseAct::Wait => {}
+            CloseAct::HalfClose => {
+                let Some(conn) = self.conns.get_mut(token) else { return };
+                conn.facts.half_closed = true;
+                self.mark(token);
+                self.rearm(token);
+            }
+            CloseAct::Close => self.leave(token, Last::Close),
+            CloseAct::Abort => {
+                event!(debug, "gave up what was queued when a close began (limits.linger.total)");
+                self.leave(token, Last::Reset);
+            }
+        }
+    }
+
+    /// No callback any more but the last one, and no input.
+    fn quiet(&mut self, token: Token, reason: DisconnectReason) {
         let Some(conn) = self.conns.get_mut(token) else { return };
         conn.shared.closed.store(true, Ordering::Release);
         // An end of the stream was well only if all that was queued went out.
@@ -82,37 +99,15 @@ impl Core {
         self.rearm(token);
     }
 
-    /// What a step of the graceful close asks for.
-    pub(crate) fn act(&mut self, token: Token, act: CloseAct) {
-        match act {
-            CloseAct::Wait => {}
-            CloseAct::HalfClose => {
-                let Some(conn) = self.conns.get_mut(token) else { return };
-                conn.facts.half_closed = true;
-                if let Some(socket) = conn.socket {
-                    self.ops.push((socket, Op::Shutdown));
-                }
-                self.mark(token);
-                self.rearm(token);
-            }
-            CloseAct::Close => self.close_socket(token, Op::Close),
-            CloseAct::Abort => {
-                event!(debug, "gave up what was queued when a close began (limits.linger.total)");
-                self.close_socket(token, Op::Abort);
-            }
-        }
-    }
-
-    /// The last op of a connection.
-    fn close_socket(&mut self, token: Token, op: Op) {
+    /// The socket goes, with the end of this turn.
+    fn leave(&mut self, token: Token, last: Last) {
         let Some(conn) = self.conns.get_mut(token) else { return };
-        if std::mem::replace(&mut conn.facts.ending, true) {
+        if conn.is_leaving() {
             return;
         }
+        conn.last = Some(last);
         conn.send.clear(&mut self.pool);
         conn.publish();
-        if let Some(socket) = conn.socket {
-            self.ops.push((socket, op));
-        }
+        self.mark(token);
     }
 }

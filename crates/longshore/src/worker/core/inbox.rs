@@ -1,6 +1,7 @@
 //! What other threads want of the connections of a worker.
 
 use super::Core;
+use super::ending::How;
 use crate::DisconnectReason;
 use crate::server::mailbox::{Cmd, Ending};
 use std::sync::atomic::Ordering;
@@ -43,12 +44,13 @@ impl Core {
             }
             Cmd::End { shared, ending } => {
                 let Some(token) = self.token_of(&shared) else { return };
-                match ending {
-                    Ending::Close(None) => self.close(token, DisconnectReason::Local),
-                    Ending::Close(Some(why)) => self.close(token, DisconnectReason::Said(why)),
-                    Ending::Abort => self.abort(token, DisconnectReason::Aborted),
-                    Ending::SlowReader => self.abort(token, DisconnectReason::SlowReader),
-                }
+                let (reason, how) = match ending {
+                    Ending::Close(None) => (DisconnectReason::Local, How::Flush),
+                    Ending::Close(Some(why)) => (DisconnectReason::Said(why), How::Flush),
+                    Ending::Abort => (DisconnectReason::Aborted, How::Reset),
+                    Ending::SlowReader => (DisconnectReason::SlowReader, How::Reset),
+                };
+                self.end_now(token, reason, how);
             }
             Cmd::Pause { shared, on } => {
                 let Some(token) = self.token_of(&shared) else { return };

@@ -1,7 +1,7 @@
 //! The untyped half of a worker: all its connections, their sends and deadlines. Knows neither the
 //! port nor any handler, so a callback may reach any connection of its worker through it.
 
-mod ending;
+pub(crate) mod ending;
 mod inbox;
 mod memory;
 mod reading;
@@ -17,7 +17,7 @@ use crate::server::shared::{Counts, Shared};
 use crate::server::switchboard::{Desk, Switchboard};
 use crate::{ConnId, Server};
 use longshore_base::{Slab, Time, Token};
-use longshore_port::{Addr, Op, RecvBuf, SocketId, Until};
+use longshore_port::{Addr, RecvBuf, Until};
 use longshore_proto::connection::SendPool;
 use memory::Memory;
 use std::cmp::Reverse;
@@ -69,9 +69,6 @@ pub(crate) struct Core {
     pub(crate) dials: VecDeque<Box<DialStart>>,
     /// Connections that are owed an answer although no send of theirs may come back.
     pub(crate) owed: VecDeque<Token>,
-    pub(crate) ops: Vec<(SocketId, Op)>,
-    /// Receives that are to end, behind the ops.
-    pub(crate) cancels: Vec<SocketId>,
     pub(crate) pool: SendPool<RecvBuf>,
     pub(crate) memory: Memory,
     /// Whose callback is running, and whether it must get no further frame.
@@ -104,8 +101,6 @@ impl Core {
             later: VecDeque::new(),
             dials: VecDeque::new(),
             owed: VecDeque::new(),
-            ops: Vec::new(),
-            cancels: Vec::new(),
             pool: SendPool::new(BLOCKS_KEPT_MAX),
             memory: Memory::default(),
             current: None,
@@ -235,8 +230,6 @@ impl Core {
         self.inbox.shrink_to(1024);
         self.dirty.shrink_to(1024);
         self.runnable.shrink_to(1024);
-        self.ops.shrink_to(1024);
-        self.cancels.shrink_to(1024);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whether connections are read.
 
 use super::Core;
+use super::ending::How;
 use crate::DisconnectReason;
 use longshore_base::{OutOfMemory, Token, event};
 
@@ -47,7 +48,8 @@ impl Core {
         match kept {
             Ok(()) => self.recount(token),
             Err(OutOfMemory(bytes)) => {
-                self.abort(token, DisconnectReason::OutOfMemory { bytes: bytes as u64 });
+                let reason = DisconnectReason::OutOfMemory { bytes: bytes as u64 };
+                self.end(token, reason, How::Reset);
             }
         }
     }
@@ -61,7 +63,7 @@ impl Core {
     /// later (R14).
     pub(crate) fn refused(&mut self, token: Token) {
         let now = self.now;
-        let Some(conn) = self.conns.get_mut(token).filter(|conn| !conn.facts.ending) else {
+        let Some(conn) = self.conns.get_mut(token).filter(|conn| !conn.is_leaving()) else {
             return;
         };
         conn.deadlines.handle_refused(now);

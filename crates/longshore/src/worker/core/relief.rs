@@ -1,5 +1,6 @@
 //! What is done when all connections together hold too much.
 
+use super::ending::How;
 use super::{Alarm, Core};
 use crate::DisconnectReason;
 use crate::server::budget::{Level, SMALL_BYTES, STEP_BYTES};
@@ -171,7 +172,7 @@ impl Core {
     /// Ends the connection that holds most, if it is one of this worker; else wakes the worker that
     /// has it, which looks by itself. Says whether it ended one.
     fn end_largest(&mut self) -> bool {
-        let open = self.conns.iter().filter(|(_, conn)| !conn.facts.ending);
+        let open = self.conns.iter().filter(|(_, conn)| !conn.is_leaving());
         let largest = open.max_by_key(|(_, conn)| conn.counted);
         let (token, holds) = largest.map_or((None, 0), |(token, conn)| (Some(token), conn.counted));
         self.memory.largest = holds;
@@ -186,7 +187,7 @@ impl Core {
         }
         let Some(token) = token.filter(|_| holds > 0) else { return false };
         let max = self.board.budget.max;
-        self.abort_at_last(token, DisconnectReason::Overload { held: holds, max });
+        self.end(token, DisconnectReason::Overload { held: holds, max }, How::Reset);
         self.recount(token);
         self.tell_memory();
         true

@@ -1,6 +1,7 @@
 //! What connections are asked to send, within their bounds.
 
 use super::Core;
+use super::ending::How;
 use crate::worker::connection::Connection;
 use crate::{DisconnectReason, SendError};
 use bytes::Bytes;
@@ -102,7 +103,7 @@ impl Core {
             return;
         }
         if conn.limits.slow_reader.disconnects() {
-            return self.abort(token, DisconnectReason::SlowReader);
+            return self.end(token, DisconnectReason::SlowReader, How::Reset);
         }
         conn.facts.waits_for_room = true;
         conn.stop_or_go(now);
@@ -153,7 +154,7 @@ impl Core {
         self.counters().messages_refused.add(1);
         if let Some(conn) = self.conns.get(token) {
             if conn.limits.slow_reader.disconnects() {
-                self.abort(token, DisconnectReason::SlowReader);
+                self.end(token, DisconnectReason::SlowReader, How::Reset);
             } else if !never {
                 conn.shared.refused.store(true, Ordering::Release);
                 self.mark(token); // so that its answer is asked for promptly

@@ -5,6 +5,7 @@ mod start;
 
 use super::connection::Connection;
 use super::core::Alarm;
+use super::core::ending::How;
 use super::names::{Kind, name as named};
 use super::{Drain, Worker};
 use crate::DisconnectReason;
@@ -120,7 +121,7 @@ impl<P: Port> Worker<P> {
         if let Some(dial) = conn.dial.and_then(|dial| self.dials.get_mut(dial)) {
             dial.timed_out = true;
         }
-        self.core.drop_dead(token, DisconnectReason::Local);
+        self.core.end(token, DisconnectReason::Local, How::Drop);
         true
     }
 
@@ -128,7 +129,7 @@ impl<P: Port> Worker<P> {
     pub(super) fn connected(&mut self, token: Token, local: Addr) {
         let now = self.core.now;
         let Some(conn) = self.core.conns.get(token) else { return };
-        if conn.facts.ending {
+        if conn.is_leaving() {
             return; // it was given up meanwhile
         }
         let (limits, peer, dial) = (Arc::clone(&conn.limits), conn.shared.peer_addr, conn.dial);
@@ -223,7 +224,7 @@ impl<P: Port> Worker<P> {
             dial.given_up = true;
             let Some(conn) = dial.conn else { continue };
             if self.core.conns.get(conn).is_some_and(|conn| conn.facts.connecting) {
-                self.core.drop_dead(conn, DisconnectReason::Shutdown);
+                self.core.end(conn, DisconnectReason::Shutdown, How::Drop);
             }
         }
     }
