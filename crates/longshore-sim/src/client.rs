@@ -1,7 +1,6 @@
 //! Peers that a test drives by hand.
 
-use crate::SimWorld;
-use crate::network::VirtualSocket;
+use crate::network::{Shared, VirtualSocket};
 use std::net::SocketAddr;
 
 /// The other side of a connection, without a port: what a test says, it does at once; what it sends
@@ -13,7 +12,7 @@ pub struct SimClient {
 }
 
 impl SimClient {
-    pub(crate) fn connect(world: &SimWorld, addr: SocketAddr) -> Self {
+    pub(crate) fn connect(world: &Shared, addr: SocketAddr) -> Self {
         let (descriptor, local) = world.network().connect_client(addr);
         Self { socket: VirtualSocket::new(world, descriptor), local }
     }

@@ -2,17 +2,18 @@
 
 mod late;
 mod ops;
+mod socket;
 
-use crate::network::{Owner, VirtualSocket};
-use crate::{SimWorld, Trouble};
+use crate::Trouble;
+use crate::network::{Owner, Shared, VirtualSocket};
 use late::LateKernel;
 use longshore_base::{Slab, Time, Token};
 use longshore_port::{
     Abilities, Addr, Call, Completion, ConnectTo, ErrorKind, InFlight, Link, Listening, Notify, Op,
     OpKind, Port, PortConfig, PortError, RawSocket, RecvPool, SocketId, Unattached, Until, Waited,
-    What, Work, WorkDone, World,
+    What, Work, WorkDone,
 };
-use ops::{Leaving, Send, Socket, Stream};
+use socket::{Leaving, Send, Socket, Stream};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
@@ -21,11 +22,11 @@ use std::time::Duration;
 /// How late a late kernel is at least, also where nothing takes any time.
 const LATE_MIN: Duration = Duration::from_micros(1);
 
-/// A port of a [`SimWorld`]. Its `wait` never blocks: it returns what is due, and remembers until
+/// A port of a [`SimWorld`](crate::SimWorld). Its `wait` never blocks: it returns what is due, and remembers until
 /// when it would have waited.
 #[derive(Debug)]
 pub struct SimPort {
-    world: SimWorld,
+    world: Shared,
     index: usize,
     completions_max: usize,
     pool: Rc<RecvPool>,
@@ -48,7 +49,7 @@ pub struct SimPort {
 }
 
 impl SimPort {
-    pub(crate) fn open(world: &SimWorld, config: &PortConfig) -> Result<Self, PortError> {
+    pub(crate) fn open(world: &Shared, config: &PortConfig) -> Result<Self, PortError> {
         config.check().map_err(|refused| refused.of_open())?;
         let pool = RecvPool::new(config.recv_blocks, config.recv_block_bytes)
             .ok_or(PortError::new(Call::Open, ErrorKind::NoMemory))?;
@@ -72,7 +73,7 @@ impl SimPort {
     }
 
     /// The number of this port in its world, in the order they were opened; for
-    /// [`SimWorld::is_due`].
+    /// [`SimWorld::is_due`](crate::SimWorld::is_due).
     pub fn index(&self) -> usize {
         self.index
     }
@@ -113,7 +114,7 @@ impl SimPort {
             let done = match work {
                 Work::Resolve(name) => WorkDone::Resolved(self.resolve(&name)),
                 Work::Read(_) if self.world.network().suffers(Trouble::File) => {
-                    WorkDone::Read(Err(ops::unreadable()))
+                    WorkDone::Read(Err(socket::unreadable()))
                 }
                 work @ (Work::Job(_) | Work::Read(_)) => work.run(),
                 Work::TrimHeap => WorkDone::HeapTrimmed,
@@ -165,7 +166,7 @@ impl SimPort {
     fn deliver(&mut self, most: usize, out: &mut Vec<Completion>) {
         let count = self.ready.len().min(most);
         for (id, completion) in self.ready.drain(..count) {
-            let (kind, size) = ops::summary(&completion.what);
+            let (kind, size) = socket::summary(&completion.what);
             let words = [5, self.index as u64, u64::from(completion.token.index()), kind, size];
             self.world.network().trace.note(words);
             if let Some(id) = id {
@@ -176,7 +177,7 @@ impl SimPort {
                     self.sockets.remove(id);
                 } else {
                     let socket = self.sockets.get_mut(id).expect("`Closed` comes last");
-                    ops::answer(&mut socket.ops, &completion.what, self.waits);
+                    socket::answer(&mut socket.ops, &completion.what, self.waits);
                 }
             }
             out.push(completion);
@@ -240,7 +241,7 @@ impl Port for SimPort {
         let addrs = (to.addr.into(), local.into());
         let id = self.add(token, handle, addrs, InFlight::connecting());
         let socket = self.sockets.get_mut(id.token()).expect("just added");
-        socket.connect = Some(ops::Connect { cancel_at: None });
+        socket.connect = Some(socket::Connect { cancel_at: None });
         Ok(id)
     }
 
@@ -258,7 +259,7 @@ impl Port for SimPort {
             Op::Send { data, mode, prompt } => {
                 socket.send = Some(Send::new(data, mode, prompt));
             }
-            Op::Watch { half } => socket.watch = Some(ops::Watch { half, cancel_at: None }),
+            Op::Watch { half } => socket.watch = Some(socket::Watch { half, cancel_at: None }),
             Op::Shutdown => socket.shutdown(),
             Op::Detach => socket.leave(Leaving::Detach),
             Op::Abort => socket.leave(Leaving::Abort),
@@ -398,7 +399,7 @@ impl Drop for SimPort {
 /// Wakes a [`SimPort`], after a time of chance.
 #[derive(Clone)]
 pub struct SimNotifier {
-    world: SimWorld,
+    world: Shared,
     port: usize,
 }
 

@@ -1,6 +1,6 @@
 //! What a real system does to a program now and then, by chance and counted.
 
-use crate::network::Network;
+use longshore_base::SplitMix64;
 
 /// Something that a real system does now and then. A [`SimWorld`](crate::SimWorld) does none of it
 /// until [`make_trouble`](crate::SimWorld::make_trouble) says how often.
@@ -72,25 +72,22 @@ pub(crate) struct Troubles {
     counts: [u64; Trouble::ALL.len()],
 }
 
-impl Network {
-    pub(crate) fn make_trouble(&mut self, trouble: Trouble, one_in: usize) {
-        self.troubles.one_in[trouble as usize] = one_in;
+impl Troubles {
+    pub(crate) fn make(&mut self, trouble: Trouble, one_in: usize) {
+        self.one_in[trouble as usize] = one_in;
     }
 
-    pub(crate) fn troubles(&self, trouble: Trouble) -> u64 {
-        self.troubles.counts[trouble as usize]
+    pub(crate) fn count(&self, trouble: Trouble) -> u64 {
+        self.counts[trouble as usize]
     }
 
     /// Whether this happens, now. Where it never does, chance is not asked, so that a run without
     /// trouble is what it was.
-    pub(crate) fn suffers(&mut self, trouble: Trouble) -> bool {
+    pub(crate) fn happens(&mut self, trouble: Trouble, chance: &mut SplitMix64) -> bool {
         let at = trouble as usize;
-        let one_in = self.troubles.one_in[at];
-        let happens = one_in > 0 && self.random.one_in(one_in);
-        if happens {
-            self.troubles.counts[at] += 1;
-            self.trace.note([6, at as u64]);
-        }
+        let one_in = self.one_in[at];
+        let happens = one_in > 0 && chance.one_in(one_in);
+        self.counts[at] += u64::from(happens);
         happens
     }
 }

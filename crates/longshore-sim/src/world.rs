@@ -1,6 +1,6 @@
 //! The simulated world, as those see it who start things in it.
 
-use crate::network::{Network, VirtualSocket};
+use crate::network::{Network, Shared, VirtualSocket};
 use crate::{SimClient, SimPort, Trouble};
 use longshore_base::Time;
 use longshore_port::{
@@ -8,32 +8,21 @@ use longshore_port::{
 };
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 /// A world of simulated ports. Cloning gives another handle of the same world.
 #[derive(Clone)]
-pub struct SimWorld(Arc<Mutex<Network>>);
+pub struct SimWorld(Shared);
 
 impl SimWorld {
     /// The world of that seed, at time zero. Its windows, latencies and cuts are the seed's choice.
     pub fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(Network::new(seed))))
+        Self(Shared::new(seed))
     }
 
-    /// Never hold it while a socket is dropped: that locks as well.
-    pub(crate) fn network(&self) -> MutexGuard<'_, Network> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// By chance the system has no memory for this.
-    pub(crate) fn perhaps_refuse(&self, trouble: Trouble, call: Call) -> Result<(), PortError> {
-        let refused = self.network().suffers(trouble);
-        if refused { Err(PortError::new(call, ErrorKind::NoMemory)) } else { Ok(()) }
-    }
-
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+    fn network(&self) -> MutexGuard<'_, Network> {
+        self.0.network()
     }
 
     /// Moves the clock to the next thing that happens: something on the wire, work that is done, or
@@ -113,7 +102,7 @@ impl SimWorld {
 
     /// A peer of the test's own, which starts to connect to `addr`.
     pub fn client(&self, addr: SocketAddr) -> SimClient {
-        SimClient::connect(self, addr)
+        SimClient::connect(&self.0, addr)
     }
 }
 
@@ -121,10 +110,10 @@ impl World for SimWorld {
     type Port = SimPort;
 
     fn bind(&self, to: &BindTo) -> Result<Listening, PortError> {
-        self.perhaps_refuse(Trouble::Bind, Call::Bind)?;
+        self.0.perhaps_refuse(Trouble::Bind, Call::Bind)?;
         let bound = self.network().bind(to);
         let (descriptor, local) = bound.map_err(|kind| PortError::new(Call::Bind, kind))?;
-        let socket = VirtualSocket::new(self, descriptor);
+        let socket = VirtualSocket::new(&self.0, descriptor);
         Ok(Listening { local: local.into(), raw: RawSocket::Virtual(Box::new(socket)) })
     }
 
@@ -133,26 +122,21 @@ impl World for SimWorld {
     }
 
     fn open(&self, config: &PortConfig) -> Result<SimPort, PortError> {
-        self.perhaps_refuse(Trouble::Open, Call::Open)?;
-        SimPort::open(self, config)
+        self.0.perhaps_refuse(Trouble::Open, Call::Open)?;
+        SimPort::open(&self.0, config)
     }
 
     fn now(&self) -> Time {
-        self.network().now
+        self.0.now()
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities {
-            driver: "simulated",
-            moves_sockets: !self.network().keeps_sockets,
-            passed_over: String::new(),
-            features: vec![],
-        }
+        self.0.abilities()
     }
 }
 
 impl fmt::Debug for SimWorld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimWorld").field("now", &self.now()).finish_non_exhaustive()
+        self.0.fmt(f)
     }
 }

@@ -1,7 +1,7 @@
 //! Listening, connecting, accepting.
 
-use super::stream::{Connection, End, Packet};
-use super::{Descriptor, EndId, Event, Network, Open, Owner};
+use super::Network;
+use super::parts::{Connection, Descriptor, End, EndId, Event, Listener, Open, Packet};
 use crate::Trouble;
 use longshore_port::{BindTo, ConnectTo, ErrorKind, SocketOptions};
 use std::collections::VecDeque;
@@ -13,16 +13,6 @@ const KNOCKS_MAX: u32 = 6;
 
 /// Ports that the network gives out start here.
 const FIRST_PORT: u16 = 1_024;
-
-#[derive(Debug)]
-pub(super) struct Listener {
-    pub(super) owner: Option<Owner>,
-    dual_stack: bool,
-    backlog: VecDeque<u64>,
-    backlog_max: usize,
-    window_bytes: usize,
-    silence_max: Option<Duration>,
-}
 
 /// How a connect stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,64 +9,23 @@
 //! earliest. Each direction keeps its order; between directions chance decides.
 
 mod listener;
+mod parts;
+mod shared;
 mod stream;
 
-use crate::SimWorld;
+pub(crate) use listener::Progress;
+pub(crate) use parts::{Descriptor, Owner};
+pub(crate) use shared::{Shared, VirtualSocket};
+
+use crate::Trouble;
 use crate::trace::Trace;
 use crate::trouble::Troubles;
-use listener::Listener;
-pub(crate) use listener::Progress;
 use longshore_base::{SplitMix64, Time, Token};
 use longshore_port::{ErrorKind, Until};
+use parts::{Connection, EndId, Event, Listener, Open};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::MutexGuard;
 use std::time::Duration;
-use stream::{Connection, Packet};
-
-/// The number of an open virtual socket; the lowest free one is used again at once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Descriptor(usize);
-
-/// One end of one connection. The number of a connection is never used twice.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct EndId {
-    connection: u64,
-    side: usize,
-}
-
-impl EndId {
-    const fn other(self) -> Self {
-        Self { connection: self.connection, side: 1 - self.side }
-    }
-}
-
-/// What a descriptor stands for.
-#[derive(Clone, Copy, Debug)]
-enum Open {
-    End(EndId),
-    Listener(SocketAddr),
-}
-
-/// A port and its socket, told when something happens there.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Owner {
-    pub(crate) port: usize,
-    pub(crate) socket: Token,
-}
-
-/// What will happen at its time.
-#[derive(Debug)]
-enum Event {
-    /// A packet comes in at an end.
-    Arrival(EndId, Packet),
-    /// A socket has to be looked at again: a late cancel, a late close.
-    Look(Owner),
-    /// Work of a port is done.
-    Work(usize),
-    /// A notify reaches a port.
-    Wake(usize),
-}
 
 /// What the network knows of a port.
 #[derive(Debug)]
@@ -280,6 +239,25 @@ impl Network {
         self.happen();
     }
 
+    // Trouble.
+
+    pub(crate) fn make_trouble(&mut self, trouble: Trouble, one_in: usize) {
+        self.troubles.make(trouble, one_in);
+    }
+
+    pub(crate) fn troubles(&self, trouble: Trouble) -> u64 {
+        self.troubles.count(trouble)
+    }
+
+    /// Whether this happens, now.
+    pub(crate) fn suffers(&mut self, trouble: Trouble) -> bool {
+        let happens = self.troubles.happens(trouble, &mut self.random);
+        if happens {
+            self.trace.note([6, trouble as u64]);
+        }
+        happens
+    }
+
     // Names.
 
     pub(crate) fn name(&mut self, host: &str, ips: &[IpAddr]) {
@@ -357,28 +335,5 @@ impl Network {
             Open::End(end) => self.close_end(end),
             Open::Listener(addr) => self.close_listener(addr),
         }
-    }
-}
-
-/// The handle of an open descriptor: what is in a `RawSocket::Virtual`. Dropping it closes it.
-#[derive(Debug)]
-pub(crate) struct VirtualSocket {
-    pub(crate) world: SimWorld,
-    pub(crate) descriptor: Descriptor,
-}
-
-impl VirtualSocket {
-    pub(crate) fn new(world: &SimWorld, descriptor: Descriptor) -> Self {
-        Self { world: world.clone(), descriptor }
-    }
-
-    pub(crate) fn network(&self) -> MutexGuard<'_, Network> {
-        self.world.network()
-    }
-}
-
-impl Drop for VirtualSocket {
-    fn drop(&mut self) {
-        self.network().close(self.descriptor);
     }
 }

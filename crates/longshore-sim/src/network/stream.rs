@@ -1,86 +1,9 @@
 //! Streams between two ends: windows, cuts, half-closes, resets.
 
-use super::{Descriptor, EndId, Event, Network, Owner};
+use super::Network;
+use super::parts::{Descriptor, End, EndId, Event, Packet};
 use crate::random::piece;
-use longshore_base::Time;
 use longshore_port::ErrorKind;
-use std::net::SocketAddr;
-use std::time::Duration;
-
-/// What travels between two ends.
-#[derive(Debug)]
-pub(super) enum Packet {
-    Syn {
-        knocks: u32,
-    },
-    Established,
-    Refused(ErrorKind),
-    Bytes(Vec<u8>),
-    /// The reader took so many bytes: there is room for as many again.
-    Room(usize),
-    Fin,
-    Reset,
-    /// Nothing was heard of the peer for too long.
-    Silence,
-}
-
-/// Two ends; which is which see [`EndId`].
-#[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) ends: [End; 2],
-}
-
-/// One end.
-#[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "a TCP end is that many independent facts")]
-pub(super) struct End {
-    pub(super) local: SocketAddr,
-    pub(super) owner: Option<Owner>,
-    /// It belongs to a peer of the test's own.
-    pub(super) client: bool,
-    pub(super) connected: bool,
-    pub(super) refused: Option<ErrorKind>,
-    /// What this end may still send, and what it sent that nobody has read.
-    pub(super) room: usize,
-    unread: usize,
-    /// What the other end has read of it.
-    taken: u64,
-    /// After how much silence of the peer it gives up; never without.
-    pub(super) silence_max: Option<Duration>,
-    inbox: Vec<u8>,
-    /// When the last packet comes in that is under way to this end: none overtakes it.
-    last_arrival: Time,
-    fin_sent: bool,
-    fin: bool,
-    /// Nothing goes any more, and why.
-    broken: Option<ErrorKind>,
-    /// Its machine is off: nothing comes in, nothing goes out.
-    vanished: bool,
-    closed: bool,
-}
-
-impl End {
-    pub(super) fn new(local: SocketAddr, room: usize) -> Self {
-        Self {
-            local,
-            owner: None,
-            client: false,
-            connected: false,
-            refused: None,
-            room,
-            unread: 0,
-            taken: 0,
-            silence_max: None,
-            inbox: Vec::new(),
-            last_arrival: Time::ZERO,
-            fin_sent: false,
-            fin: false,
-            broken: None,
-            vanished: false,
-            closed: false,
-        }
-    }
-}
 
 /// What there is for a receive.
 #[derive(Clone, Copy, Debug)]
