@@ -184,8 +184,12 @@ pub trait Port {
     /// Time; constant from one `wait` to the next, never goes back.
     fn now(&self) -> Time;
 
-    /// Time at this instant, for measuring how long a handler took.
+    /// Time at this instant.
     fn precise_now(&self) -> Time;
+
+    /// The same at less cost, from an epoch of its own and up to 10 ms late: for measuring, with
+    /// another of its kind, what takes much longer.
+    fn coarse_now(&self) -> Time;
 
     /// A seed for what is random above the port: hashers, jitter. Another one at each call.
     fn seed(&mut self) -> u64;

@@ -196,6 +196,10 @@ impl Port for SimPort {
         self.world.now()
     }
 
+    fn coarse_now(&self) -> Time {
+        self.now
+    }
+
     fn seed(&mut self) -> u64 {
         self.world.network().random.next_u64()
     }

@@ -1,8 +1,10 @@
 //! How a server is set up.
 
-use crate::config::{CONNECTIONS, DRAIN_WITHIN, DURATION_MAX, MEMORY, MEMORY_PART, in_range};
+use crate::config::{
+    CONNECTIONS, DRAIN_WITHIN, DURATION_MAX, MEMORY, MEMORY_PART, SLOW_CALLBACK, in_range,
+};
 use crate::conn::LaneShared;
-use crate::engine::{self, Planned, Setup};
+use crate::engine::{self, Planned, Setup, WorkerThread};
 use crate::listener::Listener;
 use crate::metrics::LaneCounters;
 use crate::server::Tick;
@@ -143,9 +145,39 @@ impl Builder {
         self
     }
 
+    /// Callbacks that take longer are counted, and named in the log with how many connections waited:
+    /// all of their worker. Up to 366 days, at a grain of about 10 ms. Default 100 ms; zero is never.
+    pub fn slow_callback(mut self, most: Duration) -> Self {
+        self.setup.slow_callback = most;
+        self
+    }
+
     /// Sizes of each worker's port. The defaults suit nearly everybody.
     pub fn port(mut self, config: PortConfig) -> Self {
         self.setup.port = config;
+        self
+    }
+
+    /// Calls `run` on each thread of the server as the first thing there, before its port is open:
+    /// where a thread is pinned to a core, or given its priority. Those of look-ups and other work
+    /// that blocks are not told of, nor are workers in a simulation, which have no threads.
+    ///
+    /// A panic of it lets the start fail.
+    ///
+    /// ```
+    /// use longshore::Server;
+    /// use std::thread;
+    ///
+    /// let builder = Server::builder().workers(2).on_thread_start(|thread| {
+    ///     // Here one would call `sched_setaffinity` or `setpriority`, by whichever crate.
+    ///     let name = thread::current().name().map(str::to_owned);
+    ///     assert_eq!(name, Some(format!("longshore-{}", thread.number)));
+    /// });
+    /// # builder.start()?.shutdown(std::time::Duration::ZERO);
+    /// # Ok::<_, longshore::Error>(())
+    /// ```
+    pub fn on_thread_start(mut self, run: impl Fn(WorkerThread) + Send + Sync + 'static) -> Self {
+        self.setup.on_thread_start = Some(Arc::new(Foreign::new(Box::new(run))));
         self
     }
 
@@ -179,6 +211,7 @@ impl Builder {
             in_range(MEMORY.name, bytes, MEMORY.range, &default)?;
         }
         DRAIN_WITHIN.check(self.setup.drain)?;
+        SLOW_CALLBACK.check(self.setup.slow_callback)?;
         in_range("spin (in µs)", self.setup.spin.as_micros(), 0..=1_000, "10")?;
         self.setup.port.check().map_err(ConfigError::from)?;
         for (period, _) in &self.setup.ticks {

@@ -1,6 +1,6 @@
 //! All workers together: made, started, told to stop.
 
-use crate::config::{CONNECTIONS, DRAIN_WITHIN, Limits, MEMORY, MEMORY_PART};
+use crate::config::{CONNECTIONS, DRAIN_WITHIN, Limits, MEMORY, MEMORY_PART, SLOW_CALLBACK};
 use crate::error::StartError;
 use crate::listener::Bound;
 use crate::metrics::LaneCounters;
@@ -12,7 +12,7 @@ use crate::worker::core::Core;
 use crate::worker::door::ListenerPlan;
 use crate::worker::lane::AnyLane;
 use crate::{ConfigError, DisconnectReason, Result, Server};
-use longshore_base::{caught, event};
+use longshore_base::{Foreign, caught, event};
 use longshore_port::{Addr, BindTo, Listening, Notify, Port, PortConfig, SocketOptions, World};
 use std::fmt;
 use std::net::SocketAddr;
@@ -64,6 +64,8 @@ pub(crate) struct Setup {
     pub(crate) drain: Duration,
     pub(crate) spin: Duration,
     pub(crate) port: PortConfig,
+    pub(crate) on_thread_start: Option<ThreadHook>,
+    pub(crate) slow_callback: Duration,
 }
 
 impl Default for Setup {
@@ -77,8 +79,24 @@ impl Default for Setup {
             drain: DRAIN_WITHIN.default,
             spin: SPIN,
             port: PortConfig::default(),
+            on_thread_start: None,
+            slow_callback: SLOW_CALLBACK.default,
         }
     }
+}
+
+/// What each worker's thread runs first.
+pub(crate) type ThreadHook = Arc<Foreign<Box<dyn Fn(WorkerThread) + Send + Sync>>>;
+
+/// A thread of a server, as [`Builder::on_thread_start`](crate::Builder::on_thread_start) sees it.
+/// The system calls it `longshore-` and its number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct WorkerThread {
+    /// From 0 on, in each server.
+    pub number: usize,
+    /// Whether it handles connections. The last of several threads only accepts them.
+    pub handles: bool,
 }
 
 /// How long a worker looks before it sleeps.
@@ -92,6 +110,8 @@ pub(crate) struct Prepared<W: World> {
     listeners: Arc<Vec<Planned>>,
     ticks: Vec<(Duration, TickFn)>,
     config: PortConfig,
+    on_thread_start: Option<ThreadHook>,
+    slow_callback: Duration,
     connections: usize,
     memory: u64,
     drain: Duration,
@@ -107,7 +127,18 @@ impl<W: World> fmt::Debug for Prepared<W> {
 impl<W: World> Prepared<W> {
     /// Binds what a checked setup asks for.
     pub(crate) fn new(world: W, setup: Setup) -> Result<Self> {
-        let Setup { mut listeners, ticks, workers, connections, memory, drain, spin, port } = setup;
+        let Setup {
+            mut listeners,
+            ticks,
+            workers,
+            connections,
+            memory,
+            drain,
+            spin,
+            port,
+            on_thread_start,
+            slow_callback,
+        } = setup;
         let memory = memory.unwrap_or_else(|| memory_default(world.memory_bytes()));
         let listenings =
             listeners.iter_mut().map(|planned| bind(&world, planned)).collect::<Result<_>>()?;
@@ -118,6 +149,8 @@ impl<W: World> Prepared<W> {
             listeners: Arc::new(listeners),
             ticks,
             config: port,
+            on_thread_start,
+            slow_callback,
             connections: connections.unwrap_or_else(connections_default),
             memory,
             drain,
@@ -147,6 +180,8 @@ impl<W: World> Prepared<W> {
                 sockets: if me == door { listenings.take() } else { None }.unwrap_or_default(),
                 ticks: ticks.take().unwrap_or_default(),
                 config: self.config.clone(),
+                on_start: self.on_thread_start.clone(),
+                slow_callback: self.slow_callback,
                 // Who only accepts may as well sleep.
                 spin: if usize::from(me) < self.workers { self.spin } else { Duration::ZERO },
             })
@@ -268,6 +303,8 @@ struct Part {
     sockets: Vec<Listening>,
     ticks: Vec<(Duration, TickFn)>,
     config: PortConfig,
+    on_start: Option<ThreadHook>,
+    slow_callback: Duration,
     spin: Duration,
 }
 
@@ -302,7 +339,7 @@ fn agree<W: World>(
 
 /// Makes the worker, with its listeners and ticks.
 fn ready<P: Port>(mut port: P, made_of: Part) -> Result<Worker<P>, StartError> {
-    let Part { me, server, listeners, sockets, ticks, spin, .. } = made_of;
+    let Part { me, server, listeners, sockets, ticks, spin, slow_callback, .. } = made_of;
     let number = usize::from(me);
     let board = Arc::clone(&server.0.board);
     let notifier = port.notifier();
@@ -310,7 +347,7 @@ fn ready<P: Port>(mut port: P, made_of: Part) -> Result<Worker<P>, StartError> {
     debug_assert!(woken.is_ok(), "a worker opens one port");
     let lanes = listeners.iter().map(|planned| (planned.make_lane)(&board)).collect();
     let core = Core::new(me, board, server, port.now(), port.seed());
-    let mut worker = Worker::new(port, core, lanes, spin);
+    let mut worker = Worker::new(port, core, lanes, spin, slow_callback);
     for (lane, (listening, planned)) in sockets.into_iter().zip(listeners.iter()).enumerate() {
         let addr = listening.local;
         let plan = Arc::new(ListenerPlan { addr, limits: Arc::clone(&planned.limits) });
@@ -336,6 +373,14 @@ fn run<W: World>(
     let me = made_of.me;
     let number = usize::from(me);
     let server = made_of.server.clone();
+    if let Some(hook) = &made_of.on_start {
+        let thread = WorkerThread { number, handles: number < server.workers() };
+        if caught(|| hook(thread)).is_err() {
+            server.0.board.leave_desk(me, []);
+            let _ = report.send(Err(StartError::Panicked { worker: number }));
+            return Ok(());
+        }
+    }
     let Some(port) = agree(world, &made_of, report, decided) else {
         server.0.board.leave_desk(me, []); // nobody will look at it
         return Ok(());
@@ -444,6 +489,9 @@ mod tests {
         }
         fn precise_now(&self) -> Time {
             self.port.precise_now()
+        }
+        fn coarse_now(&self) -> Time {
+            self.port.coarse_now()
         }
         fn seed(&mut self) -> u64 {
             self.port.seed()

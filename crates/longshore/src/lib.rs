@@ -55,6 +55,7 @@ pub use config::{HalfClose, Limits, SlowReader};
 pub use conn::Conn;
 pub use connector::{Attempt, ConnectError, Connector, Reconnect, Retry};
 pub use ctx::Ctx;
+pub use engine::WorkerThread;
 pub use error::{ConfigError, Error, Result, SendError, StartError};
 pub use handler::{Frame, Handler, Item, Peer, Reject, Timer};
 pub use listener::Listener;

@@ -249,6 +249,11 @@ impl Port for SystemPort {
         on_driver!(self, port => port.precise_now())
     }
 
+    #[inline]
+    fn coarse_now(&self) -> Time {
+        on_driver!(self, port => port.coarse_now())
+    }
+
     fn seed(&mut self) -> u64 {
         on_driver!(self, port => port.seed())
     }

@@ -55,6 +55,9 @@ impl Port for PatientPort {
     fn precise_now(&self) -> Time {
         self.0.precise_now()
     }
+    fn coarse_now(&self) -> Time {
+        self.0.coarse_now()
+    }
 
     fn seed(&mut self) -> u64 {
         self.0.seed()

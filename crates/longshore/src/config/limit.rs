@@ -101,5 +101,8 @@ pub(crate) const LINGER_WAIT: TimeLimit =
 pub(crate) const LINGER_TOTAL: TimeLimit =
     TimeLimit::new("limits.linger.total", Linger::DEFAULT.total);
 pub(crate) const DRAIN_WITHIN: TimeLimit = TimeLimit::new("drain_within", Duration::from_secs(30));
+/// Longer callbacks are named in the log.
+pub(crate) const SLOW_CALLBACK: TimeLimit =
+    TimeLimit::new("slow_callback", Duration::from_millis(100));
 /// It is the codec's.
 pub(crate) const FRAME_BYTES_MAX: &str = "frame_bytes_max";

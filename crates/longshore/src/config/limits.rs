@@ -281,7 +281,8 @@ pub(crate) fn check_frame_bytes<C: Codec>(codec: &C, limits: &Limits) -> Result<
 mod tests {
     use super::*;
     use crate::config::{
-        CONNECTIONS, DRAIN_WITHIN, DURATION_MAX, Limit, MEMORY, MEMORY_PART, TimeLimit,
+        CONNECTIONS, DRAIN_WITHIN, DURATION_MAX, Limit, MEMORY, MEMORY_PART, SLOW_CALLBACK,
+        TimeLimit,
     };
     use crate::metrics::doc_table;
     use crate::{DisconnectReason, Snapshot};
@@ -429,6 +430,7 @@ mod tests {
                 "a close reads no more, and TCP holds the peer",
             ),
             time(&DRAIN_WITHIN, "`--drain`", "counter `shutdown_aborted`"),
+            time(&SLOW_CALLBACK, "none: an echo is quick", "counter `slow_callbacks`"),
         ]
     }
 

@@ -166,6 +166,8 @@ counters! {
         bytes_discarded,
         /// Panics caught in callbacks.
         panics,
+        /// Callbacks that took longer than `slow_callback`.
+        slow_callbacks,
         /// Turns of the workers.
         turns,
         /// Completions handled.

@@ -17,6 +17,7 @@ pub(crate) struct LogGates {
     closed: [LogGate; DisconnectReason::NAMES.len()],
     out_of_memory: LogGate,
     memory: LogGate,
+    slow: LogGate,
 }
 
 impl LogGates {
@@ -33,6 +34,11 @@ impl LogGates {
     /// Whether a line on a system that is out of memory may be written now.
     pub(crate) fn out_of_memory(&self, now: Time) -> Option<HeldBack> {
         self.out_of_memory.open(now)
+    }
+
+    /// Whether a line on a slow callback may be written now.
+    pub(crate) fn slow(&self, now: Time) -> Option<HeldBack> {
+        self.slow.open(now)
     }
 
     /// Whether a line on the end of a connection may be written now.

@@ -96,6 +96,7 @@ impl<P: Port> Worker<P> {
         if torn || was_torn {
             self.torn(token, begins);
         }
+        self.look_at_other("Filter", "handle_input");
         self.plain_input(token);
         match result {
             Ok(()) if ended => self.input_ended(token, InputEnd::GoodBye),

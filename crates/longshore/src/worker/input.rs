@@ -75,7 +75,7 @@ impl<P: Port> Worker<P> {
         let (Some(seat), Some(lane)) = (conn.seat, self.lanes.get_mut(conn.lane)) else {
             return len;
         };
-        let mut budget = conn.budget;
+        let (mut budget, of) = (conn.budget, conn.lane);
         let core = &mut self.core;
         core.current = Some(token);
         core.interrupted = false;
@@ -83,7 +83,8 @@ impl<P: Port> Worker<P> {
         let told = lane.received(core, token, seat, input, chunk.lease(), &mut budget);
         core.current = None;
         core.counters().messages_in.add(told.messages);
-        if let Some(conn) = core.conns.get_mut(token) {
+        self.look_at_callback(of, "on_message");
+        if let Some(conn) = self.core.conns.get_mut(token) {
             let begins = budget != conn.budget;
             conn.budget = budget;
             conn.count_messages(told.messages);
@@ -238,13 +239,15 @@ impl<P: Port> Worker<P> {
         }
         let Some(conn) = self.core.conns.get_mut(token) else { return };
         let (Some(seat), Some(lane)) = (conn.seat, self.lanes.get_mut(conn.lane)) else { return };
+        let of = conn.lane;
         let core = &mut self.core;
         core.current = Some(token);
         core.interrupted = false;
         let told = lane.ended(core, token, seat);
         core.current = None;
         core.counters().messages_in.add(told.messages);
-        if let Some(conn) = core.conns.get_mut(token) {
+        self.look_at_callback(of, "on_message");
+        if let Some(conn) = self.core.conns.get_mut(token) {
             conn.count_messages(told.messages);
         }
         match (told.failed, limits.half_close) {

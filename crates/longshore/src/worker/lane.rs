@@ -68,6 +68,20 @@ pub(crate) enum Callback {
     Shutdown,
 }
 
+impl Callback {
+    /// Its method of [`Handler`].
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Connect => "on_connect",
+            Self::Writable => "on_writable",
+            Self::Idle => "on_idle",
+            Self::Timer(_) => "on_timer",
+            Self::Sent(_) => "on_sent",
+            Self::Shutdown => "on_shutdown",
+        }
+    }
+}
+
 /// What became of bytes that a lane was given.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
@@ -85,6 +99,9 @@ pub(crate) struct Told {
 /// A lane of whatever handler.
 pub(crate) trait AnyLane {
     fn limits(&self) -> &Arc<Limits>;
+
+    /// What its handlers are called in the source.
+    fn handler(&self) -> &'static str;
 
     /// Its [`LaneShared`], for who looks up a connection by its name.
     fn shared(&self) -> Weak<dyn Any + Send + Sync>;
@@ -144,6 +161,10 @@ fn outcome(result: Result<Result<()>, String>) -> Option<DisconnectReason> {
 impl<H: Handler> AnyLane for Lane<H> {
     fn limits(&self) -> &Arc<Limits> {
         &self.shared.limits
+    }
+
+    fn handler(&self) -> &'static str {
+        std::any::type_name::<H>()
     }
 
     fn shared(&self) -> Weak<dyn Any + Send + Sync> {

@@ -78,10 +78,14 @@ impl<P: Port> Worker<P> {
             },
             Err(refusal) => Err((refusal, None)),
         };
+        let admitted = admitted.map(|(filter, seat)| (filter, seat, lane.shared()));
+        let of = conn.lane;
+        self.look_at_callback(of, "factory");
+        let conn = self.core.conns.get_mut(token).expect("it stands");
         match admitted {
-            Ok((filter, seat)) => {
+            Ok((filter, seat, lane)) => {
                 (conn.filter, conn.seat) = (filter, Some(seat));
-                self.core.board.enter(&shared, lane.shared());
+                self.core.board.enter(&shared, lane);
                 self.start_filter(token);
                 self.call(token, Callback::Connect);
             }
@@ -125,9 +129,11 @@ impl<P: Port> Worker<P> {
         self.core.catch_up(); // a handle may have closed it in the callback of another
         let Some(conn) = self.core.conns.get(token).filter(|conn| conn.is_open()) else { return };
         let (Some(seat), Some(lane)) = (conn.seat, self.lanes.get_mut(conn.lane)) else { return };
+        let (of, what) = (conn.lane, callback.name());
         self.core.current = Some(token);
         let failed = lane.call(&mut self.core, token, seat, callback);
         self.core.current = None;
+        self.look_at_callback(of, what);
         self.core.catch_up(); // what it asked for through handles counts before the next callback
         if let Some(reason) = failed {
             self.core.end(token, reason, How::Flush);
@@ -162,6 +168,7 @@ impl<P: Port> Worker<P> {
             if !lane.disconnected(seat, &closed) {
                 self.core.counters().panics.add(1);
             }
+            self.look_at_callback(conn.lane, "on_disconnect");
             self.core.catch_up();
         }
         if let Some(dial) = conn.dial {

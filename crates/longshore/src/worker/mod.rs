@@ -11,7 +11,9 @@ pub(crate) mod lane;
 mod life;
 mod names;
 mod output;
+mod slow;
 pub(crate) mod spin;
+mod stopwatch;
 mod time;
 mod timer_wheel;
 mod turn;
@@ -22,6 +24,7 @@ use self::door::{Door, ListenerPlan};
 use self::lane::AnyLane;
 use self::names::{Kind, name};
 use self::spin::Spin;
+use self::stopwatch::Stopwatch;
 use crate::server::TickFn;
 use longshore_base::{Foreign, Slab, Time, Token};
 use longshore_port::{Completion, Listening, Port, PortError};
@@ -49,6 +52,7 @@ pub(crate) struct Worker<P: Port> {
     /// Waits in a row that left something in the queue.
     full_turns: u32,
     spin: Spin,
+    watch: Stopwatch,
     turn: u32,
     /// Connections taken in this turn.
     adopted: u32,
@@ -78,8 +82,14 @@ struct TickState {
 
 impl<P: Port> Worker<P> {
     /// A worker with one lane for each listener, in their order, which looks for `spin` before it
-    /// sleeps.
-    pub(crate) fn new(port: P, core: Core, lanes: Vec<Box<dyn AnyLane>>, spin: Duration) -> Self {
+    /// sleeps, and tells of callbacks that take longer than `slow_callback`.
+    pub(crate) fn new(
+        port: P,
+        core: Core,
+        lanes: Vec<Box<dyn AnyLane>>,
+        spin: Duration,
+        slow_callback: Duration,
+    ) -> Self {
         let mut slab = Slab::new();
         for lane in lanes {
             slab.insert(lane);
@@ -96,6 +106,7 @@ impl<P: Port> Worker<P> {
             due: Vec::new(),
             full_turns: 0,
             spin: Spin::new(spin),
+            watch: Stopwatch::new(slow_callback),
             turn: 0,
             adopted: 0,
             drain: Drain::No,

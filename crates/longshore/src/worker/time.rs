@@ -67,6 +67,8 @@ impl<P: Port> Worker<P> {
             self.core.counters().panics.add(1);
             event!(error, "a tick panicked; it goes on at its next time");
         }
+        self.look_at_other("Builder", "every");
+        let tick = &mut self.ticks[number as usize];
         let missed = u32::try_from(missed).unwrap_or(u32::MAX);
         tick.due = tick.due + tick.period.saturating_mul(missed.saturating_add(1));
         let due = tick.due;

@@ -25,6 +25,7 @@ impl<P: Port> Worker<P> {
         let counters = self.core.counters();
         counters.turns.add(1);
         counters.completions.add(self.completions.len() as u64);
+        self.watch_callbacks();
         // 2. Other threads' commands, in the order they came.
         self.commands();
         // 3. Bytes to frames to handler, at once, while the lease is hot.

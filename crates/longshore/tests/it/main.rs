@@ -27,5 +27,6 @@ mod promises;
 mod sending;
 mod settings;
 mod smoke;
+mod threads;
 mod timers;
 mod turn;

@@ -161,13 +161,17 @@ impl Lab {
 
     /// Starts what was set up, with one worker unless it says otherwise.
     pub(crate) fn start(&mut self, builder: Builder) -> Server {
+        self.try_start(builder).expect("settings that work")
+    }
+
+    /// The same where that may fail.
+    pub(crate) fn try_start(&mut self, builder: Builder) -> Result<Server> {
         let server = match &mut self.world {
             World::Real(driver) => builder.driver(*driver).start(),
             World::Simulated(net) => net.start(builder),
-        };
-        let server = server.expect("settings that work");
+        }?;
         self.servers.push(server.clone());
-        server
+        Ok(server)
     }
 
     /// Serves with one listener of probes on one worker; each connection gets a script of `script`.

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "calls that no crate has safe")]
 
 use crate::Link;
+use longshore_base::Time;
 use socket2::Socket;
 use std::cell::Cell;
 use std::fs::File;
@@ -9,6 +10,14 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
+
+/// The time since some moment, as of the last tick of the system's clock: read without a system
+/// call and without a look at the hardware. Source: `clock_gettime(2)`, `CLOCK_MONOTONIC_COARSE`.
+#[inline]
+pub(crate) fn coarse_clock() -> Option<Time> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    Some(Time::ZERO + Duration::try_from(now).ok()?)
+}
 
 /// What the system knows of the way to the peer.
 pub(crate) fn link(socket: &Socket) -> Link {

@@ -15,11 +15,11 @@ mod windows;
 
 pub(crate) use heap::{keep_heap_small, trim_heap};
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{link, send_file, set_user_timeout};
+pub(crate) use linux::{coarse_clock, link, send_file, set_user_timeout};
 #[cfg(target_os = "linux")]
 pub(crate) use memory::memory_bytes;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use other::{link, memory_bytes, send_file, set_user_timeout};
+pub(crate) use other::{coarse_clock, link, memory_bytes, send_file, set_user_timeout};
 #[cfg(unix)]
 pub(crate) use unix::{
     SEND_FLAGS, allow_rebind, is_in_progress, is_passing, kind_of_code, read_at,

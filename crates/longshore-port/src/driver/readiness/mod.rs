@@ -254,6 +254,11 @@ impl Port for ReadinessPort {
         self.clock.now()
     }
 
+    #[inline]
+    fn coarse_now(&self) -> Time {
+        self.clock.coarse_now()
+    }
+
     fn seed(&mut self) -> u64 {
         RandomState::new().hash_one(0)
     }

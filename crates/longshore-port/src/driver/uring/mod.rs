@@ -423,6 +423,11 @@ impl Port for UringPort {
         self.clock.now()
     }
 
+    #[inline]
+    fn coarse_now(&self) -> Time {
+        self.clock.coarse_now()
+    }
+
     fn seed(&mut self) -> u64 {
         RandomState::new().build_hasher().finish()
     }

@@ -188,6 +188,7 @@ impl<P: Port> Worker<P> {
         let Some(dial) = self.dials.get_mut(token) else { return };
         event!(debug, %error, "cannot connect");
         let then = dial.after_failure(error);
+        self.look_at_other("Connector", "on_failure");
         self.then(token, then);
     }
 
