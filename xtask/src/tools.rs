@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// A program, and the package of Debian and Ubuntu that has it.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 7] = [
     ("socat", "socat"),
     ("nc", "netcat-openbsd"),
     ("python3", "python3"),
     ("strace", "strace"),
     ("ss", "iproute2"),
+    ("redis-cli", "redis-tools"),
+    ("redis-benchmark", "redis-tools"),
 ];
 
 /// Makes sure that the programs are there.
@@ -50,7 +52,9 @@ fn names(tools: &[(&str, &str)]) -> String {
 }
 
 fn packages<'a>(tools: &[(&str, &'a str)]) -> Vec<&'a str> {
-    tools.iter().map(|(_, package)| *package).collect()
+    let mut packages: Vec<_> = tools.iter().map(|(_, package)| *package).collect();
+    packages.dedup();
+    packages
 }
 
 fn apt_get(verb: &[&str], packages: &[&str]) -> bool {
