@@ -25,6 +25,8 @@
 //! assert_eq!(peer.received(), ["HELLO"]);
 //! ```
 
+mod pieces;
+
 use crate::builder::Builder;
 use crate::engine::Prepared;
 use crate::worker::Worker;
@@ -33,6 +35,7 @@ use longshore_base::Time;
 use longshore_port::World;
 pub use longshore_sim::Trouble;
 use longshore_sim::{SimClient, SimPort, SimWorld};
+pub use pieces::{InPieces, in_pieces};
 use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;

@@ -251,7 +251,7 @@ impl Port for SystemPort {
 
     #[inline]
     fn coarse_now(&self) -> Time {
-        on_driver!(self, port => port.coarse_now())
+        os::coarse_clock().unwrap_or_else(|| self.precise_now())
     }
 
     fn seed(&mut self) -> u64 {

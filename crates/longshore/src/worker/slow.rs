@@ -38,7 +38,7 @@ impl<P: Port> Worker<P> {
                 "{handler}::{what} took {took:?}, and all {waited} connections of worker {worker} \
                  waited (slow_callback = {:?}; what takes long belongs on a thread of its own)\
                  {held_back}",
-                self.watch.most
+                self.watch.most()
             );
         }
     }

@@ -254,7 +254,6 @@ impl Port for ReadinessPort {
         self.clock.now()
     }
 
-    #[inline]
     fn coarse_now(&self) -> Time {
         self.clock.coarse_now()
     }

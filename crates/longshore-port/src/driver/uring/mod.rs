@@ -423,7 +423,6 @@ impl Port for UringPort {
         self.clock.now()
     }
 
-    #[inline]
     fn coarse_now(&self) -> Time {
         self.clock.coarse_now()
     }
