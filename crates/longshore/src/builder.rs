@@ -60,7 +60,7 @@ impl Builder {
         let Listener { at, codec, limits, role, backlog, options, filter } = listener;
         let counters = Arc::new(LaneCounters::default());
         let for_lane = Arc::clone(&counters);
-        let limits = Arc::new(limits.in_role(role));
+        let limits = Arc::new(limits.settled(role, &codec));
         let of_lane = Arc::clone(&limits);
         let (codec, factory) = (Mutex::new(Some(codec)), Arc::new(factory));
         let shared: Mutex<Option<Arc<LaneShared<H>>>> = Mutex::new(None);

@@ -150,6 +150,6 @@ mod tests {
         let limits = Limits::new().send_queue_bytes(1024);
         let listener = Listener::port(0, Raw::max(2048)).limits(limits);
         let text = listener.check().unwrap_err().to_string();
-        assert!(text.contains("frame_bytes_max = 2048: must be 1 to 1024"), "{text}");
+        assert!(text.contains("send_queue_bytes = 1024 is less than the longest frame"), "{text}");
     }
 }

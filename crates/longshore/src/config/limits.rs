@@ -80,9 +80,15 @@ pub struct Limits {
     pub(crate) slow_reader: SlowReader,
     pub(crate) half_close: HalfClose,
     pub(crate) linger: Linger,
-    /// What the user has said of what else depends on the role.
-    says_first_byte: bool,
-    says_idle_of: bool,
+    says: Says,
+}
+
+/// What the user has said of what else depends on the role or on the codec.
+#[derive(Clone, Copy, Debug, Default)]
+struct Says {
+    first_byte: bool,
+    idle_of: bool,
+    send_queue: bool,
 }
 
 impl Default for Limits {
@@ -103,8 +109,7 @@ impl Default for Limits {
             slow_reader: SlowReader::default(),
             half_close: HalfClose::default(),
             linger: Linger::default(),
-            says_first_byte: false,
-            says_idle_of: false,
+            says: Says::default(),
         }
     }
 }
@@ -132,7 +137,7 @@ impl Limits {
     /// listener, none for those of a connector and of a listener that is
     /// [`push_only`](crate::Listener::push_only); zero is none.
     pub fn first_byte(mut self, within: Duration) -> Self {
-        (self.first_byte, self.says_first_byte) = (within, true);
+        (self.first_byte, self.says.first_byte) = (within, true);
         self
     }
 
@@ -166,7 +171,7 @@ impl Limits {
     /// Whose silence that is. Default [`IdleOf::Receiving`], that of the peer, and [`IdleOf::Both`]
     /// for a listener that is [`push_only`](crate::Listener::push_only).
     pub fn idle_of(mut self, whose: IdleOf) -> Self {
-        (self.idle_of, self.says_idle_of) = (whose, true);
+        (self.idle_of, self.says.idle_of) = (whose, true);
         self
     }
 
@@ -189,9 +194,10 @@ impl Limits {
         self
     }
 
-    /// Most bytes that wait to be sent to one peer, 1 KiB to 4 GiB. Default 4 MiB.
+    /// Most bytes that wait to be sent to one peer, 1 KiB to 4 GiB, and at least the longest frame of
+    /// the codec. Default 4 MiB, or that frame if it is longer.
     pub fn send_queue_bytes(mut self, bytes: u64) -> Self {
-        self.send_queue_bytes = bytes;
+        (self.send_queue_bytes, self.says.send_queue) = (bytes, true);
         self
     }
 
@@ -255,13 +261,16 @@ impl Limits {
         Ok(())
     }
 
-    /// Says what the role says where nothing else was said.
-    pub(crate) fn in_role(mut self, role: Role) -> Self {
-        if !self.says_first_byte {
+    /// Says what the role and the codec say where nothing else was said.
+    pub(crate) fn settled<C: Codec>(mut self, role: Role, codec: &C) -> Self {
+        if !self.says.first_byte {
             self.first_byte = role.first_byte;
         }
-        if !self.says_idle_of {
+        if !self.says.idle_of {
             self.idle_of = role.idle_of;
+        }
+        if !self.says.send_queue {
+            self.send_queue_bytes = self.send_queue_bytes.max(codec.frame_bytes_max() as u64);
         }
         self
     }
@@ -269,12 +278,17 @@ impl Limits {
 
 /// Whether the longest frame of `codec` fits the send queue.
 pub(crate) fn check_frame_bytes<C: Codec>(codec: &C, limits: &Limits) -> Result<(), ConfigError> {
-    in_range(
-        FRAME_BYTES_MAX,
-        codec.frame_bytes_max() as u64,
-        1..=limits.send_queue_bytes,
-        "the codec's; at most limits.send_queue_bytes, or no such frame could be sent",
-    )
+    let (frame, queue) = (codec.frame_bytes_max() as u64, limits.send_queue_bytes);
+    let most = *SEND_QUEUE_BYTES.range.end();
+    in_range(FRAME_BYTES_MAX, frame, 1..=most, "the codec's")?;
+    if limits.says.send_queue && frame > queue {
+        return Err(ConfigError::Contradiction(format!(
+            "{} = {queue} is less than the longest frame of the codec ({FRAME_BYTES_MAX} = {frame}), \
+             so no such frame could be sent; raise the one or lower the other",
+            SEND_QUEUE_BYTES.name
+        )));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -342,8 +356,7 @@ mod tests {
             slow_reader,
             half_close,
             linger,
-            says_first_byte: _,
-            says_idle_of: _,
+            says: _,
         } = Limits::default();
         let yes_or_no = |yes| if yes { "yes" } else { "no" };
         let idle_of = [Role::SERVES, Role::PUSHES].map(|role| format!("{:?}", role.idle_of));
@@ -353,6 +366,12 @@ mod tests {
         let first_byte =
             "reason `first_byte_timeout`; none for connectors and `push_only` listeners";
         let low = format!("1/{SEND_QUEUE_LOW_PART} of the queue");
+        let mut queue = size(
+            &SEND_QUEUE_BYTES,
+            "`--send-queue`",
+            "reason `slow_reader`, or the send is refused: counter `messages_refused`",
+        );
+        queue[2] += ", or the longest frame of the codec";
         let mut most = count(&CONNECTIONS, "`--connections`", "counter `refused_connections`");
         most[2] = connections;
         let mut memory =
@@ -377,7 +396,7 @@ mod tests {
                 FRAME_BYTES_MAX,
                 "none: it is the codec's",
                 "the codec's",
-                "1 B to the send queue",
+                "1 B to 4 GiB, and at most the send queue",
                 "reason `frame_too_long`",
             ),
             time(&IDLE, "`--idle`", "`on_idle` decides; reason `idle_timeout`"),
@@ -394,11 +413,7 @@ mod tests {
                 "`--recv-credit`",
                 "nothing more is received, and TCP holds the peer",
             ),
-            size(
-                &SEND_QUEUE_BYTES,
-                "`--send-queue`",
-                "reason `slow_reader`, or the send is refused: counter `messages_refused`",
-            ),
+            queue,
             row(
                 SEND_QUEUE_LOW_BYTES,
                 "`--send-queue-low`",

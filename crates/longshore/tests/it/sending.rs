@@ -6,6 +6,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 on_every_port! {
+    a_frame_above_the_default_queue_is_sent,
     what_returned_before_is_first_on_the_wire,
     sends_to_others_keep_their_order,
     a_tracked_send_is_told_once_its_bytes_are_with_the_kernel,
@@ -456,4 +457,20 @@ fn sends_of_many_threads_keep_the_order_of_each(lab: &mut Lab) {
     for thread in threads {
         thread.join().unwrap();
     }
+}
+
+fn a_frame_above_the_default_queue_is_sent(lab: &mut Lab) {
+    const LEN: usize = 5 << 20;
+    struct Large;
+    impl Handler for Large {
+        type Codec = LengthDelimited;
+        fn on_message(&mut self, cx: &mut Ctx<'_, Self>, _: &[u8]) -> Result {
+            cx.send(&vec![7; LEN])
+        }
+    }
+    let listener = Listener::addr(lab.addr(), LengthDelimited::u32_be(LEN));
+    let server = lab.start(Server::builder().workers(1).listen(listener, |_| Ok(Large)));
+    let mut peer = lab.connect(&server);
+    peer.say(b"large");
+    assert_eq!(lab.read(&mut peer, 4 + LEN)[4..], vec![7; LEN]);
 }

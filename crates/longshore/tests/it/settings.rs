@@ -224,7 +224,19 @@ fn a_codec_that_contradicts_itself_or_the_queue() {
     let server = |codec| Server::builder().listen(Listener::tcp("127.0.0.1:0", codec), probe);
     let text = server(LengthDelimited::u16_be(1 << 20)).check().unwrap_err().to_string();
     assert!(text.contains("65535") && text.contains("1048"), "{text}");
-    refuses(server(LengthDelimited::u32_be(5 << 20)), "frame_bytes_max = 5242884", "1 to 4194304");
+    refuses(
+        server(LengthDelimited::u64_be(1 << 33)),
+        "frame_bytes_max = 8589934600",
+        "1 to 4294967296",
+    );
+    let limits = Limits::new().send_queue_bytes(4 << 20);
+    let listener = Listener::tcp("127.0.0.1:0", LengthDelimited::u32_be(5 << 20)).limits(limits);
+    let text = Server::builder().listen(listener, probe).check().unwrap_err().to_string();
+    let wanted = "limits.send_queue_bytes = 4194304 is less than the longest frame of the codec \
+                  (frame_bytes_max = 5242884), so no such frame could be sent; raise the one or \
+                  lower the other";
+    assert_eq!(text, wanted);
+    accepts([server(LengthDelimited::u32_be(5 << 20))]); // a queue that nobody chose fits the frame
 }
 
 #[test]
@@ -257,7 +269,7 @@ fn a_connector() {
         ),
         (
             connector().limits(Limits::new().send_queue_bytes(1024)),
-            "frame_bytes_max = 1048580: must be 1 to 1024",
+            "limits.send_queue_bytes = 1024 is less than the longest frame of the codec",
         ),
         (Connector::tcp("nonsense", codec()), "`nonsense` is no address: "),
         (Connector::tcp("host:port", codec()), "`host:port` is no address: "),

@@ -21,7 +21,7 @@ where
 {
     let Connector { codec, mut plan, filter } = connector;
     // Who connects out may well be the one who speaks first.
-    let limits = Arc::new(std::mem::take(&mut plan.limits).in_role(Role::CALLS));
+    let limits = Arc::new(std::mem::take(&mut plan.limits).settled(Role::CALLS, &codec));
     let factory: Factory<H> = Foreign::new(Box::new(factory));
     let codec = Foreign::new(codec);
     let make: MakeLane = Foreign::new(Box::new(move |board| {
