@@ -107,9 +107,9 @@ impl Work<'_> {
     }
 }
 
-/// What the codec said, after it was held to its promises.
-enum Found<F> {
-    Done { event: Option<Event<F>>, used: usize },
+/// How far what the codec said goes.
+enum Found {
+    Done { used: usize },
     More { total: usize },
 }
 
@@ -211,7 +211,8 @@ impl<C: Codec> RecvHalf<C> {
         }
         match codec.decode_end(&mut self.decoder, &torn) {
             Err(error) => CutEnd::Frame(error),
-            Ok(frame) => match tell(frame.map(Event::Frame), Place::Torn, &mut sink) {
+            Ok(None) => CutEnd::Empty,
+            Ok(Some(frame)) => match went(sink(Event::Frame(frame), Place::Torn)) {
                 ControlFlow::Break(end) => end,
                 ControlFlow::Continue(()) => CutEnd::Empty,
             },
@@ -240,18 +241,19 @@ impl<C: Codec> RecvHalf<C> {
                 return ControlFlow::Break(CutEnd::Empty);
             }
             let have = self.torn.len();
-            let (told, used, back) = match look(codec, &mut self.decoder, &self.torn) {
+            let said = codec.decode(&mut self.decoder, &self.torn);
+            let (told, used, back) = match held(codec, &said, have) {
                 Err(error) => return ControlFlow::Break(CutEnd::Frame(error)),
                 Ok(Found::More { total }) => {
                     self.need = total;
                     self.asked = self.asked.saturating_add(1);
                     continue;
                 }
-                Ok(Found::Done { event, used }) => {
+                Ok(Found::Done { used }) => {
                     // What was copied and does not belong to the frame is still in the input.
                     let back = copied.min(have - used);
                     *work.at -= back;
-                    (tell(event, Place::Torn, sink), used, back)
+                    (tell(said, Place::Torn, sink), used, back)
                 }
             };
             *work.budget -= 1;
@@ -293,13 +295,14 @@ impl<C: Codec> RecvHalf<C> {
             if *work.budget == 0 {
                 return CutEnd::Budget;
             }
-            let told = match look(codec, &mut self.decoder, &work.input[*work.at..]) {
+            let said = codec.decode(&mut self.decoder, &work.input[*work.at..]);
+            let told = match held(codec, &said, work.left()) {
                 Err(error) => ControlFlow::Break(CutEnd::Frame(error)),
                 Ok(Found::More { total }) => break total,
-                Ok(Found::Done { event, used }) => {
+                Ok(Found::Done { used }) => {
                     *work.at += used;
                     *work.budget -= 1;
-                    tell(event, Place::Input, sink)
+                    tell(said, Place::Input, sink)
                 }
             };
             if let ControlFlow::Break(end) = told {
@@ -331,40 +334,57 @@ impl<C: Codec> RecvHalf<C> {
     }
 }
 
-/// Asks the codec and holds it to its promises, whoever wrote it.
+/// Holds the codec to its promises, whoever wrote it. What it said stays where it is: a frame may be
+/// large, and would be moved for nothing.
 #[inline]
-fn look<'a, C: Codec>(
+fn held<C: Codec, F>(
     codec: &C,
-    decoder: &'a mut C::Decoder,
-    input: &'a [u8],
-) -> Result<Found<C::Frame<'a>>, FrameError> {
-    let max = codec.frame_bytes_max();
-    let (event, used) = match codec.decode(decoder, input)? {
-        Decoded::Frame { frame, used } => (Some(Event::Frame(frame)), used),
-        Decoded::Reply { used, reply } => (Some(Event::Reply(reply)), used),
-        Decoded::Skip { used } => (None, used),
-        Decoded::More { total } if total <= input.len() => {
-            return Err(broken::<C>("asked for", total, input.len()));
-        }
-        Decoded::More { total } if total > max => return Err(too_long(total, max)),
-        Decoded::More { total } => return Ok(Found::More { total }),
+    said: &Result<Decoded<F>, FrameError>,
+    len: usize,
+) -> Result<Found, FrameError> {
+    let (used, is_frame) = match said {
+        Ok(Decoded::Frame { used, .. } | Decoded::Reply { used, .. }) => (*used, true),
+        Ok(Decoded::Skip { used }) => (*used, false),
+        Ok(Decoded::More { total }) => return wanted(codec, *total, len),
+        Err(error) => return Err(error.clone()),
     };
-    if used == 0 || used > input.len() {
-        return Err(broken::<C>("used", used, input.len()));
+    if used == 0 || used > len {
+        return Err(broken::<C>("used", used, len));
     }
-    if event.is_some() && used > max {
+    let max = codec.frame_bytes_max();
+    if is_frame && used > max {
         return Err(too_long(used, max));
     }
-    Ok(Found::Done { event, used })
+    Ok(Found::Done { used })
 }
 
 #[inline]
+fn wanted<C: Codec>(codec: &C, total: usize, len: usize) -> Result<Found, FrameError> {
+    let max = codec.frame_bytes_max();
+    if total <= len {
+        return Err(broken::<C>("asked for", total, len));
+    }
+    if total > max { Err(too_long(total, max)) } else { Ok(Found::More { total }) }
+}
+
+/// Hands on what the codec said.
+#[inline]
 fn tell<F, E>(
-    event: Option<Event<F>>,
+    said: Result<Decoded<F>, FrameError>,
     place: Place,
     sink: &mut impl FnMut(Event<F>, Place) -> Result<Next, E>,
 ) -> ControlFlow<CutEnd<E>> {
-    match event.map_or(Ok(Next::Go), |event| sink(event, place)) {
+    let told = match said {
+        Ok(Decoded::Frame { frame, .. }) => sink(Event::Frame(frame), place),
+        Ok(Decoded::Reply { reply, .. }) => sink(Event::Reply(reply), place),
+        _ => Ok(Next::Go),
+    };
+    went(told)
+}
+
+#[inline]
+fn went<E>(told: Result<Next, E>) -> ControlFlow<CutEnd<E>> {
+    match told {
         Ok(Next::Go) => ControlFlow::Continue(()),
         Ok(Next::Stop) => ControlFlow::Break(CutEnd::Stopped),
         Err(error) => ControlFlow::Break(CutEnd::Sink(error)),

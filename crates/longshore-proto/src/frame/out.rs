@@ -213,9 +213,16 @@ impl<'a> Out<'a> {
 /// As [`put_slice`](Out::put_slice), with an error at once when there is no room: it holds the
 /// [`FrameError::TooLong`] that the send fails with, whatever becomes of the error.
 impl io::Write for Out<'_> {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.put_slice(bytes);
         if self.lost > 0 { Err(io::Error::other(self.lost())) } else { Ok(bytes.len()) }
+    }
+
+    /// What `write!` calls for each of its pieces; a write takes all of one, or fails.
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write(bytes).map(drop)
     }
 
     fn flush(&mut self) -> io::Result<()> {

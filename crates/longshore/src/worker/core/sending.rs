@@ -24,9 +24,10 @@ impl Core {
         self.catch_up();
         let conn = self.conns.get_mut(token).filter(|conn| conn.is_open());
         let Some(conn) = conn else { return Err(SendError::Closed) };
-        let room = conn.limits.send_queue_bytes.saturating_sub(conn.queued());
-        let never = conn.queued() == 0; // no room now is no room ever
-        let left = self.memory.left(&self.board.budget, conn.queued());
+        let queued = conn.queued();
+        let room = conn.limits.send_queue_bytes.saturating_sub(queued);
+        let never = queued == 0; // no room now is no room ever
+        let left = self.memory.left(&self.board.budget, queued);
         let room = usize::try_from(room.min(left)).unwrap_or(usize::MAX);
         match conn.send.handle_item(codec, item, lease, room, &mut self.pool) {
             Ok(bytes) => {
