@@ -108,7 +108,7 @@ pub(crate) fn run(root: &Path, options: Options) -> bool {
     // the same again, and all that has no driver, the simulation above all, as often.
     steps.command("tests", &mut cargo(&["test", "--workspace"]));
     steps.command("examples", &mut cargo(&["build", "--workspace", "--examples"]));
-    let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--all-features"]);
     steps.command("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"));
     steps.finish()
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// closes it. Nobody's position in the file is moved.
 ///
 /// ```
-/// use longshore_port::{FileHandle, FileRange};
+/// # use longshore_port::{FileHandle, FileRange};
 ///
 /// let manifest = std::fs::File::open("Cargo.toml")?;
 /// let len = manifest.metadata()?.len();

@@ -54,7 +54,7 @@ pub trait World: Clone + Send + 'static {
 /// How large a port is.
 ///
 /// ```
-/// use longshore_port::PortConfig;
+/// # use longshore_port::PortConfig;
 ///
 /// let config = PortConfig::default().recv_blocks(16).recv_block_bytes(64 * 1024);
 /// assert_eq!(config.check(), Ok(()));

@@ -72,7 +72,7 @@ impl SocketId {
 /// Options of a connection's socket. A listener's connections inherit them.
 ///
 /// ```
-/// use longshore_port::{Keepalive, SocketOptions};
+/// # use longshore_port::{Keepalive, SocketOptions};
 ///
 /// let keepalive = Keepalive::default().probes(2);
 /// let options = SocketOptions::default().nodelay(false).keepalive(keepalive).user_timeout(None);
@@ -144,7 +144,7 @@ impl SocketOptions {
 /// When and how often a silent peer is probed by TCP itself.
 ///
 /// ```
-/// use longshore_port::Keepalive;
+/// # use longshore_port::Keepalive;
 /// use std::time::Duration;
 ///
 /// let keepalive = Keepalive::default().idle(Duration::from_secs(600)).probes(2);

@@ -55,7 +55,7 @@ impl Handler for Session {
             }
             ("/quit", _) => cx.close(),
             _ if line.starts_with('/') => return cx.send("! /join ROOM, /msg NAME TEXT, /quit"),
-            _ => tell(hall, name, &format!("{name}: {line}")),
+            _ => tell(hall, name, &format!("{name}: {}", line.replace(char::is_control, " "))),
         }
         Ok(())
     }
@@ -73,5 +73,7 @@ pub(crate) fn chat(listener: Listener<Lines>) -> Builder {
 }
 
 fn main() -> Result {
-    chat(Listener::port(7411, Lines::max(1024))).run()
+    tracing_subscriber::fmt().with_writer(std::io::stderr).log_internal_errors(false).init();
+    let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:7411".into());
+    chat(Listener::tcp(&addr, Lines::max(1024))).run()
 }

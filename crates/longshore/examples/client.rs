@@ -1,6 +1,6 @@
 //! A client that stays connected: sends a number every second, and connects again when it must.
 //!
-//!     cargo run --release --example echo &
+//!     cargo run --release -- serve --protocol length &
 //!     cargo run --release --example client
 //!     connected to 127.0.0.1:7411
 //!     0 came back

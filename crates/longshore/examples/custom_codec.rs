@@ -85,5 +85,7 @@ impl Handler for Meter {
 }
 
 fn main() -> Result {
-    Server::builder().listen(Listener::port(7411, Meters), |_| Ok(Meter::default())).run()
+    tracing_subscriber::fmt().with_writer(std::io::stderr).log_internal_errors(false).init();
+    let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:7411".into());
+    Server::builder().listen(Listener::tcp(&addr, Meters), |_| Ok(Meter::default())).run()
 }

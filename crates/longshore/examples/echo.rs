@@ -1,22 +1,24 @@
-//! Echoes length-prefixed frames.
+//! Echoes lines.
 //!
-//!     cargo run --release --example echo
-//!     printf '\0\0\0\5hello' | nc -q1 127.0.0.1 7411 | xxd
-//!     00000000: 0000 0005 6865 6c6c 6f                   ....hello
+//!     cargo run --release --example echo    # or at another address: --example echo :7412
+//!     nc 127.0.0.1 7411    # and type
+//!     hello
 
-use longshore::{Ctx, Handler, LengthDelimited, Listener, Result, Server};
+use longshore::{Ctx, Handler, Lines, Listener, Result, Server};
 
 struct Echo;
 
 impl Handler for Echo {
-    type Codec = LengthDelimited;
+    type Codec = Lines;
 
-    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, frame: &[u8]) -> Result {
-        cx.send(frame)
+    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, line: &str) -> Result {
+        cx.send(line)
     }
 }
 
 fn main() -> Result {
-    let listener = Listener::port(7411, LengthDelimited::u32_be(1 << 20));
-    Server::builder().listen(listener, |_| Ok(Echo)).run()
+    // Whatever longshore has to say goes to the log, which nothing stops, not even a broken pipe.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).log_internal_errors(false).init();
+    let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:7411".into());
+    Server::builder().listen(Listener::tcp(&addr, Lines::max(4096)), |_| Ok(Echo)).run()
 }

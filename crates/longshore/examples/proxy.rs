@@ -1,7 +1,7 @@
 //! Hands bytes on, never more than the slower side takes. The end of one is the end of both.
 //!
 //!     cargo run --release -- serve --listen :7412 --protocol raw &
-//!     cargo run --release --example proxy
+//!     cargo run --release --example proxy    # or: --example proxy FROM TO
 //!     nc 127.0.0.1 7411    # and type
 //!     hello
 
@@ -75,5 +75,8 @@ pub(crate) fn proxy(listener: Listener<Raw>, target: &str) -> Builder {
 }
 
 fn main() -> Result {
-    proxy(Listener::port(7411, PIECES), ":7412").run()
+    tracing_subscriber::fmt().with_writer(std::io::stderr).log_internal_errors(false).init();
+    let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:7411".into());
+    let target = std::env::args().nth(2).unwrap_or(":7412".into());
+    proxy(Listener::tcp(&addr, PIECES), &target).run()
 }

@@ -152,6 +152,7 @@ pub(crate) fn redis(listener: Listener<Resp>) -> Builder {
 }
 
 fn main() -> Result {
-    let addr = std::env::args().nth(1);
-    redis(Listener::tcp(addr.as_deref().unwrap_or("127.0.0.1:6380"), Resp)).run()
+    tracing_subscriber::fmt().with_writer(std::io::stderr).log_internal_errors(false).init();
+    let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:6380".into());
+    redis(Listener::tcp(&addr, Resp)).run()
 }

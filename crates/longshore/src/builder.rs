@@ -12,7 +12,7 @@ use crate::server::switchboard::Switchboard;
 use crate::signals::Signals;
 use crate::worker::lane::{AnyLane, Factory, Lane};
 use crate::{ConfigError, Handler, Peer, Reject, Result, Server};
-use longshore_base::Foreign;
+use longshore_base::{Foreign, event};
 use longshore_port::{Addr, DriverChoice, PortConfig, SystemWorld};
 use longshore_proto::Codec;
 use std::fmt;
@@ -26,7 +26,31 @@ impl Server {
     }
 }
 
-/// Sets a server up. Nothing is started, and nothing refused, before [`build`](Self::build),
+/// Sets a server up.
+///
+/// ```no_run
+/// use longshore::{Ctx, Handler, Lines, Listener, Result, Server};
+/// use std::time::Duration;
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type Codec = Lines;
+/// #     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, line: &str) -> Result {
+/// #         cx.send(line)
+/// #     }
+/// # }
+///
+/// # fn main() -> Result {
+/// Server::builder()
+///     .workers(2)
+///     .connections(50_000)
+///     .drain_within(Duration::from_secs(10))
+///     .every(Duration::from_secs(60), |server, _| println!("{:?}", server.connection_count()))
+///     .listen(Listener::tcp(":7411", Lines::max(1024)), |_| Ok(Echo))
+///     .run()
+/// # }
+/// ```
+///
+/// Nothing is started, and nothing refused, before [`build`](Self::build),
 /// [`start`](Self::start) or [`run`](Self::run).
 #[must_use = "a builder does nothing until `run` or `start`"]
 #[derive(Default)]
@@ -247,7 +271,9 @@ impl Builder {
     /// # Errors
     /// As [`build`](Self::build), and when a thread or its port cannot be had.
     pub fn start(self) -> Result<Server> {
-        self.build()?.start()
+        let server = self.build()?.start()?;
+        tell_start(&server);
+        Ok(server)
     }
 
     /// Starts, drains at SIGINT, SIGTERM or Ctrl-C, and returns when that is over. A second signal
@@ -260,7 +286,16 @@ impl Builder {
         let signals = Signals::new()?;
         let server = ready.start()?;
         signals.drain_on_first(&server);
+        tell_start(&server);
         server.wait()
+    }
+}
+
+/// The first line of a log. Who builds and starts in two steps says it in words of its own.
+fn tell_start(server: &Server) {
+    let (workers, driver) = (server.workers(), server.abilities().driver);
+    for addr in server.local_addrs() {
+        event!(info, driver, workers, "listening on {addr}");
     }
 }
 

@@ -48,6 +48,29 @@ fn connect_hint(error: &io::Error) -> String {
 }
 
 /// A connection whose calls block.
+///
+/// ```
+/// use longshore::{Client, Ctx, Handler, Lines, Listener, Result, Server};
+/// use std::time::Duration;
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type Codec = Lines;
+/// #     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, line: &str) -> Result {
+/// #         cx.send(line)
+/// #     }
+/// # }
+///
+/// # fn main() -> Result {
+/// let listener = Listener::tcp("127.0.0.1:0", Lines::max(1024));
+/// let server = Server::builder().workers(1).listen(listener, |_| Ok(Echo)).start()?;
+/// let mut client = Client::connect(&server.local_addrs()[0].to_string(), Lines::max(1024))?;
+/// client.set_timeout(Some(Duration::from_secs(5)));
+/// assert_eq!(client.call("hello")?, "hello");
+/// # drop(client);
+/// # server.shutdown(Duration::ZERO);
+/// # server.wait()
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Client<C: Codec> {
     codec: C,

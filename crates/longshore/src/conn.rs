@@ -33,6 +33,27 @@ impl<H: Handler> fmt::Debug for LaneShared<H> {
 /// gone, when everything answers that it is.
 ///
 /// Typed by the handler, so that what is sent fits its codec.
+///
+/// ```
+/// use longshore::{Conn, Ctx, Handler, Lines, Result};
+/// use std::thread;
+///
+/// /// Looks things up on threads of their own: a callback may not wait.
+/// struct Lookup;
+///
+/// impl Handler for Lookup {
+///     type Codec = Lines;
+///
+///     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, name: &str) -> Result {
+///         let (conn, name): (Conn<Self>, _) = (cx.conn(), name.to_owned());
+///         thread::spawn(move || {
+///             let found = format!("{name} is a name of {} bytes", name.len()); // takes long
+///             let _ = conn.send(&found); // the peer may be gone
+///         });
+///         Ok(())
+///     }
+/// }
+/// ```
 pub struct Conn<H: Handler> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) lane: Arc<LaneShared<H>>,

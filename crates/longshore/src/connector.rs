@@ -12,6 +12,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// An outgoing connection: where to, in which protocol, and how persistent.
+///
+/// ```no_run
+/// use longshore::{Connector, Ctx, Handler, Lines, Reconnect, Result, Server};
+/// use std::time::Duration;
+///
+/// struct Hello;
+///
+/// impl Handler for Hello {
+///     type Codec = Lines;
+///
+///     fn on_connect(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+///         cx.send("hello")
+///     }
+///
+///     fn on_message(&mut self, _: &mut Ctx<'_, Self>, line: &str) -> Result {
+///         println!("heard {line}");
+///         Ok(())
+///     }
+/// }
+///
+/// fn main() -> Result {
+///     let server = Server::builder().workers(1).start()?; // without a listener it is all client
+///     let connector = Connector::tcp("example.org:7411", Lines::max(1024))
+///         .timeout(Duration::from_secs(5))
+///         .reconnect(Reconnect::backoff());
+///     server.connect(connector, |_| Ok(Hello))?;
+///     server.drain_on_signals()?;
+///     server.wait()
+/// }
+/// ```
 #[must_use = "a connector does nothing until it is given to `connect`"]
 pub struct Connector<C> {
     pub(crate) codec: C,

@@ -21,6 +21,32 @@ use std::time::Duration;
 ///
 /// It lives for one callback, on the worker's thread. All calls return at once; what they ask for
 /// happens when the callback has returned.
+///
+/// ```
+/// use longshore::{Ctx, Handler, Lines, Result, Timer};
+/// use std::time::Duration;
+///
+/// const LATER: Timer = Timer(1);
+///
+/// struct Reminder;
+///
+/// impl Handler for Reminder {
+///     type Codec = Lines;
+///
+///     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, line: &str) -> Result {
+///         match line {
+///             "quit" => cx.close(), // what was sent before still goes out
+///             "who" => cx.send(&format!("you are {}", cx.peer_addr()))?,
+///             _ => cx.set_timer(LATER, Duration::from_secs(60))?,
+///         }
+///         Ok(())
+///     }
+///
+///     fn on_timer(&mut self, cx: &mut Ctx<'_, Self>, _: Timer) -> Result {
+///         cx.send("a minute has passed")
+///     }
+/// }
+/// ```
 pub struct Ctx<'a, H: Handler> {
     pub(crate) core: &'a mut Core,
     pub(crate) conn: Token,

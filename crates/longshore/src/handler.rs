@@ -18,6 +18,30 @@ pub type Item<'a, H> = <<H as Handler>::Codec as Codec>::Item<'a>;
 /// they hold in an `Arc`, or as [`Conn`](crate::Conn) handles.
 ///
 /// An `Err` ends this connection with that error as the reason; so does a panic, which is caught.
+///
+/// ```
+/// use longshore::{Closed, Ctx, Handler, Lines, Result};
+///
+/// /// Adds up the numbers that its peer sends.
+/// #[derive(Default)]
+/// struct Adder {
+///     sum: i64,
+/// }
+///
+/// impl Handler for Adder {
+///     type Codec = Lines;
+///
+///     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, line: &str) -> Result {
+///         let Ok(number) = line.parse::<i64>() else { return cx.send("a number, please") };
+///         self.sum = self.sum.saturating_add(number);
+///         cx.send(&self.sum.to_string())
+///     }
+///
+///     fn on_disconnect(self, closed: &Closed<'_>) {
+///         println!("{} came to {}: {}", closed.peer_addr, self.sum, closed.reason);
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
     note = "implement `longshore::Handler` for it: the codec type and `on_message` are all it needs"

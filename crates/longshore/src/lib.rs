@@ -6,26 +6,29 @@
 //! what belongs to a connection.
 //!
 //! ```no_run
-//! use longshore::{Ctx, Handler, LengthDelimited, Listener, Result, Server};
+//! use longshore::{Ctx, Handler, Lines, Listener, Result, Server};
 //!
 //! struct Echo;
 //!
 //! impl Handler for Echo {
-//!     type Codec = LengthDelimited;
-//!     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, frame: &[u8]) -> Result {
-//!         cx.send(frame)
+//!     type Codec = Lines;
+//!     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, line: &str) -> Result {
+//!         cx.send(line)
 //!     }
 //! }
 //!
 //! fn main() -> Result {
-//!     let listener = Listener::port(7411, LengthDelimited::u32_be(1 << 20));
+//!     let listener = Listener::tcp("127.0.0.1:7411", Lines::max(4096));
 //!     Server::builder().listen(listener, |_| Ok(Echo)).run()
 //! }
 //! ```
 //!
 //! Other threads, and other connections, reach a connection through its [`Conn`] handle.
 //! [`Server::connect`] and [`Ctx::connect`] go out with a [`Connector`]; [`Client`] is a blocking
-//! client for tests and tools. Logging goes through `tracing`.
+//! client for tests and tools. Logging goes through `tracing`: without a subscriber a server is mute.
+//!
+//! With the feature `testing`, the module `testing` runs handlers on a simulated network, from one
+//! seed.
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -70,3 +73,32 @@ pub use longshore_proto::{Codec, Decoded, FrameError, In, Out};
 pub use metrics::Snapshot;
 pub use reason::DisconnectReason;
 pub use server::{ConnId, ConnInfo, Sent, Server, Tick};
+
+/// The programs in the README and in the guide compile, and what asserts something is true.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/guide/backpressure.md")]
+    struct Backpressure;
+    #[doc = include_str!("../../../docs/guide/callbacks.md")]
+    struct Callbacks;
+    #[doc = include_str!("../../../docs/guide/filters.md")]
+    struct Filters;
+    #[doc = include_str!("../../../docs/guide/framing.md")]
+    struct Framing;
+    #[doc = include_str!("../../../docs/guide/life-of-a-connection.md")]
+    struct LifeOfAConnection;
+    #[doc = include_str!("../../../docs/guide/limits.md")]
+    struct Limits;
+    #[doc = include_str!("../../../docs/guide/logs.md")]
+    struct Logs;
+    #[doc = include_str!("../../../docs/guide/slow-readers.md")]
+    struct SlowReaders;
+    #[doc = include_str!("../../../docs/guide/start-and-stop.md")]
+    struct StartAndStop;
+    #[doc = include_str!("../../../docs/guide/testing.md")]
+    struct Testing;
+    #[doc = include_str!("../../../docs/guide/time.md")]
+    struct Time;
+}

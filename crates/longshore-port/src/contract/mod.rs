@@ -1,6 +1,6 @@
 //! The behaviour suite: what every port promises, one function per promise.
 //!
-//! A driver author writes a [`Bench`] and runs the suite with [`contract_tests!`]; the simulated
+//! A driver author writes a [`Bench`] and runs the suite with [`contract_tests!`](crate::contract_tests); the simulated
 //! port runs the very same functions. Each test opens the ports of one world on one thread and lets
 //! them talk to each other, so that nothing but the contract is needed:
 //!
@@ -11,7 +11,7 @@
 //! No test depends on how long something takes. What must happen is waited for, in a bounded number
 //! of quiet rounds; what must not happen is looked for after the world has settled, so that a slow
 //! machine can hide a fault but never invent one. Besides what it is about, each test has its every
-//! completion judged by [`Rig`](rig::Rig): nothing after `Closed`, no end without its op, data back
+//! completion judged by `Rig`: nothing after `Closed`, no end without its op, data back
 //! whole, time that never goes back.
 #![expect(clippy::missing_panics_doc, reason = "a test panics when a promise is broken")]
 
@@ -130,8 +130,8 @@ macro_rules! contract_promises {
 /// [`Bench`](crate::contract::Bench), or on many of them.
 ///
 /// ```
-/// use longshore_port::contract::Bench;
-/// use longshore_port::{DriverChoice, SystemWorld};
+/// # use longshore_port::contract::Bench;
+/// # use longshore_port::{DriverChoice, SystemWorld};
 ///
 /// struct MyBench(SystemWorld);
 ///

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// How long and how much a graceful close goes on reading.
 ///
 /// ```
-/// use longshore_proto::connection::Linger;
+/// # use longshore_proto::connection::Linger;
 /// use std::time::Duration;
 ///
 /// let linger = Linger::default().wait(Duration::from_secs(1)).bytes(0);

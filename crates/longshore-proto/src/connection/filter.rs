@@ -17,8 +17,8 @@ use crate::FrameError;
 /// made before still go out, an alert for one; behind the others nothing can pass any more.
 ///
 /// ```
-/// use longshore_proto::connection::Filter;
-/// use longshore_proto::FrameError;
+/// # use longshore_proto::connection::Filter;
+/// # use longshore_proto::FrameError;
 ///
 /// /// Hides bytes from nobody.
 /// struct Xor(u8);

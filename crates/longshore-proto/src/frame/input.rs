@@ -9,7 +9,7 @@ use crate::FrameError;
 /// the functions that end in `_le` little-endian; what is read by length borrows from the bytes.
 ///
 /// ```
-/// use longshore_proto::{FrameError, In};
+/// # use longshore_proto::{FrameError, In};
 ///
 /// /// `| kind: u8 | name: u16 length, bytes | port: u16 |`
 /// fn parse(frame: &[u8]) -> Result<(u8, &[u8], u16), FrameError> {

@@ -23,7 +23,7 @@ pub enum ByteOrder {
 /// [`new`](Self::new) and the two settings:
 ///
 /// ```
-/// use longshore_proto::frame::{ByteOrder, Codec, LengthDelimited};
+/// # use longshore_proto::frame::{ByteOrder, Codec, LengthDelimited};
 ///
 /// // Two bytes of magic number, then three of length that count themselves too.
 /// let codec = LengthDelimited::new(3, ByteOrder::Little, 65_536).offset(2).adjustment(-3);

@@ -64,6 +64,36 @@ pub enum Decoded<F> {
 }
 
 /// How a stream is cut into frames, and items are made bytes.
+///
+/// ```
+/// # use longshore_proto::frame::{Codec, Decoded, Out};
+/// # use longshore_proto::FrameError;
+///
+/// /// Numbers of four bytes, most significant first.
+/// struct Numbers;
+///
+/// impl Codec for Numbers {
+///     type Frame<'a> = u32;
+///     type Item<'a> = u32;
+///     type Decoder = ();
+///
+///     fn frame_bytes_max(&self) -> usize {
+///         4
+///     }
+///
+///     fn decode(&self, (): &mut (), input: &[u8]) -> Result<Decoded<u32>, FrameError> {
+///         let Some(bytes) = input.first_chunk() else { return Ok(Decoded::More { total: 4 }) };
+///         Ok(Decoded::Frame { frame: u32::from_be_bytes(*bytes), used: 4 })
+///     }
+///
+///     fn encode(&self, number: u32, out: &mut Out<'_>) -> Result<(), FrameError> {
+///         out.put_u32(number);
+///         Ok(())
+///     }
+/// }
+///
+/// assert_eq!(Numbers.to_bytes(7).unwrap(), [0, 0, 0, 7].as_slice());
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a codec",
     note = "pass one of Raw, Lines, LengthDelimited, TypeTagged, Delimiter, Fixed, Longshore, or your own type that implements Codec"
@@ -116,7 +146,7 @@ pub trait Codec: Send + Sync + 'static {
     /// is nothing to gain from another implementation.
     ///
     /// ```
-    /// use longshore_proto::{Codec, LengthDelimited};
+    /// # use longshore_proto::{Codec, LengthDelimited};
     ///
     /// let codec = LengthDelimited::u16_be(5);
     /// assert_eq!(codec.to_bytes(b"hello").unwrap(), &b"\0\x05hello"[..]);

@@ -24,7 +24,7 @@ pub struct Kept {
 /// It is a [`Write`](io::Write) as well, for text and for libraries that write into one:
 ///
 /// ```
-/// use longshore_proto::{FrameError, Out};
+/// # use longshore_proto::{FrameError, Out};
 /// use std::io::Write;
 ///
 /// fn put_price(cents: u32, out: &mut Out<'_>) -> Result<(), FrameError> {

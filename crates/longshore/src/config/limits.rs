@@ -60,6 +60,18 @@ impl Role {
 /// The limits of one listener or connector. Everything has a default; a zero duration means that
 /// there is no such deadline.
 ///
+/// ```
+/// use longshore::{Limits, Lines, Listener, SlowReader};
+/// use std::time::Duration;
+///
+/// let limits = Limits::new()
+///     .login(Duration::from_secs(10)) // until `cx.admit()`
+///     .idle(Duration::from_secs(60))
+///     .send_queue_bytes(256 * 1024)
+///     .slow_reader(SlowReader::Refuse);
+/// let listener = Listener::tcp("127.0.0.1:0", Lines::max(1024)).limits(limits);
+/// ```
+///
 /// Rules per source do not count loopback peers, unless [`count_loopback`](Self::count_loopback)
 /// says so.
 #[derive(Clone, Debug)]

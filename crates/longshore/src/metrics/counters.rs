@@ -60,7 +60,7 @@ macro_rules! counters {
 
         /// All counters of a server at one time, summed over its workers. Each only grows, but for
         /// `connections` and `memory_bytes`. The guide has a
-        /// [table of them](https://github.com/longshore-rs/longshore/blob/main/docs/guide/reasons.md).
+        /// table of them, `docs/guide/reasons.md`.
         #[derive(Clone, PartialEq, Eq, Debug, Default)]
         #[non_exhaustive]
         pub struct Snapshot {

@@ -94,7 +94,7 @@ impl Server {
     }
 
     /// Closes the connection of that name, gracefully. [`Sent::Closed`] if it is gone already, else
-    /// `Queued`: a name may be that of nobody, unlike a [`Conn`].
+    /// `Queued`: a name may be that of nobody, unlike a [`Conn`](crate::Conn).
     pub fn close(&self, id: ConnId) -> Sent {
         self.end(id, Ending::Close(None))
     }

@@ -27,7 +27,7 @@ fn the_program_of_the_readme_is_the_echo_example() {
     let readme = include_str!("../../../../README.md");
     let (_, program) = example.split_once("\n\n").unwrap();
     assert!(program.starts_with("use longshore::"), "{program}");
-    assert!(readme.contains(&format!("```rust\n{program}```\n")), "they differ");
+    assert!(readme.contains(&format!("```rust,no_run\n{program}```\n")), "they differ");
 }
 
 #[test]

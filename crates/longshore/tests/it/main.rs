@@ -22,6 +22,7 @@ mod listening;
 mod memory;
 mod model;
 mod net;
+mod pages;
 mod planted;
 mod promises;
 mod sending;
