@@ -14,7 +14,6 @@ pub(crate) struct Resp;
 
 const COMMAND_BYTES_MAX: usize = 1 << 20;
 const WORDS_MAX: usize = 1 << 10;
-const DIGITS_MAX: usize = 20;
 
 /// The first words of a command, borrowed from the received bytes, and how many it has.
 #[derive(Default)]
@@ -28,17 +27,18 @@ impl<'a> Command<'a> {
 }
 
 /// The number behind `mark`, and what is behind its `\r\n`; `None` until that is there.
-fn number(mark: u8, input: &[u8]) -> Result<Option<(usize, &[u8])>, FrameError> {
-    let Some((first, rest)) = input.split_first() else { return Ok(None) };
+fn number(mark: u8, max: usize, input: &[u8]) -> Result<Option<(usize, &[u8])>, FrameError> {
+    let [first, rest @ ..] = input else { return Ok(None) };
     let (digits, rest) = rest.split_at(rest.iter().take_while(|c| c.is_ascii_digit()).count());
     let add = |sum: usize, c: &u8| sum.saturating_mul(10).saturating_add((c - b'0').into());
-    match (digits.len(), rest) {
-        (1..=DIGITS_MAX, [b'\r', b'\n', rest @ ..]) if *first == mark => {
-            Ok(Some((digits.iter().fold(0, add), rest)))
-        }
-        (0..=DIGITS_MAX, [] | [b'\r']) if *first == mark => Ok(None),
-        _ => Err(FrameError::invalid(format_args!("no number behind {}", char::from(mark)))),
+    let number = digits.iter().fold(0, add);
+    match rest {
+        _ if *first != mark || number > max => {}
+        [b'\r', b'\n', rest @ ..] if !digits.is_empty() => return Ok(Some((number, rest))),
+        [] | [b'\r'] => return Ok(None),
+        _ => {}
     }
+    Err(FrameError::invalid(format_args!("no number up to {max} behind {}", char::from(mark))))
 }
 
 /// A line to answer, without its end, or a value.
@@ -65,14 +65,11 @@ impl Codec for Resp {
             words.for_each(|word| frame.push(word));
             return Ok(Decoded::Frame { frame, used: end + 1 });
         }
-        let Some((count, mut rest)) = number(b'*', input)? else { return more(0) };
-        if count > WORDS_MAX {
-            return Err(FrameError::invalid(format_args!("{count} words, limit is {WORDS_MAX}")));
-        }
+        let Some((count, mut rest)) = number(b'*', WORDS_MAX, input)? else { return more(0) };
         for _ in 0..count {
-            let Some((len, word)) = number(b'$', rest)? else { return more(0) };
-            let Some((word, behind)) = word.split_at_checked(len.saturating_add(2)) else {
-                return more((input.len() - word.len()).saturating_add(len).saturating_add(2));
+            let Some((len, word)) = number(b'$', COMMAND_BYTES_MAX, rest)? else { return more(0) };
+            let Some((word, behind)) = word.split_at_checked(len + 2) else {
+                return more(input.len() - word.len() + len + 2);
             };
             let Some(word) = word.strip_suffix(b"\r\n") else {
                 return Err(FrameError::invalid("a word longer than it said"));
