@@ -2,12 +2,11 @@
 //!
 //!     cargo run --release --example redis    # or at another address: --example redis :6381
 //!     redis-cli -p 6380 set ship longshore
-//!     OK
 //!     redis-benchmark -p 6380 -P 16 -q -t ping,set,get,incr
 
 use longshore::{Builder, Codec, Ctx, Decoded, FrameError, Handler, Listener, Out, Result, Server};
 use std::sync::{Arc, Mutex};
-use std::{collections::BTreeMap, fmt, io::Write, str};
+use std::{collections::BTreeMap, io::Write, str};
 
 /// `*2 $4 ECHO $2 hi` with `\r\n` behind each number and word, or a line of words: `ECHO hi`.
 pub(crate) struct Resp;
@@ -16,35 +15,27 @@ const COMMAND_BYTES_MAX: usize = 1 << 20;
 const WORDS_MAX: usize = 1 << 10;
 
 /// The first words of a command, borrowed from the received bytes, and how many it has.
-#[derive(Default)]
-pub(crate) struct Command<'a>([&'a [u8]; 4], usize);
+pub(crate) type Command<'a> = ([&'a [u8]; 4], usize);
 
-impl<'a> Command<'a> {
-    fn push(&mut self, word: &'a [u8]) {
-        self.0.get_mut(self.1).into_iter().for_each(|place| *place = word);
-        self.1 += 1;
-    }
-}
-
-/// The number behind `mark`, and what is behind its `\r\n`; `None` until that is there.
-fn number(mark: u8, max: usize, input: &[u8]) -> Result<Option<(usize, &[u8])>, FrameError> {
-    let [first, rest @ ..] = input else { return Ok(None) };
-    let (digits, rest) = rest.split_at(rest.iter().take_while(|c| c.is_ascii_digit()).count());
-    let add = |sum: usize, c: &u8| sum.saturating_mul(10).saturating_add((c - b'0').into());
-    let number = digits.iter().fold(0, add);
-    match rest {
-        _ if *first != mark || number > max => {}
-        [b'\r', b'\n', rest @ ..] if !digits.is_empty() => return Ok(Some((number, rest))),
-        [] | [b'\r'] => return Ok(None),
-        _ => {}
-    }
-    Err(FrameError::invalid(format_args!("no number up to {max} behind {}", char::from(mark))))
-}
-
-/// A line to answer, without its end, or a value.
 pub(crate) enum Reply<'a> {
-    Line(fmt::Arguments<'a>),
-    Value(&'a [u8]),
+    Simple(&'static str),
+    Error(String),
+    Integer(i64),
+    Value(Option<&'a [u8]>),
+}
+
+/// The first line of `input` without its end, and what is behind it.
+fn line(input: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = input.iter().position(|byte| *byte == b'\n')?;
+    let line = &input[..end];
+    Some((line.strip_suffix(b"\r").unwrap_or(line), &input[end + 1..]))
+}
+
+/// The number in `line`, behind that mark.
+fn number(mark: char, line: &[u8], max: usize) -> Result<usize, FrameError> {
+    let number = str::from_utf8(line).ok().and_then(|line| line.strip_prefix(mark)?.parse().ok());
+    let wrong = || FrameError::invalid(format_args!("no number up to {max} behind {mark}"));
+    number.filter(|number| *number <= max).ok_or_else(wrong)
 }
 
 impl Codec for Resp {
@@ -57,50 +48,51 @@ impl Codec for Resp {
     }
 
     fn decode<'a>(&self, (): &mut (), input: &'a [u8]) -> Result<Decoded<Command<'a>>, FrameError> {
-        let more = |total: usize| Ok(Decoded::More { total: total.max(input.len() + 1) });
-        let mut frame = Command::default();
+        let more = |total| Ok(Decoded::More { total });
+        let (mut words, mut count) = ([&b""[..]; 4], 0);
+        let mut push = |word| {
+            words.get_mut(count).into_iter().for_each(|place| *place = word);
+            count += 1;
+        };
+        let Some((first, mut rest)) = line(input) else { return more(input.len() + 1) };
         if input[0] != b'*' {
-            let Some(end) = input.iter().position(|byte| *byte == b'\n') else { return more(0) };
-            let words = input[..end].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-            words.for_each(|word| frame.push(word));
-            return Ok(Decoded::Frame { frame, used: end + 1 });
+            first.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).for_each(push);
+            return Ok(Decoded::Frame { frame: (words, count), used: input.len() - rest.len() });
         }
-        let Some((count, mut rest)) = number(b'*', WORDS_MAX, input)? else { return more(0) };
-        for _ in 0..count {
-            let Some((len, word)) = number(b'$', COMMAND_BYTES_MAX, rest)? else { return more(0) };
-            let Some((word, behind)) = word.split_at_checked(len + 2) else {
-                return more(input.len() - word.len() + len + 2);
-            };
-            let Some(word) = word.strip_suffix(b"\r\n") else {
-                return Err(FrameError::invalid("a word longer than it said"));
-            };
-            frame.push(word);
+        for _ in 0..number('*', first, WORDS_MAX)? {
+            let Some((len, word)) = line(rest) else { return more(input.len() + 1) };
+            let total = input.len() - word.len() + number('$', len, COMMAND_BYTES_MAX)? + 2;
+            if total > input.len() {
+                return more(total);
+            }
+            let (word, behind) = word.split_at(total + word.len() - input.len());
+            let too_long = || FrameError::invalid("a word is longer than it says");
+            push(word.strip_suffix(b"\r\n").ok_or_else(too_long)?);
             rest = behind;
         }
-        Ok(Decoded::Frame { frame, used: input.len() - rest.len() })
+        Ok(Decoded::Frame { frame: (words, count), used: input.len() - rest.len() })
     }
 
     fn encode(&self, reply: Reply<'_>, out: &mut Out<'_>) -> Result<(), FrameError> {
         match reply {
-            Reply::Line(text) => write!(out, "{text}\r\n")?,
-            Reply::Value(value) => {
+            Reply::Simple(text) => write!(out, "+{text}")?,
+            Reply::Error(text) => write!(out, "-ERR {text}")?,
+            Reply::Integer(number) => write!(out, ":{number}")?,
+            Reply::Value(None) => out.put_slice(b"$-1"),
+            Reply::Value(Some(value)) => {
                 write!(out, "${}\r\n", value.len())?;
                 out.put_payload(value);
-                out.put_slice(b"\r\n");
             }
         }
-        Ok(())
+        Ok(out.write_all(b"\r\n")?)
     }
 }
 
 /// What was set, for all connections. Nothing bounds it, as in a Redis without `maxmemory`.
-type Store = Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>;
-
-struct Client(Store);
+struct Client(Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>);
 
 fn next(value: &[u8]) -> Result<i64, &'static str> {
     let number = str::from_utf8(value).ok().and_then(|text| text.parse::<i64>().ok());
-    let number = number.filter(|number| number.to_string().as_bytes() == value); // not "+07"
     let number = number.ok_or("value is not an integer or out of range")?;
     number.checked_add(1).ok_or("increment or decrement would overflow")
 }
@@ -108,44 +100,35 @@ fn next(value: &[u8]) -> Result<i64, &'static str> {
 impl Handler for Client {
     type Codec = Resp;
 
-    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, Command(words, count): Command<'_>) -> Result {
-        let name = words[0].to_ascii_lowercase();
-        let mut line = |text: fmt::Arguments<'_>| cx.send(Reply::Line(text));
-        let mut store = self.0.lock().expect("no panic inside");
-        match (&name[..], &words[1..count.clamp(1, words.len())]) {
-            _ if count == 0 => Ok(()), // an empty line
-            (b"ping", []) => line(format_args!("+PONG")),
-            (b"ping" | b"echo", [text]) => cx.send(Reply::Value(text)),
-            (b"get", [key]) => match store.get(*key) {
-                Some(value) => cx.send(Reply::Value(value)),
-                None => line(format_args!("$-1")),
-            },
+    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, (words, count): Command<'_>) -> Result {
+        let (name, mut store) = (words[0].to_ascii_lowercase(), self.0.lock().expect("no panic"));
+        cx.send(match (&name[..], &words[1..count.clamp(1, words.len())]) {
+            _ if count == 0 => return Ok(()), // an empty line
+            (b"ping", []) => Reply::Simple("PONG"),
+            (b"ping" | b"echo", [text]) => Reply::Value(Some(text)),
+            (b"get", [key]) => Reply::Value(store.get(*key).map(Vec::as_slice)),
             (b"set", [key, value]) => {
                 store.insert(key.to_vec(), value.to_vec());
-                line(format_args!("+OK"))
+                Reply::Simple("OK")
             }
             (b"incr", [key]) => match next(store.get(*key).map_or(b"0", |value| value)) {
                 Ok(number) => {
                     store.insert(key.to_vec(), number.to_string().into());
-                    line(format_args!(":{number}"))
+                    Reply::Integer(number)
                 }
-                Err(why) => line(format_args!("-ERR {why}")),
+                Err(why) => Reply::Error(why.into()),
             },
             (b"ping" | b"echo" | b"get" | b"set" | b"incr", _) => {
-                let name = name.escape_ascii();
-                line(format_args!("-ERR wrong number of arguments for '{name}' command"))
+                Reply::Error(format!("wrong number of arguments for '{}'", name.escape_ascii()))
             }
-            _ => {
-                let name = words[0][..words[0].len().min(128)].escape_ascii();
-                line(format_args!("-ERR unknown command '{name}'"))
-            }
-        }
+            _ => Reply::Error(format!("unknown command '{}'", words[0].escape_ascii())),
+        })
     }
 }
 
 pub(crate) fn redis(listener: Listener<Resp>) -> Builder {
-    let store = Store::default();
-    Server::builder().listen(listener, move |_| Ok(Client(store.clone())))
+    let store = Arc::default();
+    Server::builder().listen(listener, move |_| Ok(Client(Arc::clone(&store))))
 }
 
 fn main() -> Result {
