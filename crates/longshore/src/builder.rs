@@ -1,7 +1,8 @@
 //! How a server is set up.
 
 use crate::config::{
-    CONNECTIONS, DRAIN_WITHIN, DURATION_MAX, MEMORY, MEMORY_PART, SLOW_CALLBACK, in_range,
+    CONNECTIONS, DRAIN_WITHIN, DURATION_MAX, MEMORY, MEMORY_PART, SLOW_CALLBACK, SPIN_MICROS,
+    in_range,
 };
 use crate::conn::LaneShared;
 use crate::engine::{self, Planned, Setup, WorkerThread};
@@ -236,7 +237,7 @@ impl Builder {
         }
         DRAIN_WITHIN.check(self.setup.drain)?;
         SLOW_CALLBACK.check(self.setup.slow_callback)?;
-        in_range("spin (in µs)", self.setup.spin.as_micros(), 0..=1_000, "10")?;
+        SPIN_MICROS.check(u64::try_from(self.setup.spin.as_micros()).unwrap_or(u64::MAX))?;
         self.setup.port.check().map_err(ConfigError::from)?;
         for (period, _) in &self.setup.ticks {
             if !(Duration::from_millis(1)..=DURATION_MAX).contains(period) {

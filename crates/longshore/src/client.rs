@@ -2,6 +2,7 @@
 //!
 //! One thread, one connection, no worker. What needs more is a [`Connector`](crate::Connector).
 
+use crate::config::CONNECT;
 use crate::{Codec, ConfigError, Decoded, FrameError};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -90,7 +91,7 @@ impl<C: Codec> Client<C> {
     /// # Errors
     /// [`ClientError::Connect`] with the last address's error; [`ClientError::Config`].
     pub fn connect(addr: &str, codec: C) -> Result<Self, ClientError> {
-        Self::connect_within(addr, codec, Duration::from_secs(10))
+        Self::connect_within(addr, codec, CONNECT.default)
     }
 
     /// As [`connect`](Self::connect), with a time for each address. Not zero.

@@ -1,6 +1,6 @@
 //! Where and how to connect, and what to do when that fails.
 
-use crate::config::{MakeFilter, check_duration, check_frame_bytes, check_socket_options};
+use crate::config::{CONNECT, MakeFilter, check_duration, check_frame_bytes, check_socket_options};
 use crate::{ConfigError, Limits};
 use longshore_base::{Foreign, caught};
 use longshore_port::{ErrorKind, PortError, SocketOptions};
@@ -232,7 +232,7 @@ impl<C: Codec> Connector<C> {
         let plan = Plan {
             target,
             from: None,
-            timeout: Duration::from_secs(10),
+            timeout: CONNECT.default,
             reconnect: Reconnect::Never,
             options: SocketOptions::default(),
             limits: Limits::default(),
@@ -295,7 +295,7 @@ impl<C: Codec> Connector<C> {
         self.plan.target.check()?;
         self.plan.limits.check()?;
         check_frame_bytes(&self.codec, &self.plan.limits)?;
-        check_duration("connector.timeout", self.plan.timeout, "10s")?;
+        CONNECT.check(self.plan.timeout)?;
         check_socket_options(&self.plan.options)?;
         if let Reconnect::Backoff { min, max } = self.plan.reconnect {
             check_duration("connector.reconnect", max, "30s")?;

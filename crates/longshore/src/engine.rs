@@ -1,6 +1,8 @@
 //! All workers together: made, started, told to stop.
 
-use crate::config::{CONNECTIONS, DRAIN_WITHIN, Limits, MEMORY, MEMORY_PART, SLOW_CALLBACK};
+use crate::config::{
+    CONNECTIONS, DRAIN_WITHIN, Limits, MEMORY, MEMORY_PART, SLOW_CALLBACK, SPIN_MICROS,
+};
 use crate::error::StartError;
 use crate::listener::Bound;
 use crate::metrics::LaneCounters;
@@ -41,6 +43,23 @@ pub(crate) fn connections_default() -> usize {
     files.saturating_sub(DESCRIPTOR_RESERVE).clamp(1, CONNECTIONS.default)
 }
 
+/// Fewer than these by the limit of open files is told: nobody would think of that.
+const FEW_CONNECTIONS: usize = 256;
+
+/// The same, when it is taken.
+fn take_connections_default() -> usize {
+    let count = connections_default();
+    if count < FEW_CONNECTIONS {
+        let files = open_files_max().unwrap_or(usize::MAX);
+        event!(
+            warn,
+            "limits.connections = {count}: only {files} files may be open, of which \
+             {DESCRIPTOR_RESERVE} are kept for other things; raise that (LimitNOFILE, ulimit -n)"
+        );
+    }
+    count
+}
+
 type MakeLane = Box<dyn Fn(&Arc<Switchboard>) -> Box<dyn AnyLane> + Send + Sync>;
 
 /// One listener, set up but not started.
@@ -77,7 +96,7 @@ impl Default for Setup {
             connections: None,
             memory: None,
             drain: DRAIN_WITHIN.default,
-            spin: SPIN,
+            spin: Duration::from_micros(SPIN_MICROS.default),
             port: PortConfig::default(),
             on_thread_start: None,
             slow_callback: SLOW_CALLBACK.default,
@@ -98,9 +117,6 @@ pub struct WorkerThread {
     /// Whether it handles connections. The last of several threads only accepts them.
     pub handles: bool,
 }
-
-/// How long a worker looks before it sleeps.
-const SPIN: Duration = Duration::from_micros(10);
 
 /// A server that is checked and bound.
 pub(crate) struct Prepared<W: World> {
@@ -151,7 +167,7 @@ impl<W: World> Prepared<W> {
             config: port,
             on_thread_start,
             slow_callback,
-            connections: connections.unwrap_or_else(connections_default),
+            connections: connections.unwrap_or_else(take_connections_default),
             memory,
             drain,
             spin,

@@ -1,4 +1,5 @@
-//! A limit of locked memory with room for one small ring, but not for one of each worker.
+//! Limits of the system: locked memory with room for one small ring, but not for one of each worker;
+//! few open files.
 
 use crate::rig::{Serving, drivers, has, longshore};
 use std::io::{Read, Write};
@@ -59,4 +60,20 @@ fn a_required_ring_that_does_not_open_names_the_limit() {
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.starts_with("cannot open the completion port of worker "), "{text}");
     assert!(text.contains("ulimit -l") && text.contains("LimitMEMLOCK="), "{text}");
+}
+
+#[test]
+fn few_open_files_are_said_to_limit_connections() {
+    for driver in drivers() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 70 && exec \"$0\" \"$@\""]);
+        command.arg(longshore(&[]).get_program());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--driver", &driver]);
+        command.stdin(Stdio::null());
+        let mut server = Serving::start_as(command);
+        let line = server.wait_for_log("limits.connections = 6: only 70 files may be open");
+        assert!(line.contains("raise that (LimitNOFILE, ulimit -n)"), "{line}");
+        server.signal("TERM");
+        assert_eq!(server.wait().0, Some(0));
+    }
 }

@@ -101,6 +101,10 @@ pub(crate) const LINGER_WAIT: TimeLimit =
 pub(crate) const LINGER_TOTAL: TimeLimit =
     TimeLimit::new("limits.linger.total", Linger::DEFAULT.total);
 pub(crate) const DRAIN_WITHIN: TimeLimit = TimeLimit::new("drain_within", Duration::from_secs(30));
+/// Of one attempt to connect.
+pub(crate) const CONNECT: TimeLimit = TimeLimit::new("connector.timeout", Duration::from_secs(10));
+/// Most that a worker looks before it sleeps, in microseconds.
+pub(crate) const SPIN_MICROS: Limit<u64> = Limit::new("spin (in µs)", 10, 0..=1_000);
 /// Longer callbacks are named in the log.
 pub(crate) const SLOW_CALLBACK: TimeLimit =
     TimeLimit::new("slow_callback", Duration::from_millis(100));

@@ -2,15 +2,20 @@
 
 use super::limit::in_range;
 use crate::ConfigError;
-use longshore_port::SocketOptions;
+use longshore_port::{Keepalive, SocketOptions};
 use std::time::Duration;
 
 pub(crate) fn check_socket_options(options: &SocketOptions) -> Result<(), ConfigError> {
     if let Some(keepalive) = options.keepalive {
-        let seconds = 1..=32_767;
-        in_range("keepalive.idle", keepalive.idle.as_secs(), seconds.clone(), "60")?;
-        in_range("keepalive.interval", keepalive.interval.as_secs(), seconds, "15")?;
-        in_range("keepalive.probes", keepalive.probes, 1..=127, "4")?;
+        let default = Keepalive::default();
+        for (option, time, default) in [
+            ("keepalive.idle", keepalive.idle, default.idle),
+            ("keepalive.interval", keepalive.interval, default.interval),
+        ] {
+            in_range(option, time.as_secs(), 1..=32_767, &default.as_secs().to_string())?;
+        }
+        let default = default.probes.to_string();
+        in_range("keepalive.probes", keepalive.probes, 1..=127, &default)?;
     }
     if let Some(time) = options.user_timeout {
         // What the system keeps in an `int` of milliseconds.
