@@ -295,15 +295,21 @@ impl<C: Codec> RecvHalf<C> {
             if *work.budget == 0 {
                 return CutEnd::Budget;
             }
-            let said = codec.decode(&mut self.decoder, &work.input[*work.at..]);
-            let told = match held(codec, &said, work.left()) {
-                Err(error) => ControlFlow::Break(CutEnd::Frame(error)),
-                Ok(Found::More { total }) => break total,
-                Ok(Found::Done { used }) => {
+            let told = match codec.decode(&mut self.decoder, &work.input[*work.at..]) {
+                Ok(Decoded::Frame { frame, used }) if fits(codec, used, work.left()) => {
                     *work.at += used;
                     *work.budget -= 1;
-                    tell(said, Place::Input, sink)
+                    went(sink(Event::Frame(frame), Place::Input))
                 }
+                said => match held(codec, &said, work.left()) {
+                    Err(error) => ControlFlow::Break(CutEnd::Frame(error)),
+                    Ok(Found::More { total }) => break total,
+                    Ok(Found::Done { used }) => {
+                        *work.at += used;
+                        *work.budget -= 1;
+                        tell(said, Place::Input, sink)
+                    }
+                },
             };
             if let ControlFlow::Break(end) = told {
                 self.failed = matches!(end, CutEnd::Frame(_) | CutEnd::Sink(_));
@@ -332,6 +338,12 @@ impl<C: Codec> RecvHalf<C> {
         (self.need, self.asked) = (total, 1);
         Ok(try_extend(&mut self.torn, rest)?)
     }
+}
+
+/// Whether a frame is as long as it may be: what nearly all of them are.
+#[inline]
+fn fits<C: Codec>(codec: &C, used: usize, len: usize) -> bool {
+    0 < used && used <= len && used <= codec.frame_bytes_max()
 }
 
 /// Holds the codec to its promises, whoever wrote it. What it said stays where it is: a frame may be

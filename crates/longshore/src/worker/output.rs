@@ -48,9 +48,15 @@ impl<P: Port> Worker<P> {
         } else {
             self.poll_filtered(token)
         };
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
         if let Some(transmit) = transmit {
-            self.transmit(token, socket, transmit);
-        } else {
+            let whole = transmit.whole;
+            self.port.submit(socket, send_op(conn, transmit));
+            if whole {
+                conn.deadlines.handle_held_up(self.core.now, conn.limits.write);
+                self.core.rearm(token);
+            }
+        } else if !conn.is_open() {
             self.close_further(token, socket);
         }
         let Some(conn) = self.core.conns.get_mut(token) else { return };
@@ -76,28 +82,10 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    /// One send.
-    fn transmit(&mut self, token: Token, socket: SocketId, transmit: Transmit<RecvBuf>) {
-        let Some(conn) = self.core.conns.get_mut(token) else { return };
-        let Transmit { data, whole, prompt } = transmit;
-        let prompt = prompt
-            || conn.limits.idle_of != IdleOf::Receiving // else its time counts too late
-            || whole
-            || !conn.is_open()
-            || conn.facts.waits_for_room
-            || conn.shared.refused.load(Ordering::Relaxed);
-        let mode = if whole { SendMode::Whole } else { SendMode::Try };
-        self.port.submit(socket, Op::Send { data, mode, prompt });
-        if whole {
-            conn.deadlines.handle_held_up(self.core.now, conn.limits.write);
-            self.core.rearm(token);
-        }
-    }
-
     /// There is nothing to send: a graceful close goes on.
     fn close_further(&mut self, token: Token, socket: SocketId) {
         let Some(conn) = self.core.conns.get(token) else { return };
-        if conn.is_open() || !conn.send.is_idle() || self.close_filter(token) {
+        if !conn.send.is_idle() || self.close_filter(token) {
             return;
         }
         let Some(conn) = self.core.conns.get_mut(token) else { return };
@@ -173,4 +161,17 @@ impl<P: Port> Worker<P> {
             self.call(token, Callback::Writable);
         }
     }
+}
+
+/// One send. It is prompt, so that its end is told soon, where somebody waits for that.
+#[inline]
+fn send_op(conn: &Connection, transmit: Transmit<RecvBuf>) -> Op {
+    let Transmit { data, whole, prompt } = transmit;
+    let prompt = prompt
+        || conn.limits.idle_of != IdleOf::Receiving // else its time counts too late
+        || whole
+        || !conn.is_open()
+        || conn.facts.waits_for_room
+        || conn.shared.refused.load(Ordering::Relaxed);
+    Op::Send { data, mode: if whole { SendMode::Whole } else { SendMode::Try }, prompt }
 }
