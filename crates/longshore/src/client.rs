@@ -42,6 +42,7 @@ pub enum ClientError {
 
 fn connect_hint(error: &io::Error) -> String {
     match error.kind() {
+        io::ErrorKind::InvalidInput => "that is no address; write HOST:PORT or [v6]:PORT".into(),
         io::ErrorKind::ConnectionRefused => "nobody listens there; is the server running?".into(),
         io::ErrorKind::TimedOut => "no answer in time".into(),
         _ => error.to_string(),

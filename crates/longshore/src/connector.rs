@@ -122,15 +122,20 @@ impl fmt::Debug for Plan {
     }
 }
 
-/// Whether and when to connect again, after a failed attempt or a connection that ended by other
-/// than our own doing.
+/// Whether and when to connect again, after a failed attempt or a connection that has ended.
+///
+/// Not after an end that this side has asked for: `close`, `close_because`, `abort` and the end of
+/// the server are for good. All other ends are connected again after, the `Err` or panic of a
+/// callback and the idle time included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Reconnect {
     /// Not at all. The default.
     Never,
     /// After a random time below a bound that doubles with each failure in a row, from `min` up to
-    /// `max`: so a thousand clients of a server that came back do not come at once (R52).
+    /// `max`: so a thousand clients of a server that came back do not come at once (R52). A connection
+    /// that ended without a message received, and sooner than `max`, counts as one too: its server may
+    /// be full.
     Backoff {
         /// The first bound.
         min: Duration,
@@ -182,7 +187,7 @@ pub enum ConnectError {
     /// No local port or address is free.
     #[error("{0}: no local port is free")]
     NoLocalPort(String),
-    /// `limits.connections` of this process is reached.
+    /// `limits.connections` of this server is reached.
     #[error("{0}: too many connections already (limits.connections)")]
     TooMany(String),
     /// The factory refused, or `connect` was called on a server that stops.

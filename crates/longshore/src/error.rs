@@ -69,14 +69,15 @@ impl fmt::Debug for Error {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The peer reads too slowly: the queue of this connection is at its bound.
+    /// The queue of this connection is at its bound: the peer reads too slowly, or more was sent at once
+    /// than it takes.
     #[error("send queue is full (limits.send_queue_bytes)")]
     Full,
     /// The connection is closing or gone.
     #[error("connection is closed")]
     Closed,
     /// The codec cannot make a frame of it.
-    #[error(transparent)]
+    #[error("cannot send this: {0}")]
     Encode(#[from] FrameError),
 }
 

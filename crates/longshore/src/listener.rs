@@ -119,7 +119,8 @@ fn parse(given: &str) -> Result<Bound, ConfigError> {
     if !given.contains(':') {
         return Err(wrong("it has no port"));
     }
-    let mut addrs = given.to_socket_addrs().map_err(|error| wrong(&error.to_string()))?;
+    let mut addrs =
+        given.to_socket_addrs().map_err(|error| wrong(&format!("{error}; is the name known?")))?;
     let addr = addrs.next().ok_or_else(|| wrong("the name has no address"))?;
     Ok(Bound::To { addr, dual_stack: false })
 }

@@ -154,7 +154,7 @@ reasons! {
         limit idle, "zero for never, or a ping in on_idle";
 
     /// The send queue passed `limits.send_queue_bytes`.
-    SlowReader = "slow_reader", fault, "reads too slowly",
+    SlowReader = "slow_reader", fault, "did not take what it was sent, its queue is full",
         limit send_queue_bytes, "raise it, or let limits.slow_reader refuse";
 
     /// The peer took no byte within `limits.write`.
@@ -190,7 +190,7 @@ reasons! {
     /// The handler, or a handle, closed it with a reason in the user's words.
     Said(why: Cow<'static, str>) = "said", usual, "{why}";
 
-    /// A handle aborted it.
+    /// `abort` was called, on it or on a handle.
     Aborted = "aborted", usual, "aborted by this side";
 
     /// The system refused something else.

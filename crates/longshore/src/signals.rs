@@ -106,7 +106,13 @@ mod unix {
             signals.forever().for_each(handle);
         };
         detach("longshore-signals", Box::new(listen))?;
-        let signals = Incoming::new([SIGINT, SIGTERM])?;
+        let refused = |error| {
+            crate::Error::msg(format_args!(
+                "cannot listen for signals: {error}; is the limit of open files too low \
+                 (LimitNOFILE, ulimit -n)?"
+            ))
+        };
+        let signals = Incoming::new([SIGINT, SIGTERM]).map_err(refused)?;
         let _ = hand_over.send(signals); // it waits for that
         Ok(())
     }

@@ -23,6 +23,9 @@ const MESSAGE_MAX: usize = 16 << 20;
 /// How long to wait for the rest of the first line of a peer that is not ours.
 const FOREIGN_WAIT: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether the input has ended, while nothing comes.
+const END_LOOK: Duration = Duration::from_millis(50);
+
 /// Least time to wait for an answer.
 const WAIT_MIN: Duration = Duration::from_millis(10);
 
@@ -209,7 +212,8 @@ fn talk<C: Talk>(args: &ConnectArgs, out: Output, codec: C) -> Result<Exit, Fail
     }
     let input_end = send_lines(to, screen);
     let wait = args.wait.max(WAIT_MIN);
-    Receiving { client, peer, screen, input_end, sent: None, replies: 0, wait }.run()
+    Receiving { client, peer, screen, input_end, sent: None, replies: 0, wait, silent_since: None }
+        .run()
 }
 
 /// The receiving side of a talk.
@@ -222,21 +226,27 @@ struct Receiving<C: Codec> {
     sent: Option<u64>,
     replies: u64,
     wait: Duration,
+    /// Since when nothing has come, once the input has ended.
+    silent_since: Option<Instant>,
 }
 
 impl<C: Talk> Receiving<C> {
     fn run(mut self) -> Result<Exit, Failure> {
-        self.client.set_timeout(Some(self.wait));
         loop {
             self.look_for_end()?;
-            let (screen, sent) = (self.screen, self.sent);
+            let silence = self.silent_since.map_or(Duration::ZERO, |since| since.elapsed());
+            match self.sent {
+                Some(sent) if silence >= self.wait => return self.silent(sent),
+                Some(_) => self.client.set_timeout(Some(self.wait.saturating_sub(silence))),
+                None => self.client.set_timeout(Some(END_LOOK)),
+            }
+            let screen = self.screen;
             match self.client.recv_with(|frame| screen.reply(&C::reply(frame))) {
-                Ok(()) => self.replies += 1,
-                Err(ClientError::TimedOut(_)) => {
-                    if let Some(sent) = sent {
-                        return self.silent(sent);
-                    }
+                Ok(()) => {
+                    self.replies += 1;
+                    self.silent_since = self.silent_since.map(|_| Instant::now());
                 }
+                Err(ClientError::TimedOut(_)) => {}
                 Err(error) => {
                     self.look_for_end()?;
                     return self.over(error);
@@ -248,7 +258,9 @@ impl<C: Talk> Receiving<C> {
     /// Whether the input has ended.
     fn look_for_end(&mut self) -> Result<(), Failure> {
         match self.input_end.try_recv() {
-            Ok(InputEnd::All(sent)) => self.sent = Some(sent),
+            Ok(InputEnd::All(sent)) => {
+                (self.sent, self.silent_since) = (Some(sent), Some(Instant::now()));
+            }
             Ok(InputEnd::Unsendable(failure)) => return Err(failure),
             Err(_) => {}
         }

@@ -148,7 +148,7 @@ fn judge_driver(driver: &Result<Abilities, String>, kernel: Option<&str>) -> Fin
 }
 
 fn judge_files(limit: u64) -> Finding {
-    let room = limit.saturating_sub(FILES_RESERVED);
+    let room = limit.saturating_sub(FILES_RESERVED).max(1);
     let text =
         format!("limit {} open files: at most {} connections", grouped(limit), grouped(room));
     let level = match room {

@@ -11,6 +11,7 @@ use longshore::{
 };
 use serde_json::{Map, Value, json};
 use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The port when none is given.
@@ -180,9 +181,9 @@ fn explain(error: Error) -> Failure {
     };
     let by = system::owner_of(port)
         .map_or_else(String::new, |owner| format!(" by {} (pid {})", owner.name, owner.pid));
-    let other = port.checked_add(10).unwrap_or(PORT_DEFAULT);
+    let other = SocketAddr::new(addr.ip(), port.checked_add(10).unwrap_or(PORT_DEFAULT));
     let text = format!(
-        "cannot listen on {addr}: address in use{by}; stop it, or choose another: --listen :{other}"
+        "cannot listen on {addr}: address in use{by}; stop it, or choose another: --listen {other}"
     );
     Failure::new(Exit::Unreachable, text)
 }

@@ -71,7 +71,7 @@ fn a_given_port_that_is_busy_is_an_error_that_says_who_has_it() {
     let other = server.port + 10;
     let wanted = format!(
         "cannot listen on 127.0.0.1:{}: address in use by longshore (pid {}); stop it, or choose \
-         another: --listen :{other}\n",
+         another: --listen 127.0.0.1:{other}\n",
         server.port,
         server.pid()
     );
@@ -109,8 +109,9 @@ fn settings_that_cannot_work_are_named_with_value_and_range() {
         ),
         (
             &["--protocol", "raw", "--send-queue", "4KiB"],
-            "frame_bytes_max = 1048576: must be 1 to 4096 (default: the codec's; at most \
-             limits.send_queue_bytes, or no such frame could be sent)\n",
+            "limits.send_queue_bytes = 4096 is less than the longest frame of the codec \
+             (frame_bytes_max = 1048576), so no such frame could be sent; raise the one or lower \
+             the other\n",
         ),
         (
             &["--connections-per-source", "0"],
@@ -275,7 +276,7 @@ fn who_is_too_many_is_refused_counted_and_told_by_which_limit() {
         let mut second = TcpStream::connect(server.addr()).unwrap();
         assert!(!matches!(second.read(&mut [0]), Ok(1..)));
         let line = server.wait_for_log("refused");
-        assert!(line.contains("1 connections") && line.contains(&format!("({limit})")), "{line}");
+        assert!(line.contains("1 connections") && line.contains(&format!("({limit}")), "{line}");
         drop(first);
         server.signal("INT");
         let (code, summary, _) = server.wait();

@@ -81,7 +81,7 @@ impl Door {
             if let Some(held_back) = core.board.log.refused(Refused::Connections, core.now) {
                 event!(
                     warn,
-                    "refused {}: {max} connections already (limits.connections){held_back}",
+                    "refused {}: {max} connections already (limits.connections; raise it){held_back}",
                     socket.peer
                 );
             }

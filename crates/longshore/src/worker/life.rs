@@ -172,7 +172,7 @@ impl<P: Port> Worker<P> {
             self.core.catch_up();
         }
         if let Some(dial) = conn.dial {
-            self.dial_ended(dial, conn.seat.is_some(), &reason);
+            self.dial_ended(dial, &conn, &reason);
         }
     }
 

@@ -405,3 +405,33 @@ fn the_client_tells_what_went_wrong(lab: &mut Lab) {
     let wrong = LengthDelimited::u32_be(usize::MAX);
     assert!(matches!(Client::connect(&at, wrong), Err(ClientError::Config(_))));
 }
+
+/// R52: a server that is full accepts and ends at once.
+#[test]
+fn who_is_turned_away_waits_longer_each_time() {
+    const SECOND: Duration = Duration::from_secs(1);
+    crate::net::simulated(|lab| {
+        for (greets, most, least) in [(false, 20, 5), (true, 5_000, 200)] {
+            let (target, _events) = lab.serve(Limits::new(), move || {
+                move |cx: &mut Ctx<'_, Probe>, event: &Event| {
+                    if let Event::Connect(_) = event {
+                        if greets {
+                            cx.send(b"hello")?;
+                        }
+                        cx.close();
+                    }
+                    Ok(())
+                }
+            });
+            let to = target.local_addrs()[0].socket_addr().unwrap();
+            let client = lab.start(Server::builder().workers(1));
+            let backoff = Reconnect::Backoff { min: SECOND / 10, max: 30 * SECOND };
+            let connector = Connector::addr(to, codec()).reconnect(backoff);
+            client.connect(connector, |_| Ok(Probe::new(channel().0, |_, _| Ok(())))).unwrap();
+            lab.pass(60 * SECOND);
+            let count = client.snapshot().connected;
+            assert!((least..=most).contains(&count), "greets {greets}: {count} connections");
+            client.shutdown(Duration::ZERO);
+        }
+    });
+}

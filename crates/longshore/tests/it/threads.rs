@@ -1,6 +1,7 @@
 //! Threads of a server: what runs first on them, and who keeps them from going on.
 
 use crate::net::{Lab, codec, on_real_ports};
+use longshore::testing::Net;
 use longshore::*;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -193,4 +194,36 @@ fn who_was_waited_for_is_not_named(lab: &mut Lab) {
         thread::sleep(SLOW); // the worker does so too, in its port
     }
     assert_eq!(warnings.try_recv().ok(), None);
+}
+
+/// Sends more than fits on the way, and closes.
+struct Generous;
+
+impl Handler for Generous {
+    type Codec = LengthDelimited;
+
+    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, _: &[u8]) -> Result {
+        cx.send(&vec![0; 1 << 20])?;
+        cx.close();
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_limit_cuts_short_of_a_close_is_told() {
+    let (tell, warnings) = channel();
+    tracing::subscriber::with_default(Warnings(Mutex::new(tell)), || {
+        let mut net = Net::seed(1);
+        let addr = net.addr();
+        let limits = Limits::new().write(Duration::from_secs(2));
+        let listener = Listener::addr(addr, LengthDelimited::u32_be(1 << 20)).limits(limits);
+        net.start(Server::builder().workers(1).listen(listener, |_| Ok(Generous))).unwrap();
+        let mut peer = net.connect(addr, LengthDelimited::u32_be(1 << 20));
+        peer.set_reading(false);
+        peer.send(b"go");
+        net.run_for(Duration::from_secs(10));
+    });
+    let line = warnings.recv().unwrap();
+    assert!(line.contains("is cut short, and what was queued is lost: "), "{line}");
+    assert!(line.contains("(limits.write = 2s"), "{line}");
 }

@@ -40,6 +40,16 @@ impl Core {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(token) else { return };
         let flush = how == How::Flush && !conn.facts.connecting;
+        if !flush && !conn.is_open() && !conn.send.is_flushed() && reason.is_fault() {
+            if let Some(held_back) = self.board.log.closed(&reason, now) {
+                let (peer, why) = (conn.shared.peer_addr, reason.with_limit(&conn.limits));
+                event!(
+                    warn,
+                    conn = %conn.shared.id,
+                    "closing {peer} is cut short, and what was queued is lost: {why}{held_back}"
+                );
+            }
+        }
         let news = if flush {
             let linger = conn.limits.linger;
             conn.closing.begin(now, &linger, reason.is_fault())

@@ -16,6 +16,8 @@ pub(crate) struct Dial {
     pub(crate) addrs: Vec<Addr>,
     /// Failed rounds since the last success.
     pub(crate) failures: u32,
+    /// Connections in a row that stood for a moment only: they wait like failures.
+    pub(crate) short_lived: u32,
     /// Why the attempt at hand failed, until its socket is closed.
     pub(crate) failed: Option<ConnectError>,
     pub(crate) timed_out: bool,
@@ -44,6 +46,7 @@ impl Dial {
             conn: None,
             addrs: Vec::new(),
             failures: 0,
+            short_lived: 0,
             failed: None,
             timed_out: false,
             given_up: false,
@@ -65,8 +68,9 @@ impl Dial {
         }
     }
 
-    /// A connection that stood has ended.
-    pub(crate) fn after_end(&mut self, reason: &DisconnectReason) -> Then {
+    /// A connection that stood has ended; it was `useful` if it brought messages, or lasted.
+    pub(crate) fn after_end(&mut self, reason: &DisconnectReason, useful: bool) -> Then {
+        self.short_lived = if useful { 0 } else { self.short_lived.saturating_add(1) };
         let ours = matches!(
             reason,
             DisconnectReason::Local
@@ -77,11 +81,20 @@ impl Dial {
         if ours { Then::GiveUp } else { self.back_off() }
     }
 
+    /// How long a connection has to stand that brings no message, to be none of a peer that is full.
+    pub(crate) fn lasting(&self) -> Duration {
+        match self.plan.reconnect {
+            Reconnect::Never => Duration::ZERO,
+            Reconnect::Backoff { max, .. } => max,
+        }
+    }
+
     fn back_off(&self) -> Then {
         match self.plan.reconnect {
             Reconnect::Never => Then::GiveUp,
             Reconnect::Backoff { min, max } => {
-                let doubled = min.saturating_mul(1 << (self.failures.saturating_sub(1)).min(20));
+                let in_a_row = self.failures.saturating_add(self.short_lived);
+                let doubled = min.saturating_mul(1 << in_a_row.saturating_sub(1).min(20));
                 Then::Wait { most: doubled.min(max), jitter: true }
             }
         }

@@ -164,14 +164,16 @@ impl<P: Port> Worker<P> {
     }
 
     /// The connection of a dial is gone, whether it ever stood or not.
-    pub(super) fn dial_ended(&mut self, token: Token, stood: bool, reason: &DisconnectReason) {
+    pub(super) fn dial_ended(&mut self, token: Token, conn: &Connection, why: &DisconnectReason) {
+        let now = self.core.now;
         let Some(dial) = self.dials.get_mut(token) else { return };
         dial.conn = None;
         if dial.given_up {
             return self.forget_dial(token);
         }
-        if stood {
-            let then = dial.after_end(reason);
+        if conn.seat.is_some() {
+            let lasted = now.since(conn.shared.connected_at) >= dial.lasting();
+            let then = dial.after_end(why, lasted || conn.messages_in > 0);
             return self.then(token, then);
         }
         let (failed, to) = (dial.failed.take(), dial.plan.target.to_string());
