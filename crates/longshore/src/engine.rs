@@ -616,6 +616,18 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_left_at_the_desk_of_a_worker_whose_hook_panicked() {
+        let builder = Server::builder().workers(1).on_thread_start(|_| panic!("on purpose"));
+        let (server, world, mut parts) =
+            Prepared::new(Mortal::new(true), builder.setup).unwrap().parts();
+        let ((report, told), (_verdict, decided)) = (channel(), channel());
+        run(world, parts.remove(0), &report, &decided).unwrap();
+        assert!(matches!(told.recv(), Ok(Err(StartError::Panicked { worker: 0 }))));
+        let late = Cmd::Shutdown { within: Duration::ZERO };
+        assert!(server.0.board.desks[0].mailbox.push(late).is_err());
+    }
+
+    #[test]
     fn nothing_is_left_at_the_desk_of_a_worker_that_never_opened() {
         let builder = Server::builder().workers(1);
         let (server, world, mut parts) =

@@ -140,4 +140,32 @@ mod tests {
         assert!(matches!(found.error, Some(FrameError::Truncated { .. })), "{:?}", found.error);
         assert_eq!(in_pieces(&LengthDelimited::u8(255), b"", <[u8]>::to_vec).frames.len(), 0);
     }
+
+    /// Answers each byte with how many there were.
+    struct Counting;
+
+    impl Codec for Counting {
+        type Frame<'a> = &'a [u8];
+        type Item<'a> = &'a [u8];
+        type Decoder = ();
+
+        fn frame_bytes_max(&self) -> usize {
+            100
+        }
+
+        fn decode<'a>(&self, (): &mut (), input: &'a [u8]) -> Result<Found<&'a [u8]>, FrameError> {
+            let reply = vec![u8::try_from(input.len()).unwrap()].into();
+            Ok(Found::Reply { reply, used: 1 })
+        }
+
+        fn encode(&self, _: &[u8], _: &mut Out<'_>) -> Result<(), FrameError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "in pieces of 1 bytes")]
+    fn a_codec_that_answers_receives_is_found() {
+        in_pieces(&Counting, b"hello", <[u8]>::to_vec);
+    }
 }

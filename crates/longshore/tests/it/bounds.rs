@@ -13,6 +13,7 @@ on_every_port! {
     a_frame_that_never_ends_is_cut,
     who_does_not_log_in_is_cut,
     clients_of_a_push_only_listener_may_be_silent,
+    what_a_role_does_without_may_be_asked_for,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -336,4 +337,35 @@ fn a_peer_that_vanishes_has_timed_out() {
             "seed {seed}: {took:?}, 60 s and 4 × 15 s at most"
         );
     }
+}
+
+/// What is sent breaks the silence when it goes out, not when somebody looks at its answer.
+#[test]
+fn what_is_sent_counts_from_when_it_went_out() {
+    for seed in seeds() {
+        let mut lab = Lab::simulated(seed);
+        let limits = Limits::new().idle(SECOND).idle_of(IdleOf::Both);
+        let script = || {
+            |cx: &mut Ctx<'_, Probe>, event: &Event| match event {
+                Event::Connect(_) => cx.send(b"news"),
+                _ => Ok(()),
+            }
+        };
+        let (server, events) = lab.serve(limits, script);
+        let _peer = lab.connect(&server);
+        let _ = lab.next(&events).conn();
+        lab.pass(SECOND * 3 / 2);
+        assert!(events.rest().iter().any(|event| matches!(event, Event::Idle)), "seed {seed}");
+    }
+}
+
+/// A `push_only` listener has no such deadline unless somebody asks for one.
+fn what_a_role_does_without_may_be_asked_for(lab: &mut Lab) {
+    let (told, events) = channel();
+    let limits = Limits::new().first_byte(SECOND / 10);
+    let listener = Listener::addr(lab.addr(), codec()).limits(limits).push_only();
+    let factory = move |_: &Peer<'_>| Ok(Probe::new(told.clone(), echo()));
+    let server = lab.start(Server::builder().workers(1).listen(listener, factory));
+    let _peer = lab.connect(&server);
+    assert_eq!(lab.end_of(&Events(events)).reason, "first_byte_timeout");
 }

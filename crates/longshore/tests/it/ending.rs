@@ -177,3 +177,55 @@ fn a_peer_that_takes_no_byte_is_cut_by_the_write_deadline() {
         assert!(took > 6 * SECOND && took < 12 * SECOND, "seed {seed}: {took:?}");
     }
 }
+
+/// Who ends a connection that the peer has ended already changes nothing of why it ended.
+#[test]
+fn an_abort_behind_the_end_of_the_peer_is_the_end_of_the_peer() {
+    for seed in seeds() {
+        let mut lab = Lab::simulated(seed);
+        let script = || {
+            |cx: &mut Ctx<'_, Probe>, event: &Event| {
+                if let Event::Connect(_) = event {
+                    for _ in 0..10 {
+                        cx.send(&vec![7; 100_000])?;
+                    }
+                }
+                Ok(())
+            }
+        };
+        let (server, events) = lab.serve(Limits::new(), script);
+        let mut peer = lab.connect(&server);
+        peer.stop_reading();
+        let conn = lab.next(&events).conn();
+        peer.finish();
+        lab.pass(SECOND);
+        conn.abort();
+        let ended = lab.end_of(&events);
+        assert!(ended.bytes_out < 1_000_000, "seed {seed}: nothing was queued any more");
+        assert_eq!(ended.reason, "peer_closed", "seed {seed}");
+    }
+}
+
+/// The end of a stream waits for the answer of the last send, and for nothing else.
+#[test]
+fn a_close_behind_a_send_tells_its_end_at_once() {
+    for seed in seeds() {
+        let mut lab = Lab::simulated(seed);
+        let script = || {
+            |cx: &mut Ctx<'_, Probe>, event: &Event| {
+                if let Event::Message(frame) = event {
+                    cx.send(frame)?;
+                    cx.close();
+                }
+                Ok(())
+            }
+        };
+        let (server, _events) = lab.serve(Limits::new(), script);
+        let mut peer = lab.connect(&server);
+        peer.say(b"bye");
+        let asked = lab.net().expect("simulated").now();
+        assert_eq!(lab.read_to_end(&mut peer), (frame(b"bye"), End::Fin));
+        let took = lab.net().expect("simulated").now().since(asked);
+        assert!(took < SECOND, "seed {seed}: the end came {took:?} later");
+    }
+}

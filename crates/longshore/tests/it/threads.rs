@@ -19,6 +19,7 @@ on_real_ports! {
     a_slow_callback_is_counted_and_named,
     who_is_not_watched_is_not_named,
     who_was_waited_for_is_not_named,
+    what_is_slow_beside_a_handler_is_named,
 }
 
 fn local() -> SocketAddr {
@@ -166,13 +167,13 @@ fn a_slow_callback_is_counted_and_named(lab: &mut Lab) {
         peer.say(callback.as_bytes());
         assert_eq!(lab.hear(&mut peer), b"done");
         let line = lab.recv(&warnings);
-        let named = format!("threads::Sleeper::on_{callback} took 1");
+        let named = format!("threads::Sleeper::on_{callback} took ");
         assert!(line.contains(&named), "{line}");
         assert!(line.contains("all 4 connections of worker 0 waited (slow_callback = 100ms"));
     }
     peer.say(b"bye");
     let lines: Vec<_> = (0..2).map(|_| lab.recv(&warnings)).collect();
-    assert!(lines.iter().any(|line| line.contains("Sleeper::on_disconnect took 1")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("Sleeper::on_disconnect took ")), "{lines:?}");
     assert!(server.snapshot().slow_callbacks >= 4);
 }
 
@@ -226,4 +227,41 @@ fn what_a_limit_cuts_short_of_a_close_is_told() {
     let line = warnings.recv().unwrap();
     assert!(line.contains("is cut short, and what was queued is lost: "), "{line}");
     assert!(line.contains("(limits.write = 2s"), "{line}");
+}
+
+/// What else of the user's runs on a worker: a tick, a factory, what is asked after a failure.
+fn what_is_slow_beside_a_handler_is_named(lab: &mut Lab) {
+    let (tell, warnings) = channel();
+    let tell = Mutex::new(tell);
+    let mut slept = false;
+    let builder = Server::builder()
+        .workers(1)
+        .on_thread_start(move |_| {
+            let warnings = Warnings(Mutex::new(tell.lock().unwrap().clone()));
+            std::mem::forget(tracing::subscriber::set_default(warnings)); // for good
+        })
+        .every(Duration::from_millis(1), move |_, _| {
+            if !std::mem::replace(&mut slept, true) {
+                thread::sleep(SLOW);
+            }
+        })
+        .listen(Listener::addr(local(), codec()), |_| {
+            thread::sleep(SLOW);
+            Ok(Quick)
+        });
+    let server = lab.start(builder);
+    let line = lab.recv(&warnings);
+    assert!(line.contains("Builder::every took "), "{line}");
+    let _peer = lab.connect(&server);
+    let line = lab.recv(&warnings);
+    assert!(line.contains("threads::Quick::factory took "), "{line}");
+    let nowhere = std::net::TcpListener::bind(local()).unwrap().local_addr().unwrap();
+    let connector = Connector::addr(nowhere, codec()).on_failure(|_, _| {
+        thread::sleep(SLOW);
+        Retry::GiveUp
+    });
+    server.connect(connector, |_| Ok(Quick)).unwrap();
+    let line = lab.recv(&warnings);
+    assert!(line.contains("Connector::on_failure took "), "{line}");
+    assert!(server.snapshot().slow_callbacks >= 3);
 }

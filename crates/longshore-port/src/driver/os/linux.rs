@@ -100,6 +100,9 @@ fn block_sigpipe() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::sockets::bind;
+    use crate::{BindTo, Keepalive, RawSocket, SocketOptions};
+    use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
     /// Whether the thread takes no SIGPIPE. Source: `proc(5)`, `/proc/pid/status`, `SigBlk`.
     fn is_blocked() -> bool {
@@ -119,5 +122,44 @@ mod tests {
         let sent = send_file(&ours, &file, 0, 10).unwrap();
         assert_eq!(sent.map_err(|error| error.kind()), Err(io::ErrorKind::BrokenPipe));
         assert!(is_blocked());
+    }
+
+    fn to(backlog: u32, options: SocketOptions) -> BindTo {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        BindTo { addr, dual_stack: false, backlog, options }
+    }
+
+    /// Linux keeps one more than it is asked for. Source: `sk_acceptq_is_full` of `net/sock.h`.
+    #[test]
+    fn no_more_wait_to_be_accepted_than_the_backlog() {
+        let listening = bind(&to(1, SocketOptions::default())).unwrap();
+        let addr = listening.local.socket_addr().unwrap();
+        let within = Duration::from_millis(100);
+        let peers: Vec<_> = (0..4).map(|_| TcpStream::connect_timeout(&addr, within)).collect();
+        assert!(peers[0].is_ok() && peers[3].is_err(), "{peers:?}");
+    }
+
+    #[test]
+    fn a_listener_has_the_options_that_it_was_given() {
+        let second = Duration::from_secs(1);
+        let keepalive = Keepalive::default().idle(7 * second).interval(3 * second).probes(2);
+        let options = SocketOptions::default()
+            .nodelay(true)
+            .keepalive(keepalive)
+            .user_timeout(9 * second)
+            .send_buf_bytes(64 * 1024)
+            .recv_buf_bytes(32 * 1024);
+        let RawSocket::System(socket) = bind(&to(8, options)).unwrap().raw else { panic!() };
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), 7 * second);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), 3 * second);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 2);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(9 * second));
+        // Linux doubles them. Source: `socket(7)`.
+        assert_eq!(socket.send_buffer_size().unwrap(), 128 * 1024);
+        assert_eq!(socket.recv_buffer_size().unwrap(), 64 * 1024);
+        let off = SocketOptions::default().nodelay(false).keepalive(None).user_timeout(None);
+        let RawSocket::System(socket) = bind(&to(8, off)).unwrap().raw else { panic!() };
+        assert!(!socket.tcp_nodelay().unwrap() && !socket.keepalive().unwrap());
     }
 }

@@ -67,3 +67,30 @@ pub(crate) fn allow_rebind(socket: &Socket) -> io::Result<()> {
 pub(crate) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
     file.read_at(into, offset)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Call, PortError};
+
+    #[test]
+    fn each_number_is_told_as_what_it_means() {
+        for (code, kind) in [
+            (libc::EMFILE, ErrorKind::NoDescriptors),
+            (libc::ENFILE, ErrorKind::NoDescriptors),
+            (libc::ENOBUFS, ErrorKind::NoMemory),
+            (libc::ENOMEM, ErrorKind::NoMemory),
+            (libc::ECANCELED, ErrorKind::Cancelled),
+            (libc::ENETRESET, ErrorKind::NetworkReset),
+            (libc::EHOSTDOWN, ErrorKind::Unreachable),
+            (libc::ENETUNREACH, ErrorKind::Unreachable),
+            (libc::EHOSTUNREACH, ErrorKind::Unreachable),
+            (libc::ENETDOWN, ErrorKind::Unreachable),
+            (libc::EPIPE, ErrorKind::Reset),
+            (libc::ECONNREFUSED, ErrorKind::Refused),
+            (libc::EIO, ErrorKind::Other),
+        ] {
+            assert_eq!(PortError::from_code(Call::Send, code).kind, kind, "{code}");
+        }
+    }
+}
