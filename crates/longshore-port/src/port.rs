@@ -189,7 +189,9 @@ pub trait Port {
 
     /// The same at less cost, from an epoch of its own and up to 10 ms late: for measuring, with
     /// another of its kind, what takes much longer.
-    fn coarse_now(&self) -> Time;
+    fn coarse_now(&self) -> Time {
+        self.precise_now()
+    }
 
     /// A seed for what is random above the port: hashers, jitter. Another one at each call.
     fn seed(&mut self) -> u64;

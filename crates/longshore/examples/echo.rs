@@ -17,7 +17,7 @@ impl Handler for Echo {
 }
 
 fn main() -> Result {
-    // Whatever longshore has to say goes to the log, which nothing stops, not even a broken pipe.
+    // longshore has a log, and is mute without these words; a stderr that goes away does no harm.
     tracing_subscriber::fmt().with_writer(std::io::stderr).log_internal_errors(false).init();
     let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:7411".into());
     Server::builder().listen(Listener::tcp(&addr, Lines::max(4096)), |_| Ok(Echo)).run()

@@ -1,4 +1,4 @@
-//! As much of Redis as `redis-cli` and `redis-benchmark` need: PING, ECHO, SET, GET, INCR (RESP2).
+//! A little of Redis, for `redis-cli` and `redis-benchmark`: PING, ECHO, SET, GET, INCR (RESP2).
 //!
 //!     cargo run --release --example redis    # or at another address: --example redis :6381
 //!     redis-cli -p 6380 set ship longshore

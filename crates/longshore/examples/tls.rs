@@ -1,6 +1,6 @@
 //! An echo of lines over TLS, and a client of it: a filter of `rustls` between the wire and the codec.
 //!
-//!     cargo run --release --example tls
+//!     cargo run --release --example tls    # or at another address: --example tls 127.0.0.1:7412
 //!     listening on 127.0.0.1:7411, certificate in /tmp/longshore-tls.pem
 //!     the client heard: hello over TLS
 //!
@@ -184,12 +184,13 @@ fn main() -> Result {
     std::fs::File::create_new(&path)?.write_all(identity.pem.as_bytes())?;
     let (server_side, client_side) = (server_config(&identity)?, client_config(&identity.cert)?);
     let name = ServerName::try_from("localhost")?;
-    let listener = Listener::tcp("127.0.0.1:7411", Lines::max(1024));
+    let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:7411".into());
+    let listener = Listener::tcp(&addr, Lines::max(1024));
     let listener = listener.filter(move || Tls::accept(&server_side));
     let server =
         Server::builder().listen(listener, |_: &Peer<'_>| Ok::<_, Reject>(Echo)).start()?;
     println!("listening on {}, certificate in {}", server.local_addrs()[0], path.display());
-    let connector = Connector::tcp("127.0.0.1:7411", Lines::max(1024));
+    let connector = Connector::tcp(&addr, Lines::max(1024));
     let connector = connector.filter(move || Tls::connect(&client_side, &name));
     server.connect(connector, |_| Ok(Hello))?;
     server.drain_on_signals()?;

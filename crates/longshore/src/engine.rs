@@ -121,17 +121,12 @@ pub struct WorkerThread {
 /// A server that is checked and bound.
 pub(crate) struct Prepared<W: World> {
     world: W,
-    workers: usize,
     listenings: Vec<Listening>,
-    listeners: Arc<Vec<Planned>>,
-    ticks: Vec<(Duration, TickFn)>,
-    config: PortConfig,
-    on_thread_start: Option<ThreadHook>,
-    slow_callback: Duration,
+    setup: Setup,
+    // What it leaves open, settled.
+    workers: usize,
     connections: usize,
     memory: u64,
-    drain: Duration,
-    spin: Duration,
 }
 
 impl<W: World> fmt::Debug for Prepared<W> {
@@ -142,36 +137,13 @@ impl<W: World> fmt::Debug for Prepared<W> {
 
 impl<W: World> Prepared<W> {
     /// Binds what a checked setup asks for.
-    pub(crate) fn new(world: W, setup: Setup) -> Result<Self> {
-        let Setup {
-            mut listeners,
-            ticks,
-            workers,
-            connections,
-            memory,
-            drain,
-            spin,
-            port,
-            on_thread_start,
-            slow_callback,
-        } = setup;
-        let memory = memory.unwrap_or_else(|| memory_default(world.memory_bytes()));
-        let listenings =
-            listeners.iter_mut().map(|planned| bind(&world, planned)).collect::<Result<_>>()?;
-        Ok(Self {
-            world,
-            workers: workers.unwrap_or_else(cores),
-            listenings,
-            listeners: Arc::new(listeners),
-            ticks,
-            config: port,
-            on_thread_start,
-            slow_callback,
-            connections: connections.unwrap_or_else(take_connections_default),
-            memory,
-            drain,
-            spin,
-        })
+    pub(crate) fn new(world: W, mut setup: Setup) -> Result<Self> {
+        let planned = setup.listeners.iter_mut();
+        let listenings = planned.map(|planned| bind(&world, planned)).collect::<Result<_>>()?;
+        let workers = setup.workers.unwrap_or_else(cores);
+        let memory = setup.memory.unwrap_or_else(|| memory_default(world.memory_bytes()));
+        let connections = setup.connections.unwrap_or_else(take_connections_default);
+        Ok(Self { world, listenings, setup, workers, connections, memory })
     }
 
     pub(crate) fn local_addrs(&self) -> Vec<Addr> {
@@ -182,24 +154,27 @@ impl<W: World> Prepared<W> {
     fn parts(self) -> (Server, W, Vec<Part>) {
         let board = Arc::new(Switchboard::new(self.workers, self.connections, self.memory));
         let addrs = self.local_addrs();
-        let counters = self.listeners.iter().map(|planned| Arc::clone(&planned.counters)).collect();
-        let inner = Inner::new(Arc::clone(&board), addrs, counters, self.drain);
+        let Setup { listeners, ticks, port, on_thread_start, slow_callback, spin, drain, .. } =
+            self.setup;
+        let counters = listeners.iter().map(|planned| Arc::clone(&planned.counters)).collect();
+        let listeners = Arc::new(listeners);
+        let inner = Inner::new(Arc::clone(&board), addrs, counters, drain);
         let server = Server(Arc::new(inner));
         let door = board.door();
         let mut listenings = Some(self.listenings);
-        let mut ticks = Some(self.ticks);
+        let mut ticks = Some(ticks);
         let parts = (0..=door)
             .map(|me| Part {
                 me,
                 server: server.clone(),
-                listeners: Arc::clone(&self.listeners),
+                listeners: Arc::clone(&listeners),
                 sockets: if me == door { listenings.take() } else { None }.unwrap_or_default(),
                 ticks: ticks.take().unwrap_or_default(),
-                config: self.config.clone(),
-                on_start: self.on_thread_start.clone(),
-                slow_callback: self.slow_callback,
+                config: port.clone(),
+                on_start: on_thread_start.clone(),
+                slow_callback,
                 // Who only accepts may as well sleep.
-                spin: if usize::from(me) < self.workers { self.spin } else { Duration::ZERO },
+                spin: if usize::from(me) < self.workers { spin } else { Duration::ZERO },
             })
             .collect();
         (server, self.world, parts)
@@ -250,7 +225,7 @@ impl<W: World> Prepared<W> {
     /// The same workers without threads, for a world that is stepped.
     #[cfg(feature = "testing")]
     pub(crate) fn workers(mut self) -> Result<(Server, Vec<Worker<W::Port>>)> {
-        self.spin = Duration::ZERO; // virtual time does not pass while somebody looks
+        self.setup.spin = Duration::ZERO; // virtual time does not pass while somebody looks
         let (server, world, parts) = self.parts();
         let _ = server.0.abilities.set(world.abilities());
         let workers = parts.into_iter().map(|part| {

@@ -20,8 +20,8 @@ impl fmt::Debug for Signals {
 
 impl Server {
     /// Drains at the first SIGINT, SIGTERM or Ctrl-C from now on; a second signal ends the process
-    /// at once, with code 128 + its number. What [`Builder::run`](crate::Builder::run) does, for those who want the
-    /// server in hand meanwhile.
+    /// at once, with code 128 + its number. What [`Builder::run`](crate::Builder::run) does, for those
+    /// who want the server in hand meanwhile.
     ///
     /// # Errors
     /// When the system refuses to tell of signals.

@@ -1,6 +1,5 @@
 //! Time as the drivers tell it, and what is done now and then.
 
-use super::os;
 use longshore_base::Time;
 use std::time::{Duration, Instant};
 
@@ -18,11 +17,6 @@ impl Clock {
 
     pub(crate) fn now(self) -> Time {
         Time::ZERO + self.start.elapsed()
-    }
-
-    #[inline]
-    pub(crate) fn coarse_now(self) -> Time {
-        os::coarse_clock().unwrap_or_else(|| self.now())
     }
 }
 

@@ -254,10 +254,6 @@ impl Port for ReadinessPort {
         self.clock.now()
     }
 
-    fn coarse_now(&self) -> Time {
-        self.clock.coarse_now()
-    }
-
     fn seed(&mut self) -> u64 {
         RandomState::new().hash_one(0)
     }

@@ -423,10 +423,6 @@ impl Port for UringPort {
         self.clock.now()
     }
 
-    fn coarse_now(&self) -> Time {
-        self.clock.coarse_now()
-    }
-
     fn seed(&mut self) -> u64 {
         RandomState::new().build_hasher().finish()
     }
