@@ -346,7 +346,9 @@ impl Port for SimPort {
         let before = out.len();
         self.deliver(most, out);
         self.waits += 1;
-        let drained = !again && self.ready.is_empty();
+        // What is returned may hold the leases that others wait for.
+        let starving = !self.starved.is_empty() && out.len() > before;
+        let drained = !again && !starving && self.ready.is_empty();
         self.world.network().leave_wait(self.index, out.len() > before || !drained);
         Ok(Waited { now: self.now, drained })
     }

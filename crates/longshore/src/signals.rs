@@ -144,7 +144,10 @@ mod unix {
         for server in to_drain {
             Server(server).drain();
         }
-        event!(info, "draining; a second signal stops at once");
+        // Not on this thread: who reads the log may be stuck, and the second signal comes here.
+        let _ = detach("longshore-log", || {
+            event!(info, "draining; a second signal stops at once");
+        });
     }
 
     #[cfg(test)]

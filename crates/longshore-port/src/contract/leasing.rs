@@ -2,9 +2,9 @@
 
 use super::bench::Bench;
 use super::rig::{Rig, bytes_of, shared};
-use crate::{End, Op, Port, PortConfig, Segment, SendData, SendMode, What};
+use crate::{End, Op, Port, PortConfig, Segment, SendData, SendMode, Until, What};
 use longshore_base::Lease;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One block, fifty talking sockets, leases that are held for long: nothing ends, and everybody is
 /// served as leases return (R9).
@@ -44,6 +44,47 @@ pub fn starved_sockets_all_go_on_when_leases_return<B: Bench>(bench: &B) {
     for (inside, _) in pairs {
         assert_eq!(rig.received_all(inside), (vec![], End::Eof));
     }
+    rig.finish();
+}
+
+/// Input that waits for a lease lies behind what is returned, which holds the leases or answers the
+/// sends that do: no such wait is drained, or a timeout would overtake that input (R45), and a
+/// shutdown an answer (R82).
+pub fn no_wait_is_drained_while_somebody_waits_for_a_lease<B: Bench>(bench: &B) {
+    const BYTES: usize = 500;
+    let poor = PortConfig { recv_blocks: 2, recv_block_bytes: 4096, ..PortConfig::default() };
+    let mut rig = Rig::with(bench, &[poor, PortConfig::default()]);
+    let pairs: Vec<_> = (0..40).map(|_| rig.pair()).collect();
+    for &(_, out) in &pairs {
+        rig.send_whole(out, &[3; BYTES]);
+    }
+    rig.settle(); // now all of it has come
+    for &(inside, _) in &pairs {
+        rig.recv(inside, u32::MAX);
+    }
+    let (mut got, mut sending) = (0, BTreeSet::new());
+    while got < pairs.len() * BYTES {
+        let (_, drained) = rig.wait(0, Until::Now);
+        for (side, what) in rig.drain() {
+            match what {
+                What::Received(lease) => {
+                    got += lease.len();
+                    if sending.insert(side) {
+                        rig.send(side, SendData::One(Segment::Leased(lease)), SendMode::Try);
+                    }
+                }
+                What::Sent { error, .. } => {
+                    assert_eq!(error, None);
+                    sending.remove(&side);
+                }
+                other => panic!("{other:?} of a talking socket"),
+            }
+        }
+        assert!(!drained || got == pairs.len() * BYTES, "drained after {got} bytes");
+    }
+    rig.settle();
+    rig.drain();
+    assert_eq!(rig.port(0).leases(), 0);
     rig.finish();
 }
 

@@ -99,6 +99,7 @@ macro_rules! contract_promises {
             rules::nothing_but_an_end_before_a_connection_stands
             rules::nothing_but_an_end_behind_a_cancelled_send
             leasing::starved_sockets_all_go_on_when_leases_return
+            leasing::no_wait_is_drained_while_somebody_waits_for_a_lease
             leasing::a_lease_stays_as_it_is_while_others_come
             leasing::leases_of_a_send_come_home
             waiting::a_setting_out_of_its_range_opens_no_port

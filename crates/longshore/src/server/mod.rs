@@ -62,8 +62,9 @@ impl Server {
         self.0.board.workers
     }
 
-    /// Stops accepting, asks each connection's `on_shutdown`, and aborts at the end of `within`
-    /// what is left. Returns at once; [`wait`](Self::wait) returns when all is over. From any
+    /// Stops accepting, calls each connection's `on_shutdown` when the messages that had come before
+    /// are handled, at the latest after a quarter of `within`, and aborts at its end what is left.
+    /// Returns at once; [`wait`](Self::wait) returns when all is over. From any
     /// thread, callbacks included. A second call with a shorter time shortens it.
     pub fn shutdown(&self, within: Duration) {
         self.0.board.push_all(|| Cmd::Shutdown { within });

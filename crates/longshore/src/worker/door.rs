@@ -10,6 +10,7 @@ use longshore_base::event;
 use longshore_port::{Addr, End, ErrorKind, Op, Port, PortError, SocketId, Unattached};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Back-off of a listener that cannot accept: out of descriptors, say.
@@ -73,6 +74,8 @@ impl Door {
             event!(info, listener = %listener.plan.addr, "accepting again");
         }
         if self.shut {
+            core.counters().accepted.add(1);
+            core.board.refused_by_shutdown.fetch_add(1, Ordering::Relaxed);
             return;
         }
         if !core.board.reserve() {

@@ -1,61 +1,84 @@
-//! How a worker stops.
+//! How far a shutdown is, and who is not told of it yet.
 
-use super::core::Alarm;
-use super::core::ending::How;
-use super::lane::Callback;
-use super::{Drain, Worker};
-use crate::DisconnectReason;
-use longshore_base::event;
-use longshore_port::Port;
-use std::time::Duration;
+use super::connection::Connection;
+use longshore_base::{Time, Token};
 
-/// Turns after which the handlers are told of a shutdown though input is left: a peer that never
-/// stops sending must not keep it from the others.
-const ASKED_TURNS_MAX: u32 = 256;
+/// Bytes of one connection after which it is told of a shutdown though more is coming: what lay in
+/// its receive queue came before them. Linux gives a queue 6 MiB at most, unless it is told to.
+/// Source: `tcp(7)`, `tcp_rmem`.
+const INPUT_BEFORE_MAX: u64 = 8 * 1024 * 1024;
 
-impl<P: Port> Worker<P> {
-    pub(super) fn shutdown(&mut self, within: Duration) {
-        let until = self.core.now + within;
-        if self.drain == Drain::No {
-            self.drain = Drain::Asked { turn: self.turn };
-            self.door.shut(&mut self.port);
-        }
-        if until < self.drained {
-            self.drained = until; // a later, shorter one counts too
-            self.core.set_alarm(until, Alarm::Drained);
-        }
+/// How far a shutdown is.
+#[derive(Debug)]
+pub(super) enum Drain {
+    No,
+    /// Asked for; each handler is told once all its input that came before is handled.
+    Asked(Asked),
+    /// They were told.
+    Told,
+}
+
+impl Drain {
+    pub(super) fn is_on(&self) -> bool {
+        !matches!(self, Self::No)
+    }
+}
+
+/// A shutdown was asked for, and some connections are not told yet.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The turn that was told so. Input that came before may have come since it looked for it.
+    pub(super) turn: u32,
+    /// When all are told.
+    pub(super) until: Time,
+    pub(super) waiting: Vec<Waiting>,
+    /// Another turn may tell more, at once.
+    pub(super) again: bool,
+}
+
+/// A connection that is not told yet.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) token: Token,
+    /// Its bytes that had come when the shutdown was asked for, and at the last look.
+    first: u64,
+    lately: u64,
+}
+
+/// What is left of the input that came before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Left {
+    Nothing,
+    /// There may be more, which the next turn shows.
+    Perhaps,
+    /// It waits for something that the port tells of, or a thread.
+    Waits,
+}
+
+impl Waiting {
+    pub(super) fn new(token: Token, conn: &Connection) -> Self {
+        Self { token, first: conn.bytes_in, lately: conn.bytes_in }
     }
 
-    /// Tells the handlers, once all input that came before is handled.
-    pub(super) fn tell_shutdown(&mut self) {
-        let Drain::Asked { turn } = self.drain else { return };
-        if self.turn == turn {
-            return; // input that came before may have come since this turn looked for it (R82)
+    /// What is left of it, after a wait that was drained or not.
+    pub(super) fn look(&mut self, conn: Option<&Connection>, drained: bool) -> Left {
+        let Some(conn) = conn.filter(|conn| conn.is_open()) else {
+            return Left::Nothing; // and nobody to be told
+        };
+        let came = conn.bytes_in;
+        if came - self.first > INPUT_BEFORE_MAX {
+            return Left::Nothing; // what comes now is younger
         }
-        if self.is_runnable() && self.turn.wrapping_sub(turn) < ASKED_TURNS_MAX {
-            return;
+        if conn.facts.paused {
+            // Reads on, if at all, when its answers have found room.
+            return if conn.send.is_idle() { Left::Nothing } else { Left::Waits };
         }
-        self.drain = Drain::Told;
-        self.give_up_dials();
-        for token in self.core.conns.tokens() {
-            self.call(token, Callback::Shutdown);
+        if conn.facts.waits_for_room || conn.facts.held_back || conn.backlog.is_some() {
+            return Left::Waits;
         }
-    }
-
-    /// The time of a shutdown is up.
-    pub(super) fn abort_all(&mut self) {
-        self.drain = Drain::Told;
-        let mut count = 0;
-        self.give_up_dials();
-        for token in self.core.conns.tokens() {
-            if self.core.conns.get(token).is_some_and(|conn| !conn.is_leaving()) {
-                count += 1;
-                self.core.end(token, DisconnectReason::Shutdown, How::Reset);
-            }
+        if std::mem::replace(&mut self.lately, came) != came || !drained {
+            return Left::Perhaps;
         }
-        if count > 0 {
-            self.core.counters().shutdown_aborted.add(count);
-            event!(warn, "time to stop is up (drain_within): {count} connections aborted");
-        }
+        Left::Nothing
     }
 }

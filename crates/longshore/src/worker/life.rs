@@ -1,10 +1,10 @@
 //! How connections begin and end.
 
+use super::Worker;
 use super::connection::Connection;
 use super::core::ending::How;
 use super::lane::{Callback, Refusal};
 use super::names::{Kind, name};
-use super::{Drain, Worker};
 use crate::metrics::Refused;
 use crate::server::mailbox::Cmd;
 use crate::server::source::Source;
@@ -22,7 +22,7 @@ impl<P: Port> Worker<P> {
         let shared = self.core.share(socket.peer, socket.local, &limits);
         let now = self.core.now;
         let token = self.core.conns.insert(Connection::new(shared, limits, lane, now));
-        if self.drain != Drain::No {
+        if self.drain.is_on() {
             drop(socket);
             self.core.board.refused_by_shutdown.fetch_add(1, Ordering::Relaxed);
             return self.forget(token, source);
@@ -88,6 +88,7 @@ impl<P: Port> Worker<P> {
                 self.core.board.enter(&shared, lane);
                 self.start_filter(token);
                 self.call(token, Callback::Connect);
+                self.tell_too(token);
             }
             Err((refusal, filter)) => {
                 conn.filter = filter; // dropped with it, as what may panic is

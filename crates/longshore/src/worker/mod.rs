@@ -13,6 +13,7 @@ mod names;
 mod output;
 mod slow;
 pub(crate) mod spin;
+mod stop;
 mod stopwatch;
 mod time;
 mod timer_wheel;
@@ -21,6 +22,7 @@ mod turn;
 use self::core::{Alarm, Core, TRIM_EVERY};
 use self::dialing::dial::Dial;
 use self::door::{Door, ListenerPlan};
+use self::drain::Drain;
 use self::lane::AnyLane;
 use self::names::{Kind, name};
 use self::spin::Spin;
@@ -59,18 +61,6 @@ pub(crate) struct Worker<P: Port> {
     /// A shutdown was asked for, and when it has to be over.
     drain: Drain,
     drained: Time,
-}
-
-/// How far a shutdown is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Drain {
-    No,
-    /// Asked for in that turn; the handlers are told once all input that came before is handled.
-    Asked {
-        turn: u32,
-    },
-    /// They were told.
-    Told,
 }
 
 struct TickState {

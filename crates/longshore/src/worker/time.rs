@@ -1,10 +1,10 @@
 //! What is due: timers, deadlines, alarms, ticks.
 
+use super::Worker;
 use super::core::ending::How;
 use super::core::{Alarm, TRIM_EVERY};
 use super::lane::Callback;
 use super::names::{Kind, name};
-use super::{Drain, Worker};
 use crate::{DisconnectReason, Tick};
 use longshore_base::{Token, caught, event};
 use longshore_port::{Port, Work};
@@ -33,6 +33,7 @@ impl<P: Port> Worker<P> {
             Alarm::Accept(number) => self.door.accept(&mut self.port, number),
             Alarm::Dial(dial) => self.attempt(dial),
             Alarm::Tick(number) => self.tick(number),
+            Alarm::Asked => {} // the turn looks by itself
             Alarm::Drained => self.abort_all(),
             Alarm::Memory => self.core.memory.alarm = false, // the turn looks by itself
             Alarm::Trim => {
@@ -52,7 +53,7 @@ impl<P: Port> Worker<P> {
     }
 
     fn tick(&mut self, number: u32) {
-        if self.drain != Drain::No {
+        if self.drain.is_on() {
             return; // it ends with the server
         }
         let now = self.core.now;

@@ -1,7 +1,8 @@
 //! One turn of a worker, step by step.
 
+use super::Worker;
+use super::drain::Drain;
 use super::names::{Kind, name, parse};
-use super::{Drain, Worker};
 use crate::server::mailbox::Cmd;
 use longshore_base::Token;
 use longshore_port::{Completion, Port, PortError, Until, Waited, What, Work};
@@ -37,9 +38,9 @@ impl<P: Port> Worker<P> {
         // 4. Connections that had more input than their share of a turn.
         self.go_on();
         // 5. Time, when no input can be older than it (R45), or after enough full turns.
+        self.tell_shutdown(waited.drained);
         self.full_turns = if waited.drained { 0 } else { self.full_turns + 1 };
         if waited.drained || self.full_turns > FULL_TURNS_MAX {
-            self.tell_shutdown();
             self.fire_timers();
         }
         // 6. What callbacks of this or other workers asked for meanwhile goes out with this turn.
@@ -91,18 +92,13 @@ impl<P: Port> Worker<P> {
     }
 
     fn is_over(&self) -> bool {
-        self.drain == Drain::Told && self.core.conns.is_empty() && self.door.open == 0
+        matches!(self.drain, Drain::Told) && self.core.conns.is_empty() && self.door.open == 0
     }
 
     /// Leases that are out: zero whenever nothing is runnable.
     #[cfg(feature = "testing")]
     pub(crate) fn leases(&self) -> usize {
         self.port.leases()
-    }
-
-    /// Whether some connection has input left.
-    pub(super) fn is_runnable(&self) -> bool {
-        !self.core.runnable.is_empty()
     }
 
     /// Whether there is something to do without the outside world: for who steps it.
@@ -113,7 +109,7 @@ impl<P: Port> Worker<P> {
 
     /// Whether another turn has to follow at once.
     fn has_left(&self) -> bool {
-        self.core.has_left() || matches!(self.drain, Drain::Asked { .. })
+        self.core.has_left() || matches!(&self.drain, Drain::Asked(asked) if asked.again)
     }
 
     fn commands(&mut self) {

@@ -78,6 +78,39 @@ fn r82_a_signal_loses_no_answer_to_what_was_received() {
     });
 }
 
+/// More lies in its receive queues than its buffers hold at a time, and more than it reads at once;
+/// some of its peers read late.
+#[test]
+fn r82_a_signal_loses_no_answer_however_much_was_received() {
+    on_each_driver(|driver| {
+        let (clients, len) = (pick(120, 400), 60_000);
+        for run in 0..pick(2, 10) {
+            let server = Plan::new("run", driver, &[]).start();
+            let addr = server.addr();
+            let mut streams: Vec<_> = (0..clients).map(|_| connect(addr)).collect();
+            for stream in &mut streams {
+                ping(stream, b"connected");
+            }
+            server.stand_still();
+            for (client, stream) in streams.iter_mut().enumerate() {
+                send(stream, &pattern(client, len));
+            }
+            server.signal(Signal::TERM);
+            server.signal(Signal::CONT);
+            for (client, stream) in streams.iter_mut().enumerate() {
+                let got = try_recv(stream).unwrap_or_else(|error| {
+                    panic!("run {run}: {error} instead of the answer to client {client}")
+                });
+                assert!(got == pattern(client, len), "run {run}, client {client}");
+            }
+            assert_eq!(server.hear(), (2 * clients).to_string());
+            assert!(server.wait().success());
+        }
+        let text = format!("{clients} requests of {len} bytes in the queues, 0 answers lost");
+        reached("R82", driver, text);
+    });
+}
+
 #[test]
 fn r83_a_server_that_was_killed_comes_back_at_its_address() {
     on_each_driver(|driver| {

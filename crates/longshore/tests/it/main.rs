@@ -28,6 +28,7 @@ mod promises;
 mod sending;
 mod settings;
 mod smoke;
+mod stopping;
 mod threads;
 mod timers;
 mod turn;

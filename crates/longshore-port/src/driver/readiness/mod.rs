@@ -362,7 +362,6 @@ impl Port for ReadinessPort {
     }
 
     fn wait(&mut self, until: Until, out: &mut Vec<Completion>) -> Result<Waited, PortError> {
-        let leases = self.pool.leases();
         loop {
             let notified = self.turn(until)?;
             let over = match until {
@@ -385,9 +384,9 @@ impl Port for ReadinessPort {
         }
         self.urgent = !self.answers.is_empty();
         self.waits += 1;
-        // Who starves although nothing was lent just now waits for leases that the owner keeps;
-        // its input is out of reach, not behind what was returned.
-        let starving = !self.starved.is_empty() && self.pool.leases() > leases;
+        // What is returned may hold the leases that others wait for. Who starves though nothing is
+        // returned waits for what the owner keeps: that input is out of reach, not behind this.
+        let starving = !self.starved.is_empty() && !out.is_empty();
         let more = self.urgent || starving || !self.ready.is_empty() || self.poller.is_full();
         Ok(Waited { now: self.now, drained: !more && self.endings.is_empty() })
     }

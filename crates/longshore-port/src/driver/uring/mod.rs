@@ -527,7 +527,10 @@ impl Port for UringPort {
         // The time first: if the process stands still behind it, what comes meanwhile is younger; if
         // before it, that is seen now (R45).
         self.now = self.clock.now();
-        let drained = !stuck && self.is_drained(in_vain);
+        // What is returned may hold the leases that others wait for. Who is parked though nothing
+        // is returned waits for what the owner keeps: that is out of reach, not behind this.
+        let starving = !self.parked.is_empty() && !out.is_empty();
+        let drained = !stuck && !starving && self.is_drained(in_vain);
         if self.trim.is_due(self.now) {
             self.trim_tables();
         }

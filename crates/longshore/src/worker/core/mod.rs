@@ -38,6 +38,8 @@ pub(crate) enum Alarm {
     Dial(Token),
     /// A tick of the server.
     Tick(u32),
+    /// All are to be told of a shutdown.
+    Asked,
     /// The time of a shutdown is up.
     Drained,
     /// Memory is short: somebody is held back.

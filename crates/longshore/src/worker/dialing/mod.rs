@@ -3,11 +3,11 @@
 pub(super) mod dial;
 mod start;
 
+use super::Worker;
 use super::connection::Connection;
 use super::core::Alarm;
 use super::core::ending::How;
 use super::names::{Kind, name as named};
-use super::{Drain, Worker};
 use crate::DisconnectReason;
 use crate::connector::{ConnectError, Target};
 use crate::server::mailbox::DialStart;
@@ -28,7 +28,7 @@ const ADDRS_MAX: usize = 32;
 impl<P: Port> Worker<P> {
     /// Begins an outgoing connection, which counts as load of this worker already.
     pub(super) fn dial(&mut self, start: DialStart) {
-        if self.drain != Drain::No {
+        if self.drain.is_on() {
             self.core.desk().sub_load();
             return start.refuse();
         }

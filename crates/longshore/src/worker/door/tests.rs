@@ -62,3 +62,13 @@ fn a_source_is_one_address_of_ipv4_and_a_slash_64_of_ipv6() {
     assert!(is_let_in("[2001:db8:0:1::1]:1000") && is_let_in("[2001:db8:0:2::1]:1000"));
     assert!(!is_let_in("[2001:db8:0:1:ffff::2]:1000"));
 }
+
+#[test]
+fn who_is_accepted_after_a_stop_was_asked_for_is_counted() {
+    let (server, mut worker) = worker(10);
+    worker.door.shut = true;
+    assert!(knock(&mut worker, "192.0.2.1:1000").is_none());
+    let snapshot = server.snapshot();
+    assert_eq!((snapshot.accepted, snapshot.refused_by_shutdown), (1, 1));
+    assert_eq!(server.connection_count(), 0);
+}
