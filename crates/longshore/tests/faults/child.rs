@@ -204,8 +204,30 @@ fn serve() {
     server.wait().unwrap();
 }
 
+/// A log that nobody reads any more when the server begins to drain.
+struct StuckLog;
+
+impl Write for StuckLog {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        if String::from_utf8_lossy(line).contains("draining") {
+            tell("the log is stuck");
+            loop {
+                std::thread::park();
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// An echo server as a program has it: `run`, to the signal that ends it.
 fn run() {
+    if setting("STUCK_LOG").is_some() {
+        tracing_subscriber::fmt().with_writer(|| StuckLog).init();
+    }
     let driver = driver_named(&setting("DRIVER").unwrap());
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();

@@ -111,6 +111,20 @@ fn r82_a_signal_loses_no_answer_however_much_was_received() {
     });
 }
 
+/// The first signal's line may wait for who reads the log; the second signal may not.
+#[test]
+fn a_second_signal_ends_a_process_whose_log_is_stuck() {
+    on_each_driver(|driver| {
+        let server = Plan::new("run", driver, &[]).with("STUCK_LOG", 1).start();
+        let mut stays = connect(server.addr());
+        ping(&mut stays, b"and ends its side late");
+        server.signal(Signal::TERM);
+        assert_eq!(server.hear(), "the log is stuck");
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait().code(), Some(143));
+    });
+}
+
 #[test]
 fn r83_a_server_that_was_killed_comes_back_at_its_address() {
     on_each_driver(|driver| {
