@@ -4,9 +4,11 @@
 //!     redis-cli -p 6380 set ship longshore
 //!     redis-benchmark -p 6380 -P 16 -q -t ping,set,get,incr
 
-use longshore::{Builder, Codec, Ctx, Decoded, FrameError, Handler, Listener, Out, Result, Server};
+use longshore::{
+    Builder, Codec, Ctx, Decoded, FrameError, Handler, Limits, Listener, Out, Result, Server,
+};
 use std::sync::{Arc, Mutex};
-use std::{collections::BTreeMap, io::Write, str};
+use std::{collections::BTreeMap, str};
 
 /// `*2 $4 ECHO $2 hi` with `\r\n` behind each number and word, or a line of words: `ECHO hi`.
 pub(crate) struct Resp;
@@ -47,6 +49,7 @@ impl Codec for Resp {
         COMMAND_BYTES_MAX // a longer command is refused as soon as a length in it says so
     }
 
+    #[inline]
     fn decode<'a>(&self, (): &mut (), input: &'a [u8]) -> Result<Decoded<Command<'a>>, FrameError> {
         let more = |total| Ok(Decoded::More { total });
         let (mut words, mut count) = ([&b""[..]; 4], 0);
@@ -73,9 +76,13 @@ impl Codec for Resp {
         Ok(Decoded::Frame { frame: (words, count), used: input.len() - rest.len() })
     }
 
+    #[inline]
     fn encode(&self, reply: Reply<'_>, out: &mut Out<'_>) -> Result<(), FrameError> {
         match reply {
-            Reply::Simple(text) => write!(out, "+{text}")?,
+            Reply::Simple(text) => {
+                out.put_u8(b'+');
+                out.put_slice(text.as_bytes());
+            }
             Reply::Error(text) => write!(out, "-ERR {text}")?,
             Reply::Integer(number) => write!(out, ":{number}")?,
             Reply::Value(None) => out.put_slice(b"$-1"),
@@ -84,7 +91,8 @@ impl Codec for Resp {
                 out.put_payload(value);
             }
         }
-        Ok(out.write_all(b"\r\n")?)
+        out.put_slice(b"\r\n");
+        Ok(())
     }
 }
 
@@ -128,6 +136,8 @@ impl Handler for Client {
 
 pub(crate) fn redis(listener: Listener<Resp>) -> Builder {
     let store = Arc::default();
+    // Room for what a client may ask for at once, as Redis has its `client-output-buffer-limit`.
+    let listener = listener.limits(Limits::new().send_queue_bytes(64 << 20));
     Server::builder().listen(listener, move |_| Ok(Client(Arc::clone(&store))))
 }
 

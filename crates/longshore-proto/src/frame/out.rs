@@ -1,8 +1,8 @@
 //! Where an encoder writes.
 
 use crate::FrameError;
-use std::io;
 use std::ops::Range;
+use std::{fmt, io};
 
 /// Payloads from here on, 8 KiB, are not copied when they lie in the received bytes at hand: below
 /// it a copy costs less than another segment.
@@ -21,15 +21,13 @@ pub struct Kept {
 /// the send fails. Rolled back when encoding fails or panics, so that half a frame never stays on
 /// the wire. [`In`](super::In) reads what it writes.
 ///
-/// It is a [`Write`](io::Write) as well, for text and for libraries that write into one:
+/// Text goes into it by `write!`. For libraries that want one, it is an [`io::Write`] and a
+/// [`fmt::Write`] as well.
 ///
 /// ```
 /// # use longshore_proto::{FrameError, Out};
-/// use std::io::Write;
-///
 /// fn put_price(cents: u32, out: &mut Out<'_>) -> Result<(), FrameError> {
-///     write!(out, "{}.{:02}\n", cents / 100, cents % 100)?;
-///     Ok(())
+///     write!(out, "{}.{:02}\n", cents / 100, cents % 100)
 /// }
 /// # let (mut bytes, mut kept) = (Vec::new(), Vec::new());
 /// # put_price(705, &mut Out::new(&mut bytes, &[], &mut kept, 100)).unwrap();
@@ -45,6 +43,8 @@ pub struct Out<'a> {
     kept: &'a mut Vec<Kept>,
     kept_bytes: usize,
     max: usize,
+    /// What of it is left; nothing once something found no room.
+    room: usize,
     /// Bytes that found no room. From the first one on nothing is written.
     lost: usize,
     /// Since there was no memory for them.
@@ -61,7 +61,17 @@ impl<'a> Out<'a> {
         max: usize,
     ) -> Self {
         let start = bytes.len();
-        Self { bytes, start, received, kept, kept_bytes: 0, max, lost: 0, no_memory: false }
+        Self {
+            bytes,
+            start,
+            received,
+            kept,
+            kept_bytes: 0,
+            max,
+            room: max,
+            lost: 0,
+            no_memory: false,
+        }
     }
 
     /// Bytes of the frame so far.
@@ -77,15 +87,14 @@ impl<'a> Out<'a> {
     /// Makes sure that there is memory for `more` bytes, which a peer may have chosen (R13).
     #[inline]
     fn reserve(&mut self, more: usize) -> bool {
-        let there = self.bytes.capacity() - self.bytes.len() >= more;
-        there || self.grow(more)
+        self.bytes.capacity() - self.bytes.len() >= more || self.grow(more)
     }
 
     #[cold]
     fn grow(&mut self, more: usize) -> bool {
         let grown = self.bytes.try_reserve(more).is_ok();
         if !grown {
-            (self.lost, self.no_memory) = (more, true);
+            (self.room, self.lost, self.no_memory) = (0, more, true);
         }
         grown
     }
@@ -93,19 +102,47 @@ impl<'a> Out<'a> {
     /// Makes sure that `more` bytes fit; says so for good if they do not.
     #[inline]
     fn fits(&mut self, more: usize) -> bool {
-        let fits = self.lost == 0 && more <= self.max - self.len();
-        if !fits {
-            self.lost = self.lost.saturating_add(more);
+        if let Some(room) = self.room.checked_sub(more) {
+            self.room = room;
+            return true;
         }
-        fits
+        self.room = 0;
+        self.lost = self.lost.saturating_add(more);
+        false
     }
 
     /// Writes bytes.
     #[inline]
     pub fn put_slice(&mut self, bytes: &[u8]) {
-        if self.fits(bytes.len()) && self.reserve(bytes.len()) {
+        if !self.fits(bytes.len()) {
+            return;
+        }
+        if self.bytes.capacity() - self.bytes.len() < bytes.len() {
+            return self.put_grown(bytes); // apart, so that it is looked at once
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    #[cold]
+    fn put_grown(&mut self, bytes: &[u8]) {
+        if self.grow(bytes.len()) {
             self.bytes.extend_from_slice(bytes);
         }
+    }
+
+    /// Writes text: what `write!(out, ...)` calls, with no trait to import.
+    ///
+    /// # Errors
+    /// At once, that with which the send fails: [`FrameError::TooLong`] when there is no room for it,
+    /// [`FrameError::OutOfMemory`] when there is no memory; [`FrameError::Invalid`] when a value could
+    /// not say itself.
+    #[inline]
+    pub fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> Result<(), FrameError> {
+        let written = fmt::write(self, text);
+        if self.lost > 0 {
+            return Err(self.lost());
+        }
+        written.map_err(|_| FrameError::invalid("a value could not be written as text"))
     }
 
     /// Writes one byte.
@@ -219,7 +256,7 @@ impl io::Write for Out<'_> {
         if self.lost > 0 { Err(io::Error::other(self.lost())) } else { Ok(bytes.len()) }
     }
 
-    /// What `write!` calls for each of its pieces; a write takes all of one, or fails.
+    /// A write takes all, or fails.
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write(bytes).map(drop)
@@ -227,6 +264,15 @@ impl io::Write for Out<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// As [`put_slice`](Out::put_slice), with an error at once when there is no room.
+impl fmt::Write for Out<'_> {
+    #[inline]
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.put_slice(text.as_bytes());
+        if self.lost > 0 { Err(fmt::Error) } else { Ok(()) }
     }
 }
 
@@ -353,7 +399,7 @@ mod tests {
         use std::io::Write;
         let (result, bytes, _) = write(b"", 8, |out| {
             out.write_all(b"1234").unwrap();
-            write!(out, "{}", 56_789).unwrap_err();
+            io::Write::write_fmt(out, format_args!("{}", 56_789)).unwrap_err();
             let told: FrameError = out.write(b"x").unwrap_err().into();
             assert_eq!(told, FrameError::TooLong { len: 10, max: 8 });
             assert_eq!(out.write(b"").map_err(FrameError::from), Err(told), "once is for good");
@@ -361,10 +407,35 @@ mod tests {
         });
         assert_eq!(result, Err(FrameError::TooLong { len: 10, max: 8 }), "with the error dropped");
         assert_eq!(bytes, b"before1234");
-        let (result, bytes, _) = write(b"", 5, |out| write!(out, "{}", 56_789).unwrap());
+        let (result, bytes, _) =
+            write(b"", 5, |out| io::Write::write_fmt(out, format_args!("{}", 56_789)).unwrap());
         assert_eq!((result, &bytes[..]), (Ok(5), &b"before56789"[..]));
         let other = io::Error::other("a disk is full");
         assert_eq!(FrameError::from(other), FrameError::invalid("a disk is full"));
+    }
+
+    #[test]
+    fn text_is_written_whole_or_is_an_error_at_once() {
+        struct Mute;
+        impl fmt::Display for Mute {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                Err(fmt::Error)
+            }
+        }
+        let (number, word) = (12, String::from("four"));
+        let (result, bytes, _) = write(b"", 7, |out| write!(out, "{number}-{word}").unwrap());
+        assert_eq!((result, &bytes[..]), (Ok(7), &b"before12-four"[..]));
+        let (result, bytes, _) = write(b"", 3, |out| {
+            let told = write!(out, "{number}-{word}").unwrap_err();
+            assert_eq!(told, FrameError::TooLong { len: 7, max: 3 });
+        });
+        assert_eq!(result, Err(FrameError::TooLong { len: 7, max: 3 }), "with the error dropped");
+        assert_eq!(bytes, b"before12-");
+        let (result, ..) = write(b"", 9, |out| {
+            let told = write!(out, "{Mute}").unwrap_err();
+            assert_eq!(told, FrameError::invalid("a value could not be written as text"));
+        });
+        assert_eq!(result, Ok(0));
     }
 
     #[test]
