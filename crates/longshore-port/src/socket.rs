@@ -228,6 +228,8 @@ pub struct Unattached {
 pub struct Listening {
     /// Where it listens; with the port that the system chose.
     pub local: Addr,
+    /// What its connections are to have, where they do not inherit it; none if somebody else bound it.
+    pub options: Option<SocketOptions>,
     /// The socket itself.
     pub raw: RawSocket,
 }

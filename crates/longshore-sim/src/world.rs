@@ -114,7 +114,11 @@ impl World for SimWorld {
         let bound = self.network().bind(to);
         let (descriptor, local) = bound.map_err(|kind| PortError::new(Call::Bind, kind))?;
         let socket = VirtualSocket::new(&self.0, descriptor);
-        Ok(Listening { local: local.into(), raw: RawSocket::Virtual(Box::new(socket)) })
+        Ok(Listening {
+            local: local.into(),
+            options: None,
+            raw: RawSocket::Virtual(Box::new(socket)),
+        })
     }
 
     fn listening_from(&self, _: std::net::TcpListener) -> Result<Listening, PortError> {

@@ -5,10 +5,15 @@
 
 mod clock;
 mod files;
+#[cfg(windows)]
+mod iocp;
 pub(crate) mod os;
+#[cfg(not(windows))]
 mod poller;
+#[cfg(not(windows))]
 mod readiness;
 mod sockets;
+mod turns;
 #[cfg(target_os = "linux")]
 mod uring;
 
@@ -18,7 +23,10 @@ use crate::{
     OpKind, Port, PortConfig, PortError, SocketId, Unattached, Until, Waited, Work, World,
 };
 use clock::Clock;
+#[cfg(windows)]
+use iocp::{IocpNotifier, IocpPort};
 use longshore_base::{Time, Token};
+#[cfg(not(windows))]
 use readiness::{ReadinessNotifier, ReadinessPort};
 use std::time::{Duration, Instant};
 #[cfg(target_os = "linux")]
@@ -28,14 +36,16 @@ use uring::{UringNotifier, UringPort};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum DriverChoice {
-    /// The best one that this system permits: `io_uring` from Linux 6.17 on, epoll or kqueue
-    /// elsewhere.
+    /// The best one that this system permits: `io_uring` from Linux 6.17 on, completion ports on
+    /// Windows, epoll or kqueue elsewhere.
     #[default]
     Auto,
     /// `io_uring`, or an error that says why not.
     Uring,
     /// epoll or kqueue.
     Readiness,
+    /// Completion ports of Windows.
+    Iocp,
 }
 
 impl DriverChoice {
@@ -45,6 +55,7 @@ impl DriverChoice {
             Self::Auto => "auto",
             Self::Uring => "io_uring",
             Self::Readiness => "readiness",
+            Self::Iocp => "iocp",
         }
     }
 }
@@ -98,6 +109,17 @@ static DRIVERS: &[Driver] = &[
         open: |config, clock, desk| UringPort::open(config, clock, desk).map(SystemPort::Uring),
         why_not_all: Some(uring::why_not_all),
     },
+    #[cfg(windows)]
+    Driver {
+        choice: DriverChoice::Iocp,
+        probe: || Ok(()),
+        worth_it: || Ok(()),
+        bind_tries: 1,
+        abilities: iocp::abilities,
+        open: |config, clock, desk| IocpPort::open(config, clock, desk).map(SystemPort::Iocp),
+        why_not_all: None,
+    },
+    #[cfg(not(windows))]
     Driver {
         choice: DriverChoice::Readiness,
         probe: || Ok(()),
@@ -207,7 +229,11 @@ pub enum SystemPort {
     /// Linux `io_uring`.
     #[cfg(target_os = "linux")]
     Uring(UringPort),
+    /// Completion ports of Windows.
+    #[cfg(windows)]
+    Iocp(IocpPort),
     /// epoll or kqueue.
+    #[cfg(not(windows))]
     Readiness(ReadinessPort),
 }
 
@@ -217,7 +243,11 @@ pub enum SystemNotifier {
     /// Of `io_uring`.
     #[cfg(target_os = "linux")]
     Uring(UringNotifier),
+    /// Of a completion port of Windows.
+    #[cfg(windows)]
+    Iocp(IocpNotifier),
     /// Of epoll or kqueue.
+    #[cfg(not(windows))]
     Readiness(ReadinessNotifier),
 }
 
@@ -227,6 +257,9 @@ macro_rules! on_driver {
         match $self {
             #[cfg(target_os = "linux")]
             Self::Uring($port) => $call,
+            #[cfg(windows)]
+            Self::Iocp($port) => $call,
+            #[cfg(not(windows))]
             Self::Readiness($port) => $call,
         }
     };
@@ -262,6 +295,9 @@ impl Port for SystemPort {
         match self {
             #[cfg(target_os = "linux")]
             Self::Uring(port) => SystemNotifier::Uring(port.notifier()),
+            #[cfg(windows)]
+            Self::Iocp(port) => SystemNotifier::Iocp(port.notifier()),
+            #[cfg(not(windows))]
             Self::Readiness(port) => SystemNotifier::Readiness(port.notifier()),
         }
     }

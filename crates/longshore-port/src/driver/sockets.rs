@@ -30,7 +30,7 @@ pub(crate) fn bind(to: &BindTo) -> Result<Listening, PortError> {
     }
     let backlog = i32::try_from(to.backlog).unwrap_or(i32::MAX);
     socket.listen(backlog).map_err(failed)?;
-    listening(socket)
+    Ok(Listening { options: Some(to.options), ..listening(socket)? })
 }
 
 /// Takes in a listener of the standard library.
@@ -40,7 +40,7 @@ pub(crate) fn listening_from(listener: std::net::TcpListener) -> Result<Listenin
 
 fn listening(socket: Socket) -> Result<Listening, PortError> {
     let local = local_addr(&socket).map_err(|error| PortError::from_io(Call::Bind, &error))?;
-    Ok(Listening { local, raw: RawSocket::System(socket) })
+    Ok(Listening { local, options: None, raw: RawSocket::System(socket) })
 }
 
 /// A new TCP socket for addresses like `addr`, close-on-exec.
@@ -62,7 +62,7 @@ pub(crate) fn set_options(socket: &Socket, options: &SocketOptions) -> io::Resul
             .with_time(keepalive.idle)
             .with_interval(keepalive.interval)
             .with_retries(keepalive.probes);
-        socket.set_tcp_keepalive(&keepalive)?;
+        os::set_keepalive(socket, &keepalive)?;
     }
     os::set_user_timeout(socket, options.user_timeout)?;
     if let Some(bytes) = options.send_buf_bytes {

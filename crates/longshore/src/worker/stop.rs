@@ -77,7 +77,6 @@ impl<P: Port> Worker<P> {
     pub(super) fn abort_all(&mut self) {
         self.drain = Drain::Told;
         let mut count = 0;
-        self.give_up_dials();
         for token in self.core.conns.tokens() {
             if self.core.conns.get(token).is_some_and(|conn| !conn.is_leaving()) {
                 count += 1;

@@ -22,9 +22,9 @@ pub(crate) use memory::memory_bytes;
 pub(crate) use other::{coarse_clock, link, memory_bytes, send_file, set_user_timeout};
 #[cfg(unix)]
 pub(crate) use unix::{
-    SEND_FLAGS, allow_rebind, is_in_progress, is_passing, kind_of_code, read_at,
+    SEND_FLAGS, allow_rebind, is_in_progress, is_passing, kind_of_code, read_at, set_keepalive,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
-    SEND_FLAGS, allow_rebind, is_in_progress, is_passing, kind_of_code, read_at,
+    SEND_FLAGS, allow_rebind, is_passing, kind_of_code, read_at, set_keepalive,
 };

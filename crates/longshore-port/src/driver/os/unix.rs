@@ -1,7 +1,7 @@
 //! What is asked of every Unix, and what its error numbers mean.
 
 use crate::error_kind::ErrorKind;
-use socket2::Socket;
+use socket2::{Socket, TcpKeepalive};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -61,6 +61,11 @@ pub(crate) fn is_in_progress(error: &io::Error) -> bool {
 /// Source: `socket(7)`, `SO_REUSEADDR`.
 pub(crate) fn allow_rebind(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_address(true)
+}
+
+/// Has TCP probe silent peers.
+pub(crate) fn set_keepalive(socket: &Socket, keepalive: &TcpKeepalive) -> io::Result<()> {
+    socket.set_tcp_keepalive(keepalive)
 }
 
 /// Reads at a place of a file, without moving its position.

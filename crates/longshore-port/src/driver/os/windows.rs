@@ -1,54 +1,80 @@
-//! What is asked of Windows, and what its error numbers mean. No driver is made of it yet: these are
-//! the functions of `unix.rs`, for when there is one.
+//! What is asked of Windows, and what its error numbers mean.
 
 use crate::error_kind::ErrorKind;
-use socket2::Socket;
+use socket2::{Socket, TcpKeepalive};
 use std::fs::File;
 use std::io;
 use std::os::windows::fs::FileExt;
+use windows_sys::Win32::Foundation::{
+    ERROR_CANCELLED, ERROR_CONNECTION_ABORTED, ERROR_CONNECTION_REFUSED, ERROR_GRACEFUL_DISCONNECT,
+    ERROR_HANDLE_EOF, ERROR_HANDLES_CLOSED, ERROR_HOST_UNREACHABLE, ERROR_NETNAME_DELETED,
+    ERROR_NETWORK_UNREACHABLE, ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY,
+    ERROR_OPERATION_ABORTED, ERROR_PORT_UNREACHABLE, ERROR_PROTOCOL_UNREACHABLE, ERROR_SEM_TIMEOUT,
+    ERROR_TOO_MANY_OPEN_FILES, ERROR_WORKING_SET_QUOTA,
+};
+use windows_sys::Win32::Networking::WinSock::{
+    WSAECONNRESET, WSAEHOSTDOWN, WSAEHOSTUNREACH, WSAEMFILE, WSAENETDOWN, WSAENETRESET,
+    WSAENETUNREACH, WSAENOBUFS, WSAENOPROTOOPT,
+};
 
-/// What an error number means where the standard library has no word for it.
+/// What an error number means where the standard library has no word for it. An op that ends later
+/// tells the number of the system, one that is refused at once that of Winsock.
 /// Source: "Windows Sockets Error Codes" and "System Error Codes" of the Win32 reference.
 pub(crate) fn kind_of_code(code: i32) -> Option<ErrorKind> {
-    const ERROR_OPERATION_ABORTED: i32 = 995;
-    const WSAEMFILE: i32 = 10_024;
-    const WSAENETDOWN: i32 = 10_050;
-    const WSAENETUNREACH: i32 = 10_051;
-    const WSAENETRESET: i32 = 10_052;
-    const WSAENOBUFS: i32 = 10_055;
-    const WSAEHOSTDOWN: i32 = 10_064;
-    const WSAEHOSTUNREACH: i32 = 10_065;
-    Some(match code {
-        WSAEMFILE => ErrorKind::NoDescriptors,
-        WSAENOBUFS => ErrorKind::NoMemory,
-        ERROR_OPERATION_ABORTED => ErrorKind::Cancelled,
-        WSAENETRESET => ErrorKind::NetworkReset,
-        WSAEHOSTDOWN | WSAENETUNREACH | WSAEHOSTUNREACH | WSAENETDOWN => ErrorKind::Unreachable,
-        _ => return None,
+    Some(match unsigned(code) {
+        ERROR_TOO_MANY_OPEN_FILES => ErrorKind::NoDescriptors,
+        ERROR_NOT_ENOUGH_MEMORY | ERROR_NO_SYSTEM_RESOURCES | ERROR_WORKING_SET_QUOTA => {
+            ErrorKind::NoMemory
+        }
+        ERROR_OPERATION_ABORTED | ERROR_HANDLES_CLOSED | ERROR_CANCELLED => ErrorKind::Cancelled,
+        ERROR_NETNAME_DELETED | ERROR_CONNECTION_ABORTED | ERROR_GRACEFUL_DISCONNECT => {
+            ErrorKind::Reset
+        }
+        ERROR_CONNECTION_REFUSED => ErrorKind::Refused,
+        ERROR_SEM_TIMEOUT => ErrorKind::TimedOut,
+        ERROR_NETWORK_UNREACHABLE
+        | ERROR_HOST_UNREACHABLE
+        | ERROR_PROTOCOL_UNREACHABLE
+        | ERROR_PORT_UNREACHABLE => ErrorKind::Unreachable,
+        ERROR_HANDLE_EOF => ErrorKind::Shortened,
+        _ => match code {
+            WSAEMFILE => ErrorKind::NoDescriptors,
+            WSAENOBUFS => ErrorKind::NoMemory,
+            WSAENETRESET => ErrorKind::NetworkReset,
+            WSAEHOSTDOWN | WSAENETUNREACH | WSAEHOSTUNREACH | WSAENETDOWN => ErrorKind::Unreachable,
+            _ => return None,
+        },
     })
 }
 
+/// A number as the reference has it.
+fn unsigned(code: i32) -> u32 {
+    u32::from_le_bytes(code.to_le_bytes())
+}
+
 /// Whether an accept failed for the one connection only; the listener is well (R33).
-/// Source: `accept` of Winsock, "Return value": the peer ended it before it was taken.
+/// Source: `accept` and `AcceptEx` of Winsock, "Return value": the peer ended it before it was taken.
 pub(crate) fn is_passing(code: i32) -> bool {
-    const WSAECONNRESET: i32 = 10_054;
-    code == WSAECONNRESET
+    code == WSAECONNRESET || unsigned(code) == ERROR_NETNAME_DELETED
 }
 
 /// Flags of every send: there are no signals.
 pub(crate) const SEND_FLAGS: i32 = 0;
-
-/// Whether a non-blocking connect goes on, as it should.
-/// Source: `connect` of Winsock, `WSAEWOULDBLOCK`.
-pub(crate) fn is_in_progress(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock
-}
 
 /// A server that was killed can come back as it is. The option of that name lets two servers share
 /// an address here, so it stays off (R83).
 #[expect(clippy::unnecessary_wraps, reason = "other systems can refuse")]
 pub(crate) fn allow_rebind(_: &Socket) -> io::Result<()> {
     Ok(())
+}
+
+/// Has TCP probe silent peers. How often before it gives up cannot be told to each Windows, which
+/// then probes ten times. Source: "`SO_KEEPALIVE`", `TCP_KEEPCNT`, of Windows 10 version 1703.
+pub(crate) fn set_keepalive(socket: &Socket, keepalive: &TcpKeepalive) -> io::Result<()> {
+    match socket.set_tcp_keepalive(keepalive) {
+        Err(error) if error.raw_os_error() == Some(WSAENOPROTOOPT) => Ok(()),
+        set => set,
+    }
 }
 
 /// Reads at a place of a file. It moves the file's position, which nobody here uses.

@@ -14,10 +14,8 @@
 //! message that is answered costs three system calls: the wait, a receive and a send.
 //!
 //! Where the contract leaves a choice:
-//! - A socket receives at most [`TURN_BYTES`] and accepts at most [`TURN_ACCEPTS`] a wait, so that
-//!   none keeps the others waiting; then it is at the end of the line.
-//! - A socket that finds no lease stands in a line of its own, served before all others (R9).
-//! - A receive never takes more than its credit.
+//! - Who receives when, and how much, is the affair of [`Turns`]; a socket accepts at most
+//!   [`TURN_ACCEPTS`] a wait.
 //! - The kernel holds no memory of ours: dropping the port just closes its sockets.
 //!
 //! Costs beside `io_uring`: a system call per receive and send, where that hands over many in one.
@@ -30,6 +28,7 @@ mod tests;
 use crate::driver::clock::{Clock, TrimTime};
 use crate::driver::os;
 use crate::driver::poller::{self, Poller, Waker};
+use crate::driver::turns::Turns;
 use crate::jobs::WorkDesk;
 use crate::{
     Abilities, Call, Completion, ConnectTo, End, ErrorKind, Link, Listening, Notify, Op, OpKind,
@@ -43,18 +42,9 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::Shutdown;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-/// Most bytes of one socket in one wait: one such helping is more than one fair share of a
-/// cache, and small enough that a flooding peer costs the others microseconds.
-const TURN_BYTES: usize = 64 * 1024;
-
-/// Bytes of all sockets together from which on one wait receives no more: what is answered at once
-/// is sent while it still lies in the nearest cache, and in memory that is used again and again.
-const WAIT_BYTES: usize = 128 * 1024;
 
 /// Most connections that one listener accepts in one wait.
 const TURN_ACCEPTS: usize = 64;
@@ -71,27 +61,14 @@ pub struct ReadinessPort {
     /// Dropped first: while it watches a socket, that must not be closed.
     poller: Poller,
     sockets: Slab<Entry>,
-    pool: Rc<RecvPool>,
+    turns: Turns,
     desk: WorkDesk,
     notifier: ReadinessNotifier,
     clock: Clock,
     now: Time,
     trim: TrimTime,
-    /// What the next wait returns, in order.
-    answers: Vec<Completion>,
-    /// Some answer must not wait for anything else to happen.
-    urgent: bool,
-    /// Sockets that can go on.
-    ready: VecDeque<Token>,
-    /// Sockets that could go on if there was a lease; first come, first served.
-    starved: VecDeque<Token>,
-    /// Waits that have returned.
-    waits: u64,
     /// Sockets that are to leave the port.
     endings: VecDeque<Token>,
-    completions_max: usize,
-    /// Bytes received in this wait.
-    received: usize,
 }
 
 /// Wakes a [`ReadinessPort`].
@@ -143,20 +120,13 @@ impl ReadinessPort {
         Ok(Self {
             poller,
             sockets: Slab::new(),
-            pool,
+            turns: Turns::new(pool, completions_max),
             desk,
             notifier,
             clock,
             now: clock.now(),
             trim: TrimTime::NOW,
-            answers: Vec::new(),
-            urgent: false,
-            received: 0,
-            ready: VecDeque::new(),
-            starved: VecDeque::new(),
-            waits: 0,
             endings: VecDeque::new(),
-            completions_max,
         })
     }
 
@@ -176,16 +146,9 @@ impl ReadinessPort {
         }
     }
 
-    /// What the next wait returns; none is so quiet that it may sleep over it.
-    fn answer(&mut self, token: Token, what: What) {
-        self.answers.push(Completion { token, what });
-        self.urgent = true;
-    }
-
     /// How long the system may sleep.
     fn timeout(&self, until: Until) -> Option<Duration> {
-        let fed = !self.starved.is_empty() && self.pool.room() > 0;
-        if self.urgent || fed || !self.ready.is_empty() {
+        if self.turns.has_work() {
             return Some(Duration::ZERO);
         }
         match until {
@@ -235,7 +198,7 @@ impl ReadinessPort {
         let notified = self.notifier.take();
         if notified {
             for (token, done) in self.desk.take(usize::MAX) {
-                self.answer(token, What::Work(done));
+                self.turns.answer(token, What::Work(done));
             }
         }
         self.go_on();
@@ -287,7 +250,7 @@ impl Port for ReadinessPort {
     }
 
     fn listen(&mut self, listening: Listening, token: Token) -> Result<SocketId, PortError> {
-        let Listening { local, raw: RawSocket::System(socket) } = listening else {
+        let Listening { local, raw: RawSocket::System(socket), .. } = listening else {
             return Err(PortError::new(Call::Attach, ErrorKind::Unsupported));
         };
         let failed = |error: &io::Error| PortError::from_io(Call::Attach, error);
@@ -316,7 +279,7 @@ impl Port for ReadinessPort {
     #[inline]
     fn submit(&mut self, socket: SocketId, op: Op) {
         let Some(entry) = self.sockets.get_mut(socket.0) else { return };
-        entry.ops.begin(&op, self.waits);
+        entry.ops.begin(&op, self.turns.waits());
         match op {
             Op::Accept { credit } | Op::Recv { credit } => self.want(socket.0, credit),
             Op::Send { data, mode, prompt } => {
@@ -369,30 +332,19 @@ impl Port for ReadinessPort {
                 Until::Time(time) => self.now >= time,
                 Until::Woken => false,
             };
-            if notified || over || self.urgent {
+            if notified || over || self.turns.is_urgent() {
                 break;
             }
         }
         if self.trim.is_due(self.now) {
             self.sockets.trim();
         }
-        if out.is_empty() && self.answers.len() <= self.completions_max {
-            std::mem::swap(out, &mut self.answers); // the two vectors take turns
-        } else {
-            let count = self.answers.len().min(self.completions_max);
-            out.extend(self.answers.drain(..count));
-        }
-        self.urgent = !self.answers.is_empty();
-        self.waits += 1;
-        // What is returned may hold the leases that others wait for. Who starves though nothing is
-        // returned waits for what the owner keeps: that input is out of reach, not behind this.
-        let starving = !self.starved.is_empty() && !out.is_empty();
-        let more = self.urgent || starving || !self.ready.is_empty() || self.poller.is_full();
-        Ok(Waited { now: self.now, drained: !more && self.endings.is_empty() })
+        let more = self.poller.is_full() || !self.endings.is_empty();
+        Ok(self.turns.hand_out(self.now, more, out))
     }
 
     fn leases(&self) -> usize {
-        self.pool.leases()
+        self.turns.leases()
     }
 
     fn sockets(&self) -> usize {

@@ -2,10 +2,11 @@
 
 use crate::driver::files::send_file;
 use crate::driver::os::SEND_FLAGS;
+use crate::driver::turns::{Received, Receiver};
 use crate::driver::{poller, sockets};
 use crate::{
-    Addr, Call, End, ErrorKind, InFlight, PortError, RawSocket, RecvBuf, RecvPool, SendData,
-    SendMode, Unattached,
+    Addr, Call, End, ErrorKind, InFlight, PortError, RawSocket, RecvPool, SendData, SendMode,
+    Unattached,
 };
 use longshore_base::{SEGMENTS_MAX, Token};
 use socket2::Socket;
@@ -63,18 +64,6 @@ pub(super) enum Ending {
     Detach,
 }
 
-/// What one receive came to.
-#[derive(Debug)]
-pub(super) enum Received {
-    Bytes(RecvBuf),
-    /// Nothing more is there for now.
-    Nothing,
-    Eof,
-    /// The pool has no room.
-    NoLease,
-    Failed(PortError),
-}
-
 impl Entry {
     pub(super) fn new(
         socket: Socket,
@@ -101,38 +90,6 @@ impl Entry {
             hangup: false,
             broken: false,
             queued: false,
-        }
-    }
-
-    /// Whether there is both an op that takes something and a chance that something is there.
-    #[inline]
-    pub(super) fn can_go_on(&self) -> bool {
-        self.readable && self.credit > 0 && self.role != Role::Connecting
-    }
-
-    /// Receives once, at most `most` bytes.
-    ///
-    /// Fewer bytes than there was room for are all there were, unless the stream ends behind them:
-    /// what comes later is a new edge (`epoll(7)`, «edge-triggered»). That saves the second call.
-    #[inline]
-    pub(super) fn receive(&mut self, pool: &Rc<RecvPool>, most: usize) -> Received {
-        let mut asked = 0;
-        let filled = pool.fill(most, |room| {
-            asked = room.len();
-            retried(|| (&self.socket).read(room))
-        });
-        match filled {
-            Ok(Some(lease)) => {
-                self.readable = self.hangup || lease.len() == asked;
-                Received::Bytes(lease)
-            }
-            Ok(None) if asked == 0 => Received::NoLease,
-            Ok(None) => Received::Eof,
-            Err(error) if error.kind() == IoErrorKind::WouldBlock => {
-                self.readable = false;
-                Received::Nothing
-            }
-            Err(error) => Received::Failed(PortError::from_io(Call::Recv, &error)),
         }
     }
 
@@ -194,6 +151,53 @@ impl Entry {
                 Some(Ok(local))
             }
             Err(error) => failed(error),
+        }
+    }
+}
+
+impl Receiver for Entry {
+    fn owner(&self) -> Token {
+        self.token
+    }
+
+    fn ops(&mut self) -> &mut InFlight {
+        &mut self.ops
+    }
+
+    fn credit(&mut self) -> &mut u32 {
+        &mut self.credit
+    }
+
+    fn set_queued(&mut self, queued: bool) {
+        self.queued = queued;
+    }
+
+    #[inline]
+    fn can_go_on(&self) -> bool {
+        self.readable && self.credit > 0 && self.role != Role::Connecting
+    }
+
+    /// Fewer bytes than there was room for are all there were, unless the stream ends behind them:
+    /// what comes later is a new edge (`epoll(7)`, «edge-triggered»). That saves the second call.
+    #[inline]
+    fn receive(&mut self, pool: &Rc<RecvPool>, most: usize) -> Received {
+        let mut asked = 0;
+        let filled = pool.fill(most, |room| {
+            asked = room.len();
+            retried(|| (&self.socket).read(room))
+        });
+        match filled {
+            Ok(Some(lease)) => {
+                self.readable = self.hangup || lease.len() == asked;
+                Received::Bytes(lease)
+            }
+            Ok(None) if asked == 0 => Received::NoLease,
+            Ok(None) => Received::Eof,
+            Err(error) if error.kind() == IoErrorKind::WouldBlock => {
+                self.readable = false;
+                Received::Nothing
+            }
+            Err(error) => Received::Failed(PortError::from_io(Call::Recv, &error)),
         }
     }
 }

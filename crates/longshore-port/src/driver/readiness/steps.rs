@@ -1,11 +1,10 @@
 //! What takes ops further: the edges of the system, new ops, and their ends.
 
-use super::socket::{Ending, Entry, Received, Role, Sending};
-use super::{ReadinessPort, TURN_ACCEPTS, TURN_BYTES, WAIT_BYTES};
+use super::socket::{Ending, Entry, Role, Sending};
+use super::{ReadinessPort, TURN_ACCEPTS};
 use crate::driver::poller::Readiness;
-use crate::{
-    Call, Completion, End, ErrorKind, OpKind, PortError, RawSocket, SendMode, Unattached, What,
-};
+use crate::driver::turns::Receiver;
+use crate::{Call, End, ErrorKind, OpKind, PortError, RawSocket, SendMode, Unattached, What};
 use longshore_base::{Token, event};
 use std::net::Shutdown;
 use std::time::Duration;
@@ -36,7 +35,7 @@ impl ReadinessPort {
         let Some(entry) = self.sockets.get_mut(id) else { return };
         if entry.can_go_on() && !entry.queued {
             entry.queued = true;
-            self.ready.push_back(id);
+            self.turns.line_up(id);
         }
     }
 
@@ -47,31 +46,12 @@ impl ReadinessPort {
         self.queue(id);
     }
 
-    /// Lets every socket that can go on do so once, those first that starved before.
+    /// Lets every socket that can go on do so once.
     pub(super) fn go_on(&mut self) {
-        self.received = 0;
-        for _ in 0..self.starved.len() {
-            if self.has_enough() || self.pool.room() == 0 {
-                break;
-            }
-            if let Some(id) = self.starved.pop_front() {
-                self.go_on_with(id);
-            }
+        let mut round = self.turns.begin();
+        while let Some(id) = self.turns.next(&mut round) {
+            self.go_on_with(id);
         }
-        for _ in 0..self.ready.len() {
-            if self.has_enough() {
-                break;
-            }
-            if let Some(id) = self.ready.pop_front() {
-                self.go_on_with(id);
-            }
-        }
-    }
-
-    /// Whether this wait has brought as much as one may.
-    #[inline]
-    fn has_enough(&self) -> bool {
-        self.answers.len() >= self.completions_max || self.received >= WAIT_BYTES
     }
 
     #[inline]
@@ -81,54 +61,15 @@ impl ReadinessPort {
         if entry.role == Role::Listener {
             self.accept(id);
         } else {
-            self.receive(id);
+            self.turns.receive(id, entry);
         }
         self.queue(id);
-    }
-
-    fn receive(&mut self, id: Token) {
-        let Some(entry) = self.sockets.get_mut(id) else { return };
-        let mut left = TURN_BYTES;
-        while left > 0 && entry.can_go_on() && self.answers.len() < self.completions_max {
-            let what = match entry.receive(&self.pool, left.min(entry.credit as usize)) {
-                Received::Bytes(lease) => {
-                    left -= lease.len();
-                    self.received += lease.len();
-                    entry.credit -= u32::try_from(lease.len()).expect("no more than was asked");
-                    What::Received(lease)
-                }
-                Received::Nothing => return,
-                Received::NoLease => {
-                    entry.queued = true;
-                    self.starved.push_back(id);
-                    return;
-                }
-                Received::Eof => {
-                    entry.credit = 0;
-                    What::RecvEnded(End::Eof)
-                }
-                Received::Failed(error) => {
-                    entry.credit = 0;
-                    What::RecvEnded(End::Failed(error))
-                }
-            };
-            let used_up = entry.credit == 0 && matches!(what, What::Received(_));
-            self.answers.push(Completion { token: entry.token, what });
-            if used_up {
-                let what = What::RecvEnded(End::Credit);
-                self.answers.push(Completion { token: entry.token, what });
-            }
-            if entry.credit == 0 {
-                entry.ops.end(OpKind::Recv, self.waits);
-            }
-            self.urgent = true;
-        }
     }
 
     fn accept(&mut self, id: Token) {
         let Some(entry) = self.sockets.get_mut(id) else { return };
         for _ in 0..TURN_ACCEPTS {
-            if !entry.can_go_on() || self.answers.len() >= self.completions_max {
+            if !entry.can_go_on() || !self.turns.has_room() {
                 return;
             }
             let (what, end): (_, Option<End>) = match entry.accept() {
@@ -145,12 +86,11 @@ impl ReadinessPort {
                 }
             };
             if end.is_some() {
-                entry.ops.end(OpKind::Accept, self.waits);
+                entry.ops.end(OpKind::Accept, self.turns.waits());
             }
-            let what = what.into_iter().chain(end.map(What::AcceptEnded));
-            let token = entry.token;
-            self.answers.extend(what.map(|what| Completion { token, what }));
-            self.urgent = true;
+            for what in what.into_iter().chain(end.map(What::AcceptEnded)) {
+                self.turns.answer(entry.token, what);
+            }
         }
     }
 
@@ -164,11 +104,9 @@ impl ReadinessPort {
             return;
         }
         let what = What::Sent { bytes: send.bytes, data: send.data, error };
-        self.answers.push(Completion { token: entry.token, what });
-        entry.ops.sent(error, self.waits);
-        // A send that went out whole and that nobody waits for does not keep the port awake, until
-        // there are so many of them that there would be no room for what the port wakes for.
-        self.urgent |= prompt || !whole || self.answers.len() >= self.completions_max;
+        entry.ops.sent(error, self.turns.waits());
+        // A send that went out whole and that nobody waits for does not keep the port awake.
+        self.turns.answer_some_time(entry.token, what, prompt || !whole);
     }
 
     /// Goes on with the send that waits for room, if there is one.
@@ -191,27 +129,24 @@ impl ReadinessPort {
     fn sent(&mut self, id: Token, send: Sending, error: Option<PortError>) {
         let Some(entry) = self.sockets.get_mut(id) else { return };
         let token = entry.token;
-        entry.ops.sent(error, self.waits);
+        entry.ops.sent(error, self.turns.waits());
         if entry.ending == Some(Ending::Detach) {
             self.endings.push_back(id); // this is what it waited for
         }
         let what = What::Sent { bytes: send.bytes, data: send.data, error };
-        self.answer(token, what);
+        self.turns.answer(token, what);
     }
 
     /// Ends the receive or the accept, if one is in flight.
     pub(super) fn end_input(&mut self, id: Token, end: End) {
         let Some(entry) = self.sockets.get_mut(id) else { return };
-        if std::mem::take(&mut entry.credit) == 0 {
-            return;
+        if entry.role != Role::Listener {
+            return self.turns.end_receive(entry, end);
         }
-        let (kind, what) = match entry.role {
-            Role::Listener => (OpKind::Accept, What::AcceptEnded(end)),
-            Role::Connecting | Role::Connection => (OpKind::Recv, What::RecvEnded(end)),
-        };
-        let token = entry.token;
-        entry.ops.end(kind, self.waits);
-        self.answer(token, what);
+        if std::mem::take(&mut entry.credit) > 0 {
+            entry.ops.end(OpKind::Accept, self.turns.waits());
+            self.turns.answer(entry.token, What::AcceptEnded(end));
+        }
     }
 
     /// Ends the watch if what it watches for has come.
@@ -226,8 +161,8 @@ impl ReadinessPort {
         let Some(entry) = self.sockets.get_mut(id) else { return };
         if entry.watch.take().is_some() {
             let token = entry.token;
-            entry.ops.end(OpKind::Watch, self.waits);
-            self.answer(token, What::WatchEnded(end));
+            entry.ops.end(OpKind::Watch, self.turns.waits());
+            self.turns.answer(token, What::WatchEnded(end));
         }
     }
 
@@ -237,8 +172,8 @@ impl ReadinessPort {
         match entry.connected() {
             None => {}
             Some(Ok(local)) => {
-                entry.ops.end(OpKind::Connect, self.waits);
-                self.answer(token, What::Connected { local });
+                entry.ops.end(OpKind::Connect, self.turns.waits());
+                self.turns.answer(token, What::Connected { local });
             }
             Some(Err(error)) => self.connect_failed(id, error),
         }
@@ -248,7 +183,7 @@ impl ReadinessPort {
         let Some(entry) = self.sockets.get_mut(id) else { return };
         entry.role = Role::Connection; // the attempt is over
         let token = entry.token;
-        self.answer(token, What::ConnectFailed(error));
+        self.turns.answer(token, What::ConnectFailed(error));
         self.close(id, Ending::Close);
     }
 
@@ -291,7 +226,7 @@ impl ReadinessPort {
         }
         let token = entry.token;
         drop(entry);
-        self.answer(token, What::Closed);
+        self.turns.answer(token, What::Closed);
     }
 
     /// Hands the socket out, unless a send still waits for room: then `sent` comes back to it.
@@ -305,7 +240,7 @@ impl ReadinessPort {
             self.unwatch(&entry);
             let Entry { token, socket, peer, local, .. } = entry;
             let raw = RawSocket::System(socket);
-            self.answer(token, What::Detached(Unattached { peer, local, raw }));
+            self.turns.answer(token, What::Detached(Unattached { peer, local, raw }));
         }
     }
 

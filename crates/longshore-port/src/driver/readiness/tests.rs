@@ -2,6 +2,7 @@
 //! driver promises is in the contract suite.
 
 use super::*;
+use crate::driver::turns::TURN_BYTES;
 use crate::{JobPool, Segment, SendData, SendMode};
 use bytes::Bytes;
 use std::io::{Read, Write};
@@ -184,7 +185,7 @@ fn a_port_of_one_small_block_serves_in_the_order_of_arrival() {
         let out = at_once(&mut port);
         assert!(out.is_empty(), "there is no lease for {out:?}");
     }
-    assert_eq!((port.leases(), port.starved.len()), (0, 0));
+    assert_eq!((port.leases(), port.turns.starved.len()), (0, 0));
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn leases_that_the_owner_keeps_do_not_keep_the_port_awake() {
     peer.write_all(&[7; 100]).unwrap();
     port.submit(id, Op::Recv { credit: u32::MAX });
     let mut kept = Vec::new();
-    while port.starved.is_empty() {
+    while port.turns.starved.is_empty() {
         kept.extend(wait(&mut port).0);
     }
     let mut out = Vec::new();
@@ -263,7 +264,9 @@ fn a_failed_accept_ends_and_the_next_one_tries_again() {
     // A socket that does not listen: each accept of it fails.
     let socket = crate::driver::sockets::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 1)).into();
-    let id = port.listen(Listening { local, raw: RawSocket::System(socket) }, token(9)).unwrap();
+    let id = port
+        .listen(Listening { local, options: None, raw: RawSocket::System(socket) }, token(9))
+        .unwrap();
     for _ in 0..3 {
         port.submit(id, Op::Accept { credit: 5 });
         let What::AcceptEnded(End::Failed(error)) = next(&mut port) else { panic!("it listens") };
