@@ -433,7 +433,7 @@ mod tests {
 
     impl Mortal {
         fn new(opens: bool) -> Self {
-            let world = SystemWorld::new(DriverChoice::Readiness).unwrap();
+            let world = SystemWorld::new(DriverChoice::Auto).unwrap();
             Self { world, opens, dies: Arc::default() }
         }
     }

@@ -10,7 +10,6 @@ use crate::{
     Addr, Call, ConnectTo, End, ErrorKind, OpKind, PortError, RawSocket, SocketId, Unattached, What,
 };
 use longshore_base::Token;
-use socket2::Socket;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -71,7 +70,7 @@ impl IocpPort {
         let error = result.err().map(|code| self.error_of(id, Call::Accept, code));
         let Some(entry) = self.sockets.get_mut(id) else { return };
         let token = entry.token;
-        match error.map_or_else(|| accepted(entry, accepting.socket), Err) {
+        match error.map_or_else(|| accepted(entry, accepting), Err) {
             Ok(socket) => {
                 if entry.credit < u32::MAX {
                     entry.credit = entry.credit.saturating_sub(1); // the greatest is without end
@@ -182,10 +181,11 @@ impl IocpPort {
 }
 
 /// A socket that a connection was taken into becomes one like any other.
-fn accepted(listener: &Entry, socket: Socket) -> Result<Unattached, PortError> {
+fn accepted(listener: &Entry, accepting: Accepting) -> Result<Unattached, PortError> {
+    let Accepting { socket, addrs } = accepting;
     let gone = PortError::new(Call::Accept, ErrorKind::Passing);
     sys::finish_accept(&listener.socket, &socket).map_err(|_| gone)?;
-    let peer = socket.peer_addr().ok().and_then(|addr| addr.as_socket()).ok_or(gone)?;
+    let peer = sys::accepted_peer(&listener.socket, &addrs).ok_or(gone)?;
     let wildcard = listener.local.ip().is_none_or(|ip| ip.is_unspecified());
     let local =
         if wildcard { sockets::local_addr(&socket).map_err(|_| gone)? } else { listener.local };

@@ -5,11 +5,12 @@
 //! [`CompletionPort::take`], or the call said that there will be none: [`Begun`].
 #![expect(unsafe_code, reason = "system calls that remember addresses")]
 
-use socket2::{SockAddr, Socket};
+use socket2::{SockAddr, SockAddrStorage, Socket};
 use std::ffi::c_void;
 use std::fs::File;
 use std::io;
 use std::mem::size_of;
+use std::net::SocketAddr;
 use std::os::windows::io::{AsRawHandle, AsRawSocket, FromRawHandle, OwnedHandle};
 use std::ptr;
 use std::sync::OnceLock;
@@ -22,10 +23,11 @@ use windows_sys::Win32::Foundation::{
     STATUS_PENDING, UNICODE_STRING, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Networking::WinSock::{
-    LPFN_ACCEPTEX, LPFN_CONNECTEX, SIO_BASE_HANDLE, SIO_GET_EXTENSION_FUNCTION_POINTER,
-    SO_UPDATE_ACCEPT_CONTEXT, SO_UPDATE_CONNECT_CONTEXT, SOCKADDR, SOCKET, SOCKET_ERROR,
-    SOL_SOCKET, TransmitFile, WSA_IO_PENDING, WSABUF, WSAGetLastError, WSAID_ACCEPTEX,
-    WSAID_CONNECTEX, WSAIoctl, WSARecv, WSASend, setsockopt,
+    LPFN_ACCEPTEX, LPFN_CONNECTEX, LPFN_GETACCEPTEXSOCKADDRS, SIO_BASE_HANDLE,
+    SIO_GET_EXTENSION_FUNCTION_POINTER, SO_UPDATE_ACCEPT_CONTEXT, SO_UPDATE_CONNECT_CONTEXT,
+    SOCKADDR, SOCKET, SOCKET_ERROR, SOL_SOCKET, TransmitFile, WSA_IO_PENDING, WSABUF,
+    WSAGetLastError, WSAID_ACCEPTEX, WSAID_CONNECTEX, WSAID_GETACCEPTEXSOCKADDRS, WSAIoctl,
+    WSARecv, WSASend, setsockopt,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_SHARE_READ, FILE_SHARE_WRITE, SYNCHRONIZE, SetFileCompletionNotificationModes,
@@ -263,6 +265,7 @@ pub(super) type AcceptAddrs = [u8; 2 * ADDR_BYTES as usize];
 struct Extensions {
     accept: LPFN_ACCEPTEX,
     connect: LPFN_CONNECTEX,
+    addrs: LPFN_GETACCEPTEXSOCKADDRS,
 }
 
 /// What was found the first time: they are the same for all sockets of the system's own provider.
@@ -274,11 +277,14 @@ fn extensions(socket: &Socket) -> io::Result<Extensions> {
     }
     let accept = extension(socket, &WSAID_ACCEPTEX)?;
     let connect = extension(socket, &WSAID_CONNECTEX)?;
+    let addrs = extension(socket, &WSAID_GETACCEPTEXSOCKADDRS)?;
     // SAFETY: what is asked for by this name has this type, and null is `None`.
     let accept = unsafe { std::mem::transmute::<*const c_void, LPFN_ACCEPTEX>(accept) };
     // SAFETY: the same.
     let connect = unsafe { std::mem::transmute::<*const c_void, LPFN_CONNECTEX>(connect) };
-    Ok(*EXTENSIONS.get_or_init(|| Extensions { accept, connect }))
+    // SAFETY: the same.
+    let addrs = unsafe { std::mem::transmute::<*const c_void, LPFN_GETACCEPTEXSOCKADDRS>(addrs) };
+    Ok(*EXTENSIONS.get_or_init(|| Extensions { accept, connect, addrs }))
 }
 
 fn extension(socket: &Socket, name: &GUID) -> io::Result<*const c_void> {
@@ -340,6 +346,33 @@ pub(super) unsafe fn accept(
         )
     };
     begun(accepted == 0, bytes)
+}
+
+/// The peer of a connection that was taken, as it was then: it may be gone already.
+pub(super) fn accepted_peer(listener: &Socket, addrs: &AcceptAddrs) -> Option<SocketAddr> {
+    let addrs_of = extensions(listener).ok()?.addrs?;
+    let (mut local, mut local_len) = (ptr::null_mut(), 0);
+    let (mut peer, mut peer_len) = (ptr::null_mut(), 0);
+    // SAFETY: the memory is what an accept with these lengths wrote to, or zeros; the pointers that
+    // come back lead into it.
+    unsafe {
+        addrs_of(
+            addrs.as_ptr().cast(),
+            0,
+            ADDR_BYTES,
+            ADDR_BYTES,
+            &raw mut local,
+            &raw mut local_len,
+            &raw mut peer,
+            &raw mut peer_len,
+        );
+    }
+    let len = usize::try_from(peer_len).ok().filter(|len| *len <= ADDR_BYTES as usize)?;
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: a storage has room for any address, and so many bytes are there.
+    unsafe { ptr::copy_nonoverlapping(peer.cast::<u8>(), ptr::from_mut(&mut storage).cast(), len) };
+    // SAFETY: the storage holds an address of that length.
+    unsafe { SockAddr::new(storage, peer_len) }.as_socket()
 }
 
 /// Connects a socket that is bound.
