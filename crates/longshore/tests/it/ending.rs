@@ -48,7 +48,7 @@ fn half_close_close_ends_at_once(lab: &mut Lab) {
 /// S106: connects that are closed at once, by either side, with and without a message.
 fn two_thousand_connects_and_closes_leave_nothing(lab: &mut Lab) {
     // In simulation for each of many seeds.
-    let count = if lab.is_simulated() { 100 } else { 2_000 };
+    let count: u64 = if lab.is_simulated() { 100 } else { 2_000 };
     let (server, events) = lab.serve(Limits::new(), echo);
     for number in 0..count {
         let mut peer = lab.connect(&server);
@@ -59,12 +59,16 @@ fn two_thousand_connects_and_closes_leave_nothing(lab: &mut Lab) {
             peer.reset();
         }
     }
-    for _ in 0..count {
+    // On Windows those who reset the connection before it is taken are not seen at all.
+    let unseen = if cfg!(windows) { count.div_ceil(5) } else { 0 };
+    let mut ends = 0;
+    while ends < count - unseen || ends < server.snapshot().accepted {
         let ended = lab.end_of(&events);
         assert!(["peer_closed", "peer_reset"].contains(&ended.reason), "{ended:?}");
+        ends += 1;
     }
     let snapshot = server.snapshot();
-    assert_eq!((snapshot.accepted, snapshot.closed), (count, count));
+    assert_eq!((snapshot.accepted, snapshot.closed), (ends, ends));
 }
 
 /// R28: unread input must not turn the close into a reset that eats the answer.

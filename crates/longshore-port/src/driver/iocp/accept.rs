@@ -17,11 +17,15 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 /// being late for its socket.
 const ACCEPTS_MAX: u32 = 64;
 
+/// Errors in a row, each of one connection, after which the accept ends with the next one: its owner
+/// may want to wait.
+const PASSED_MAX: u32 = 64;
+
 impl IocpPort {
     /// Starts an accept.
     pub(super) fn start_accept(&mut self, id: Token, credit: u32) {
         let Some(entry) = self.sockets.get_mut(id) else { return };
-        (entry.credit, entry.accept_end) = (credit, None);
+        (entry.credit, entry.accept_end, entry.passed) = (credit, None, 0);
         self.refill_accepts(id);
     }
 
@@ -72,6 +76,7 @@ impl IocpPort {
         let token = entry.token;
         match error.map_or_else(|| accepted(entry, accepting), Err) {
             Ok(socket) => {
+                entry.passed = 0;
                 if entry.credit < u32::MAX {
                     entry.credit = entry.credit.saturating_sub(1); // the greatest is without end
                 }
@@ -79,6 +84,10 @@ impl IocpPort {
                     entry.accept_end.get_or_insert(End::Credit);
                 }
                 self.turns.answer(token, What::Accepted(socket));
+            }
+            // To end the others for it would cost those who are about to come by them.
+            Err(error) if error.kind == ErrorKind::Passing && entry.passed < PASSED_MAX => {
+                entry.passed += 1;
             }
             Err(error) => {
                 entry.accept_end.get_or_insert(End::Failed(error));
@@ -190,8 +199,8 @@ fn accepted(listener: &Entry, accepting: Accepting) -> Result<Unattached, PortEr
     let local =
         if wildcard { sockets::local_addr(&socket).map_err(|_| gone)? } else { listener.local };
     if let Some(options) = &listener.options {
-        sockets::set_options(&socket, options)
-            .map_err(|error| PortError::from_io(Call::Accept, &error))?;
+        // The listener took them, so this one is gone already, as its first receive says.
+        let _ = sockets::set_options(&socket, options);
     }
     Ok(Unattached { peer: Addr::from(peer), local, raw: RawSocket::System(socket) })
 }

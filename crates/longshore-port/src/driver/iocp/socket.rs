@@ -24,6 +24,8 @@ pub(super) struct Entry {
     pub(super) options: Option<Box<SocketOptions>>,
     /// How the accept in flight ends, once all that the system has of it are back.
     pub(super) accept_end: Option<End>,
+    /// Accepts in a row that took nobody, since the peer was gone.
+    pub(super) passed: u32,
     /// Ops that the system has of this socket; it closes when there are none.
     pub(super) pending: u32,
     /// The wait for something to receive. Takes nothing, so it may outlive the receive.
@@ -88,6 +90,7 @@ impl Entry {
             credit: 0,
             options: None,
             accept_end: None,
+            passed: 0,
             pending: 0,
             waits_readable: None,
             readable: false,

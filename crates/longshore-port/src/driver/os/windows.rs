@@ -10,7 +10,7 @@ use windows_sys::Win32::Foundation::{
     ERROR_HANDLE_EOF, ERROR_HANDLES_CLOSED, ERROR_HOST_UNREACHABLE, ERROR_NETNAME_DELETED,
     ERROR_NETWORK_UNREACHABLE, ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY,
     ERROR_OPERATION_ABORTED, ERROR_PORT_UNREACHABLE, ERROR_PROTOCOL_UNREACHABLE, ERROR_SEM_TIMEOUT,
-    ERROR_TOO_MANY_OPEN_FILES, ERROR_WORKING_SET_QUOTA,
+    ERROR_TOO_MANY_OPEN_FILES, ERROR_UNEXP_NET_ERR, ERROR_WORKING_SET_QUOTA,
 };
 use windows_sys::Win32::Networking::WinSock::{
     WSAECONNRESET, WSAEHOSTDOWN, WSAEHOSTUNREACH, WSAEMFILE, WSAENETDOWN, WSAENETRESET,
@@ -54,8 +54,9 @@ fn unsigned(code: i32) -> u32 {
 
 /// Whether an accept failed for the one connection only; the listener is well (R33).
 /// Source: `accept` and `AcceptEx` of Winsock, "Return value": the peer ended it before it was taken.
+/// Wine says that by another number, the last one.
 pub(crate) fn is_passing(code: i32) -> bool {
-    code == WSAECONNRESET || unsigned(code) == ERROR_NETNAME_DELETED
+    code == WSAECONNRESET || [ERROR_NETNAME_DELETED, ERROR_UNEXP_NET_ERR].contains(&unsigned(code))
 }
 
 /// Flags of every send: there are no signals.
