@@ -1,7 +1,7 @@
 //! `cargo xtask test`: what CI runs, step by step.
 
 use crate::steps::{Outcome, Steps, target_dir};
-use crate::{tidy, tools};
+use crate::{tidy, tools, windows};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -24,6 +24,9 @@ steps:
                  driver, the contract of ports included (LONGSHORE_DRIVER settles which)
   examples       they compile
   documentation  it builds, without a dead link
+  windows        lints and tests on completion ports, under Wine; skipped where that, or the
+                 standard library for Windows, is not to be had
+  other systems  they compile: FreeBSD, macOS, musl, ARM
 
 examples:
   cargo xtask test
@@ -110,7 +113,57 @@ pub(crate) fn run(root: &Path, options: Options) -> bool {
     steps.command("examples", &mut cargo(&["build", "--workspace", "--examples"]));
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--all-features"]);
     steps.command("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"));
+    if options.driver.is_none() {
+        on_windows(root, &mut steps);
+        for system in OTHER_SYSTEMS {
+            steps.run(system, || compiles_for(root, system));
+        }
+    }
     steps.finish()
+}
+
+/// Systems that are not run here, with one driver or another of those that are.
+const OTHER_SYSTEMS: [&str; 4] = [
+    "x86_64-unknown-freebsd",
+    "aarch64-apple-darwin",
+    "x86_64-unknown-linux-musl",
+    "aarch64-unknown-linux-gnu",
+];
+
+fn on_windows(root: &Path, steps: &mut Steps) {
+    let mut there = false;
+    steps.run("windows", || {
+        let outcome = windows::set_up(root);
+        there = outcome == Outcome::Passed;
+        outcome
+    });
+    if there {
+        let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        steps.command("windows clippy", &mut windows::cargo(root, &clippy));
+        for args in WINDOWS_TESTS {
+            let name = format!("windows {}", args[1..].join(" "));
+            steps.command(&name, &mut windows::cargo(root, args));
+        }
+    }
+}
+
+/// What is tested under Wine. What is not of Windows, or drives programs of Unix, is left out by the
+/// tests themselves.
+const WINDOWS_TESTS: [&[&str]; 2] = [
+    &["test", "-p", "longshore-port", "--features", "contract"],
+    &["test", "-p", "longshore", "--features", "testing", "--lib", "--test", "it"],
+];
+
+fn compiles_for(root: &Path, system: &str) -> Outcome {
+    if let Err(why) = windows::add_target(system) {
+        return Outcome::Skipped(why);
+    }
+    let args = ["check", "--quiet", "--package", "longshore-cli", "--target", system];
+    match cargo(root, Options::default(), &args).stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => Outcome::Passed,
+        Ok(output) => Outcome::Failed(String::from_utf8_lossy(&output.stderr).into()),
+        Err(error) => Outcome::Failed(format!("cannot run cargo: {error}")),
+    }
 }
 
 /// Asks the port itself, by its example that lists drivers, which says why it is refused here.

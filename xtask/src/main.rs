@@ -7,6 +7,7 @@ mod mutants;
 mod steps;
 mod tidy;
 mod tools;
+mod windows;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ commands:
   test     everything CI runs
   tidy     the rules of the tree that the compiler and clippy do not know
   mutants  planted bugs, each of which a test has to find
+  windows  builds for Windows, and runs what was built under Wine
 
 cargo test --workspace is the quick half of `cargo xtask test`.
 ";
@@ -31,6 +33,7 @@ enum Command {
     Test(ci::Options),
     Tidy,
     Mutants(mutants::Options),
+    Windows(windows::Options),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Ok(Command::Test(options)) => exit_code(ci::run(&root(), options)),
         Ok(Command::Tidy) => exit_code(tidy::run(&root())),
         Ok(Command::Mutants(options)) => exit_code(mutants::run(&root(), &options)),
+        Ok(Command::Windows(options)) => exit_code(windows::run(&root(), &options)),
         Err(error) => {
             eprintln!("cargo xtask: {error}; see cargo xtask --help");
             ExitCode::from(2)
@@ -71,6 +75,8 @@ fn parse(args: &[&str]) -> Result<Command, String> {
         ["tidy", arg, ..] => Err(format!("tidy takes no {arg}")),
         ["mutants", rest @ ..] if asks_help(rest) => Ok(Command::Help(mutants::HELP)),
         ["mutants", rest @ ..] => mutants::Options::parse(rest).map(Command::Mutants),
+        ["windows", first, ..] if asks_help(&[first]) => Ok(Command::Help(windows::HELP)),
+        ["windows", rest @ ..] => windows::Options::parse(rest).map(Command::Windows),
         [other, ..] => Err(format!("no command {other}")),
     }
 }
@@ -89,6 +95,7 @@ mod tests {
         assert_eq!(parse(&["test", "--long", "--help"]), Ok(Command::Help(ci::HELP)));
         assert_eq!(parse(&["tidy", "-h"]), Ok(Command::Help(tidy::HELP)));
         assert_eq!(parse(&["mutants", "--help"]), Ok(Command::Help(mutants::HELP)));
+        assert_eq!(parse(&["windows", "-h"]), Ok(Command::Help(windows::HELP)));
         assert_eq!(parse(&["tidy"]), Ok(Command::Tidy));
         assert_eq!(parse(&["tidy", "up"]), Err("tidy takes no up".into()));
         assert_eq!(parse(&["tset"]), Err("no command tset".into()));
@@ -96,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_help_fits_a_screen() {
-        for help in [HELP, ci::HELP, tidy::HELP, mutants::HELP] {
+        for help in [HELP, ci::HELP, tidy::HELP, mutants::HELP, windows::HELP] {
             assert!(help.lines().count() < 40);
             assert!(help.lines().all(|line| line.len() <= 100));
         }

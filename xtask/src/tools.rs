@@ -17,34 +17,42 @@ const TOOLS: [(&str, &str); 7] = [
 
 /// Makes sure that the programs are there.
 pub(crate) fn install() -> Outcome {
-    let missing = missing();
-    if missing.is_empty() {
-        return Outcome::Passed;
+    install_all(&TOOLS).map_or_else(Outcome::Skipped, |()| Outcome::Passed)
+}
+
+/// Makes sure that `tools` are there, each with its package.
+///
+/// # Errors
+/// Says which are not, what is left out by that, and what to do.
+pub(crate) fn install_all(tools: &[(&'static str, &'static str)]) -> Result<(), String> {
+    let lacking = missing(tools);
+    if lacking.is_empty() {
+        return Ok(());
     }
-    let names = names(&missing);
+    let packages = packages(&lacking);
     if !is_root() || find("apt-get").is_none() {
-        return Outcome::Skipped(format!(
-            "no {names}: what drives them is left out; install as root: apt-get install {}",
-            packages(&missing).join(" ")
+        return Err(format!(
+            "no {}: what needs it is left out; install as root: apt-get install {}",
+            names(&lacking),
+            packages.join(" ")
         ));
     }
-    let packages = packages(&missing);
     if !apt_get(&["install"], &packages) {
         // The usual cause is a machine that never fetched the lists.
         apt_get(&["update"], &[]);
         apt_get(&["install"], &packages);
     }
-    match self::missing() {
-        still if still.is_empty() => Outcome::Passed,
-        still => Outcome::Skipped(format!(
-            "no {}: apt-get could not install it, what drives it is left out",
-            self::names(&still)
+    match missing(tools) {
+        still if still.is_empty() => Ok(()),
+        still => Err(format!(
+            "no {}: apt-get could not install it, what needs it is left out",
+            names(&still)
         )),
     }
 }
 
-fn missing() -> Vec<(&'static str, &'static str)> {
-    TOOLS.into_iter().filter(|(program, _)| find(program).is_none()).collect()
+fn missing(tools: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+    tools.iter().copied().filter(|(program, _)| find(program).is_none()).collect()
 }
 
 fn names(tools: &[(&str, &str)]) -> String {
@@ -59,7 +67,7 @@ fn packages<'a>(tools: &[(&str, &'a str)]) -> Vec<&'a str> {
 
 fn apt_get(verb: &[&str], packages: &[&str]) -> bool {
     Command::new("apt-get")
-        .args(["--yes", "-qq"])
+        .args(["--yes", "-qq", "--no-install-recommends"])
         .args(verb)
         .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive")

@@ -41,7 +41,10 @@ mod recv_pool;
 mod socket;
 mod work;
 
-pub use driver::{DriverChoice, DriverRefused, SystemNotifier, SystemPort, SystemWorld};
+pub use driver::{
+    ConsoleEvent, DriverChoice, DriverRefused, SystemNotifier, SystemPort, SystemWorld,
+    on_console_event,
+};
 pub use error::{Call, PortError};
 pub use error_kind::ErrorKind;
 pub use file::{FileHandle, FileRange, RawFile, VirtualFile};

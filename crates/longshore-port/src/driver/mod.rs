@@ -17,6 +17,8 @@ mod turns;
 #[cfg(target_os = "linux")]
 mod uring;
 
+pub use os::ConsoleEvent;
+
 use crate::jobs::WorkDesk;
 use crate::{
     Abilities, BindTo, Completion, ConnectTo, ErrorKind, JobPool, Link, Listening, Notify, Op,
@@ -31,6 +33,16 @@ use readiness::{ReadinessNotifier, ReadinessPort};
 use std::time::{Duration, Instant};
 #[cfg(target_os = "linux")]
 use uring::{UringNotifier, UringPort};
+
+/// Has `handler` told what the user of the console wants, on a thread of its own each time, from now
+/// on and for good; the first one of a process. It says whether that is taken care of: else the
+/// system ends the process. On Windows only. Source: `SetConsoleCtrlHandler`.
+///
+/// # Errors
+/// What the system refuses; where there are signals instead, [`std::io::ErrorKind::Unsupported`].
+pub fn on_console_event(handler: fn(ConsoleEvent) -> bool) -> std::io::Result<()> {
+    os::on_console_event(handler)
+}
 
 /// Which driver to take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -1,6 +1,16 @@
 //! What is asked of the system beside its ports, and what its error numbers mean. One file for each
 //! kind of system, with the same functions; imports nothing of the drivers.
 
+/// What the user of a console wants of its programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConsoleEvent {
+    /// Ctrl-C or Ctrl-Break.
+    Interrupt,
+    /// The console is closed, the user logs off, or the machine goes down. When the handler returns
+    /// the process ends, and five seconds later in any case.
+    Close,
+}
+
 mod heap;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -22,9 +32,10 @@ pub(crate) use memory::memory_bytes;
 pub(crate) use other::{coarse_clock, link, memory_bytes, send_file, set_user_timeout};
 #[cfg(unix)]
 pub(crate) use unix::{
-    SEND_FLAGS, allow_rebind, is_in_progress, is_passing, kind_of_code, read_at, set_keepalive,
+    SEND_FLAGS, allow_rebind, is_in_progress, is_passing, kind_of_code, on_console_event, read_at,
+    set_keepalive,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
-    SEND_FLAGS, allow_rebind, is_passing, kind_of_code, read_at, set_keepalive,
+    SEND_FLAGS, allow_rebind, is_passing, kind_of_code, on_console_event, read_at, set_keepalive,
 };

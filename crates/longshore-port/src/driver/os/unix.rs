@@ -1,5 +1,6 @@
 //! What is asked of every Unix, and what its error numbers mean.
 
+use super::ConsoleEvent;
 use crate::error_kind::ErrorKind;
 use socket2::{Socket, TcpKeepalive};
 use std::fs::File;
@@ -61,6 +62,11 @@ pub(crate) fn is_in_progress(error: &io::Error) -> bool {
 /// Source: `socket(7)`, `SO_REUSEADDR`.
 pub(crate) fn allow_rebind(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_address(true)
+}
+
+/// Unix has signals.
+pub(crate) fn on_console_event(_: fn(ConsoleEvent) -> bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Has TCP probe silent peers.

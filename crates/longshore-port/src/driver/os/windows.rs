@@ -1,10 +1,13 @@
 //! What is asked of Windows, and what its error numbers mean.
+#![expect(unsafe_code, reason = "the console calls a routine")]
 
+use super::ConsoleEvent;
 use crate::error_kind::ErrorKind;
 use socket2::{Socket, TcpKeepalive};
 use std::fs::File;
 use std::io;
 use std::os::windows::fs::FileExt;
+use std::sync::OnceLock;
 use windows_sys::Win32::Foundation::{
     ERROR_CANCELLED, ERROR_CONNECTION_ABORTED, ERROR_CONNECTION_REFUSED, ERROR_GRACEFUL_DISCONNECT,
     ERROR_HANDLE_EOF, ERROR_HANDLES_CLOSED, ERROR_HOST_UNREACHABLE, ERROR_NETNAME_DELETED,
@@ -16,6 +19,7 @@ use windows_sys::Win32::Networking::WinSock::{
     WSAECONNRESET, WSAEHOSTDOWN, WSAEHOSTUNREACH, WSAEMFILE, WSAENETDOWN, WSAENETRESET,
     WSAENETUNREACH, WSAENOBUFS, WSAENOPROTOOPT,
 };
+use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT, SetConsoleCtrlHandler};
 
 /// What an error number means where the standard library has no word for it. An op that ends later
 /// tells the number of the system, one that is refused at once that of Winsock.
@@ -67,6 +71,27 @@ pub(crate) const SEND_FLAGS: i32 = 0;
 #[expect(clippy::unnecessary_wraps, reason = "other systems can refuse")]
 pub(crate) fn allow_rebind(_: &Socket) -> io::Result<()> {
     Ok(())
+}
+
+/// Who is told what the user of the console wants.
+static ON_CONSOLE: OnceLock<fn(ConsoleEvent) -> bool> = OnceLock::new();
+
+/// Has `handler` told, on a thread of its own, from now on. It says whether that is taken care of.
+pub(crate) fn on_console_event(handler: fn(ConsoleEvent) -> bool) -> io::Result<()> {
+    ON_CONSOLE.get_or_init(|| handler);
+    // SAFETY: the routine is a function of this program, which stays as long as the process.
+    let set = unsafe { SetConsoleCtrlHandler(Some(console_routine), 1) };
+    if set == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+unsafe extern "system" fn console_routine(event: u32) -> i32 {
+    let event = match event {
+        CTRL_C_EVENT | CTRL_BREAK_EVENT => ConsoleEvent::Interrupt,
+        _ => ConsoleEvent::Close,
+    };
+    // A panic must not go on into the system; then it is as if nobody had asked.
+    let handled = ON_CONSOLE.get().map(|handler| std::panic::catch_unwind(|| handler(event)));
+    i32::from(matches!(handled, Some(Ok(true))))
 }
 
 /// Has TCP probe silent peers. How often before it gives up cannot be told to each Windows, which

@@ -69,7 +69,7 @@ impl Gathers {
             }
         }
         gather.header.msg_iov = gather.parts.as_mut_ptr();
-        gather.header.msg_iovlen = gather.parts.len();
+        gather.header.msg_iovlen = gather.parts.len() as _; // of another type with each libc
         &raw const gather.header
     }
 }
