@@ -87,6 +87,7 @@ pub(crate) enum Driver {
     Auto,
     Uring,
     Readiness,
+    Iocp,
 }
 
 impl From<Driver> for DriverChoice {
@@ -95,6 +96,7 @@ impl From<Driver> for DriverChoice {
             Driver::Auto => Self::Auto,
             Driver::Uring => Self::Uring,
             Driver::Readiness => Self::Readiness,
+            Driver::Iocp => Self::Iocp,
         }
     }
 }

@@ -289,7 +289,7 @@ mod system {
                 std::thread::yield_now();
             }
             let (told, ended) = std::sync::mpsc::channel();
-            detach("closes", move || drop(told.send(handle(ConsoleEvent::Close)))).unwrap();
+            detach("closes", move || told.send(handle(ConsoleEvent::Close)).unwrap()).unwrap();
             assert_eq!(ended.recv_timeout(CLOSE_DRAIN * 2), Ok(true));
             assert_eq!(server.connection_count(), 0, "who stays is aborted");
             drop(peer);

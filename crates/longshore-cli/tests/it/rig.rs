@@ -36,6 +36,9 @@ pub(crate) fn drivers() -> Vec<String> {
     if let Ok(only) = std::env::var("LONGSHORE_DRIVER") {
         return vec![only];
     }
+    if cfg!(windows) {
+        return vec!["iocp".to_owned()];
+    }
     let (_, json, _) = run(&["doctor", "--json"]);
     let mut drivers = vec!["readiness".to_owned()];
     if json.contains(r#""text":"io_uring"#) {
@@ -96,6 +99,8 @@ impl Serving {
         self.child.id()
     }
 
+    /// Windows has no signals: what needs one is not tested there.
+    #[cfg(unix)]
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());

@@ -12,7 +12,11 @@ fn the_banner_names_driver_address_and_what_to_try() {
         let port = server.port;
         let banner = server.banner.clone();
         let (first, rest) = banner.split_once('\n').unwrap();
-        let name = if driver == "uring" { "io_uring" } else { "epoll" };
+        let name = match &driver[..] {
+            "uring" => "io_uring",
+            "iocp" => "iocp",
+            _ => "epoll",
+        };
         let start = concat!("longshore ", env!("CARGO_PKG_VERSION"), "   driver ");
         assert!(first.starts_with(&format!("{start}{name}")), "{first}");
         assert!(first.ends_with("   3 workers"), "{first}");
@@ -26,6 +30,7 @@ fn the_banner_names_driver_address_and_what_to_try() {
 }
 
 #[test]
+#[cfg(unix)]
 fn sigterm_answers_what_came_and_exits_with_0() {
     for driver in drivers() {
         let mut server = Serving::start(&["--protocol", "lines", "--driver", &driver]);
@@ -49,6 +54,7 @@ fn sigterm_answers_what_came_and_exits_with_0() {
 }
 
 #[test]
+#[cfg(unix)]
 fn a_second_signal_stops_at_once() {
     for (signal, wanted) in [("INT", 130), ("TERM", 143)] {
         let mut server = Serving::start(&["--protocol", "raw"]);
@@ -69,11 +75,13 @@ fn a_given_port_that_is_busy_is_an_error_that_says_who_has_it() {
     let server = Serving::start(&[]);
     let (code, _, error) = run(&["serve", "--listen", &server.addr()]);
     let other = server.port + 10;
+    // Only Linux tells who.
+    let by = cfg!(target_os = "linux").then(|| format!(" by longshore (pid {})", server.pid()));
     let wanted = format!(
-        "cannot listen on 127.0.0.1:{}: address in use by longshore (pid {}); stop it, or choose \
-         another: --listen 127.0.0.1:{other}\n",
+        "cannot listen on 127.0.0.1:{}: address in use{}; stop it, or choose another: --listen \
+         127.0.0.1:{other}\n",
         server.port,
-        server.pid()
+        by.unwrap_or_default()
     );
     assert_eq!((code, error), (Some(3), wanted));
 }
@@ -160,6 +168,7 @@ fn an_address_of_another_machine_cannot_be_listened_on() {
 
 /// Serves lines with `flags` to a peer that says `said`, until it is cut: what is in the log, and
 /// the last line of the summary.
+#[cfg(unix)]
 fn cut(driver: &str, flags: &[&str], said: &[u8], part: &str) -> (String, String) {
     let args = [&["--protocol", "lines", "--driver", driver], flags].concat();
     let mut server = Serving::start(&args);
@@ -178,6 +187,7 @@ fn cut(driver: &str, flags: &[&str], said: &[u8], part: &str) -> (String, String
 }
 
 #[test]
+#[cfg(unix)]
 fn who_is_cut_has_a_line_that_names_the_rule() {
     let none = ["--first-byte", "0"];
     for driver in drivers() {
@@ -217,6 +227,7 @@ fn who_is_cut_has_a_line_that_names_the_rule() {
 
 /// It is silent from then on, and its log-in would be late before its silence is too long.
 #[test]
+#[cfg(unix)]
 fn a_whole_message_is_a_log_in() {
     let flags = ["--login", "2s", "--idle", "2s", "--first-byte", "0"];
     let (_, ended) = cut("auto", &flags, b"one\n", "limits.");
@@ -224,6 +235,7 @@ fn a_whole_message_is_a_log_in() {
 }
 
 #[test]
+#[cfg(unix)]
 fn what_ends_when_the_time_to_stop_is_up_has_a_line_that_names_it() {
     for driver in drivers() {
         let mut server =
@@ -239,6 +251,7 @@ fn what_ends_when_the_time_to_stop_is_up_has_a_line_that_names_it() {
 }
 
 #[test]
+#[cfg(unix)]
 fn what_a_close_gives_up_has_a_line_that_names_the_limit() {
     let flags = ["-v", "--protocol", "raw", "--send-queue", "64MiB", "--linger", "0"];
     for driver in drivers() {
@@ -255,6 +268,7 @@ fn what_a_close_gives_up_has_a_line_that_names_the_limit() {
 
 /// Each limit of the guide's table that refuses, with a line that names it.
 #[test]
+#[cfg(unix)]
 fn who_is_too_many_is_refused_counted_and_told_by_which_limit() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/limits.md");
     let page = std::fs::read_to_string(path).unwrap();
@@ -286,6 +300,7 @@ fn who_is_too_many_is_refused_counted_and_told_by_which_limit() {
 }
 
 #[test]
+#[cfg(unix)]
 fn start_and_stop_are_objects_in_json() {
     let mut child = longshore(&["serve", "--listen", "127.0.0.1:0", "--json"]);
     let mut child = child.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
