@@ -36,7 +36,8 @@ const TOOLS: [(&str, &str); 2] =
 /// whose end somebody may wait.
 const RUNNER: &str = r#"#!/usr/bin/env bash
 unset DISPLAY WAYLAND_DISPLAY
-export WINEPREFIX="${0%/*}/prefix" WINEDEBUG="${WINEDEBUG:--all}"
+WINEPREFIX=$(cd "${0%/*}" && pwd)/prefix
+export WINEPREFIX WINEDEBUG="${WINEDEBUG:--all}"
 export WINEDLLOVERRIDES="winemenubuilder.exe,mscoree,mshtml=d"
 if ! /usr/lib/wine/wineserver64 -k0 2>/dev/null; then
     (
@@ -164,6 +165,10 @@ pub(crate) fn add_target(target: &str) -> Result<(), String> {
 
 fn make_prefix(home: &Path) -> io::Result<()> {
     if home.exists() {
+        // A server of the old prefix would be in the way of the new one.
+        let prefix = home.join("prefix");
+        let _ =
+            Command::new("/usr/lib/wine/wineserver64").arg("-k").env("WINEPREFIX", prefix).status();
         fs::remove_dir_all(home)?;
     }
     fs::create_dir_all(home)?;
