@@ -66,11 +66,7 @@ pub(crate) fn on_readiness(test: fn(&mut Lab)) {
 /// breaks, and whether it does so each time: then it stands here for nothing when the test passes.
 #[cfg(windows)]
 const WINE: [(&str, bool, &str); 2] = [
-    (
-        "handles::the_way_to_a_peer_is_measured_when_asked",
-        true,
-        "the system is not asked about a link",
-    ),
+    ("handles::the_way_to_a_peer_is_measured_when_asked", true, "Wine tells nothing of a link"),
     (
         "connecting::the_client_sends_receives_and_sees_the_end",
         false,

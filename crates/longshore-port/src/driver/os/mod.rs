@@ -29,7 +29,9 @@ pub(crate) use linux::{coarse_clock, link, send_file, set_user_timeout};
 #[cfg(target_os = "linux")]
 pub(crate) use memory::memory_bytes;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use other::{coarse_clock, link, memory_bytes, send_file, set_user_timeout};
+pub(crate) use other::{coarse_clock, send_file, set_user_timeout};
+#[cfg(not(any(target_os = "linux", windows)))]
+pub(crate) use other::{link, memory_bytes};
 #[cfg(unix)]
 pub(crate) use unix::{
     SEND_FLAGS, allow_rebind, is_in_progress, is_passing, kind_of_code, on_console_event, read_at,
@@ -37,5 +39,6 @@ pub(crate) use unix::{
 };
 #[cfg(windows)]
 pub(crate) use windows::{
-    SEND_FLAGS, allow_rebind, is_passing, kind_of_code, on_console_event, read_at, set_keepalive,
+    SEND_FLAGS, allow_rebind, is_passing, kind_of_code, link, memory_bytes, on_console_event,
+    read_at, set_keepalive,
 };

@@ -1,5 +1,6 @@
 //! What only Linux is asked: elsewhere it cannot be had, or is not asked for yet.
 
+#[cfg(not(windows))]
 use crate::Link;
 use longshore_base::Time;
 use socket2::Socket;
@@ -13,11 +14,13 @@ pub(crate) fn coarse_clock() -> Option<Time> {
 }
 
 /// What the system knows of the way to the peer: these are not asked.
+#[cfg(not(windows))]
 pub(crate) fn link(_: &Socket) -> Link {
     Link::default()
 }
 
 /// How much memory this process may use: not asked here.
+#[cfg(not(windows))]
 pub(crate) fn memory_bytes() -> Option<u64> {
     None
 }

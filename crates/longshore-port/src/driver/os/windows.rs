@@ -2,12 +2,16 @@
 #![expect(unsafe_code, reason = "the console calls a routine")]
 
 use super::ConsoleEvent;
+use crate::Link;
 use crate::error_kind::ErrorKind;
 use socket2::{Socket, TcpKeepalive};
 use std::fs::File;
 use std::io;
+use std::mem::size_of;
 use std::os::windows::fs::FileExt;
+use std::os::windows::io::AsRawSocket;
 use std::sync::OnceLock;
+use std::time::Duration;
 use windows_sys::Win32::Foundation::{
     ERROR_CANCELLED, ERROR_CONNECTION_ABORTED, ERROR_CONNECTION_REFUSED, ERROR_GRACEFUL_DISCONNECT,
     ERROR_HANDLE_EOF, ERROR_HANDLES_CLOSED, ERROR_HOST_UNREACHABLE, ERROR_NETNAME_DELETED,
@@ -16,10 +20,11 @@ use windows_sys::Win32::Foundation::{
     ERROR_TOO_MANY_OPEN_FILES, ERROR_UNEXP_NET_ERR, ERROR_WORKING_SET_QUOTA,
 };
 use windows_sys::Win32::Networking::WinSock::{
-    WSAECONNRESET, WSAEHOSTDOWN, WSAEHOSTUNREACH, WSAEMFILE, WSAENETDOWN, WSAENETRESET,
-    WSAENETUNREACH, WSAENOBUFS, WSAENOPROTOOPT,
+    SIO_TCP_INFO, TCP_INFO_v0, WSAECONNRESET, WSAEHOSTDOWN, WSAEHOSTUNREACH, WSAEMFILE,
+    WSAENETDOWN, WSAENETRESET, WSAENETUNREACH, WSAENOBUFS, WSAENOPROTOOPT, WSAIoctl,
 };
 use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT, SetConsoleCtrlHandler};
+use windows_sys::Win32::System::SystemInformation::{GlobalMemoryStatusEx, MEMORYSTATUSEX};
 
 /// What an error number means where the standard library has no word for it. An op that ends later
 /// tells the number of the system, one that is refused at once that of Winsock.
@@ -73,6 +78,48 @@ pub(crate) fn allow_rebind(_: &Socket) -> io::Result<()> {
     Ok(())
 }
 
+/// What the system knows of the way to the peer; nothing before Windows 10 version 1703.
+/// Source: `SIO_TCP_INFO`, `TCP_INFO_v0`.
+pub(crate) fn link(socket: &Socket) -> Link {
+    let (version, mut info, mut bytes) = (0_u32, TCP_INFO_v0::default(), 0);
+    let size = |bytes: usize| u32::try_from(bytes).expect("a small structure");
+    let raw = usize::try_from(socket.as_raw_socket()).expect("as wide as an address");
+    // SAFETY: both sizes are those of what is pointed to, and the call does not outlive this.
+    let result = unsafe {
+        WSAIoctl(
+            raw,
+            SIO_TCP_INFO,
+            (&raw const version).cast(),
+            size(size_of::<u32>()),
+            (&raw mut info).cast(),
+            size(size_of::<TCP_INFO_v0>()),
+            &raw mut bytes,
+            std::ptr::null_mut(),
+            None,
+        )
+    };
+    if result != 0 { Link::default() } else { link_of(&info) }
+}
+
+fn link_of(info: &TCP_INFO_v0) -> Link {
+    Link {
+        // Those that wait in the system are not told.
+        unacknowledged_bytes: Some(info.BytesInFlight.into()),
+        acknowledged_bytes: Some(info.BytesOut.saturating_sub(info.BytesInFlight.into())),
+        round_trip: (info.RttUs > 0).then(|| Duration::from_micros(info.RttUs.into())),
+        retransmits: Some(info.FastRetrans.saturating_add(info.TimeoutEpisodes)),
+    }
+}
+
+/// Bytes of memory that this machine has. Source: `GlobalMemoryStatusEx`.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    let length = u32::try_from(size_of::<MEMORYSTATUSEX>()).ok()?;
+    let mut status = MEMORYSTATUSEX { dwLength: length, ..MEMORYSTATUSEX::default() };
+    // SAFETY: the structure says its own size.
+    let told = unsafe { GlobalMemoryStatusEx(&raw mut status) };
+    (told != 0).then_some(status.ullTotalPhys)
+}
+
 /// Who is told what the user of the console wants.
 static ON_CONSOLE: OnceLock<fn(ConsoleEvent) -> bool> = OnceLock::new();
 
@@ -106,4 +153,59 @@ pub(crate) fn set_keepalive(socket: &Socket, keepalive: &TcpKeepalive) -> io::Re
 /// Reads at a place of a file. It moves the file's position, which nobody here uses.
 pub(crate) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
     file.seek_read(into, offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Call, PortError};
+
+    #[test]
+    fn each_number_is_told_as_what_it_means() {
+        for (code, kind) in [
+            (WSAEMFILE, ErrorKind::NoDescriptors),
+            (WSAENOBUFS, ErrorKind::NoMemory),
+            (1450, ErrorKind::NoMemory),
+            (995, ErrorKind::Cancelled),
+            (676, ErrorKind::Cancelled),
+            (WSAENETRESET, ErrorKind::NetworkReset),
+            (WSAEHOSTUNREACH, ErrorKind::Unreachable),
+            (1231, ErrorKind::Unreachable),
+            (64, ErrorKind::Reset),
+            (1236, ErrorKind::Reset),
+            (WSAECONNRESET, ErrorKind::Reset),
+            (121, ErrorKind::TimedOut),
+            (1225, ErrorKind::Refused),
+            (38, ErrorKind::Shortened),
+            (87, ErrorKind::Other),
+        ] {
+            assert_eq!(PortError::from_code(Call::Send, code).kind, kind, "{code}");
+        }
+        for code in [64, 59, WSAECONNRESET] {
+            let error = PortError::from_code(Call::Accept, code);
+            assert_eq!(error.kind, ErrorKind::Passing, "{code}: only that connection is gone");
+        }
+    }
+
+    /// Wine has no `SIO_TCP_INFO`.
+    #[test]
+    fn what_is_told_of_a_link_is_read_as_it_is_meant() {
+        let info = TCP_INFO_v0 {
+            BytesOut: 1_000,
+            BytesInFlight: 300,
+            RttUs: 250,
+            FastRetrans: 2,
+            TimeoutEpisodes: 1,
+            ..TCP_INFO_v0::default()
+        };
+        let link = link_of(&info);
+        assert_eq!((link.acknowledged_bytes, link.unacknowledged_bytes), (Some(700), Some(300)));
+        assert_eq!(link.round_trip, Some(Duration::from_micros(250)));
+        assert_eq!(link.retransmits, Some(3));
+    }
+
+    #[test]
+    fn this_machine_says_something() {
+        assert!(memory_bytes().is_some_and(|bytes| bytes > 1 << 20));
+    }
 }
