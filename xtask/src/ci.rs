@@ -149,9 +149,10 @@ fn on_windows(root: &Path, steps: &mut Steps) {
 
 /// What is tested under Wine. What is not of Windows, or drives programs of Unix, is left out by the
 /// tests themselves.
-const WINDOWS_TESTS: [&[&str]; 3] = [
+const WINDOWS_TESTS: [&[&str]; 4] = [
     &["test", "-p", "longshore-port", "--features", "contract"],
     &["test", "-p", "longshore", "--features", "testing", "--lib", "--test", "it"],
+    &["test", "-p", "longshore", "--features", "testing", "--test", "faults"],
     &["test", "-p", "longshore-cli"],
 ];
 

@@ -2,12 +2,11 @@
 
 use super::support::{Driver, Echo, PATIENCE, Tally, codec, driver_named, resident_kib};
 use longshore::*;
-use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{ChildStdin, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Set in the child: what it is to do.
@@ -100,12 +99,14 @@ impl Child {
     }
 
     /// Sends it a signal.
+    #[cfg(target_os = "linux")]
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Stops all its threads; returns when they stand still. `Signal::CONT` lets it go on.
+    #[cfg(target_os = "linux")]
     pub(crate) fn stand_still(&self) {
         use rustix::process::{Pid, Signal, WaitOptions, waitpid};
         self.signal(Signal::STOP);
@@ -122,6 +123,7 @@ impl Child {
     }
 
     /// Waits for its end; says how.
+    #[cfg(target_os = "linux")]
     pub(crate) fn wait(mut self) -> std::process::ExitStatus {
         self.process.wait().unwrap()
     }
@@ -135,6 +137,7 @@ impl Drop for Child {
 }
 
 /// Whether strace is here, which injects faults into system calls.
+#[cfg(target_os = "linux")]
 pub(crate) fn has_strace() -> bool {
     let found = Command::new("strace").arg("-V").stdout(Stdio::null()).status();
     found.is_ok_and(|status| status.success())
@@ -154,7 +157,9 @@ fn plays_its_role() {
     let Ok(role) = std::env::var(ROLE) else { return };
     match role.as_str() {
         "serve" => serve(),
+        #[cfg(target_os = "linux")]
         "run" => run(),
+        #[cfg(target_os = "linux")]
         "without a ring" => without_a_ring(),
         role => panic!("no such role: {role}"),
     }
@@ -162,12 +167,12 @@ fn plays_its_role() {
 
 /// An echo server that answers questions about itself, until its standard input ends.
 fn serve() {
+    drop(super::support::alone()); // for the limit of files that it raises
+    #[cfg(target_os = "linux")]
     if let Some(files) = setting("FILES") {
         let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         limit.current = Some(files.parse().unwrap());
         rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
-    } else {
-        drop(super::support::alone());
     }
     let driver = driver_named(&setting("DRIVER").unwrap());
     let mut limits = Limits::new();
@@ -191,7 +196,7 @@ fn serve() {
     tell(addr);
     for line in std::io::stdin().lines().map_while(std::result::Result::ok) {
         if line == "resident" {
-            tell(resident_kib("self"));
+            tell(resident_kib());
         } else if line == "close all" {
             server.close_all();
             tell("closed");
@@ -205,8 +210,10 @@ fn serve() {
 }
 
 /// A log that nobody reads any more when the server begins to drain.
+#[cfg(target_os = "linux")]
 struct StuckLog;
 
+#[cfg(target_os = "linux")]
 impl Write for StuckLog {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         if String::from_utf8_lossy(line).contains("draining") {
@@ -224,17 +231,18 @@ impl Write for StuckLog {
 }
 
 /// An echo server as a program has it: `run`, to the signal that ends it.
+#[cfg(target_os = "linux")]
 fn run() {
     if setting("STUCK_LOG").is_some() {
         tracing_subscriber::fmt().with_writer(|| StuckLog).init();
     }
     let driver = driver_named(&setting("DRIVER").unwrap());
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     socket.listen(4096).unwrap(); // a short queue costs its clients a second each
-    let socket = TcpListener::from(socket);
+    let socket = std::net::TcpListener::from(socket);
     let addr = socket.local_addr().unwrap();
-    let running: Arc<OnceLock<Server>> = Arc::default();
+    let running: Arc<std::sync::OnceLock<Server>> = Arc::default();
     let seen = Arc::clone(&running);
     let tally = Arc::new(Tally::default());
     let builder = Server::builder()
@@ -250,6 +258,7 @@ fn run() {
 }
 
 /// What a server does that may not have a ring.
+#[cfg(target_os = "linux")]
 fn without_a_ring() {
     let tally = Arc::new(Tally::default());
     let listener = Listener::tcp("127.0.0.1:0", codec());

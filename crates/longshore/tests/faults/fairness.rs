@@ -1,9 +1,9 @@
 //! Loud peers, stopped clocks, many timers (R44-R46).
 
+#[cfg(target_os = "linux")]
 use super::child::Plan;
 use super::support::*;
 use longshore::*;
-use rustix::process::Signal;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
@@ -63,6 +63,8 @@ fn r44_a_firehose_does_not_keep_a_thousand_others_from_their_answers() {
     });
 }
 
+// A signal makes it stand still.
+#[cfg(target_os = "linux")]
 #[test]
 fn r45_a_process_that_stood_still_closes_nobody_who_spoke() {
     on_each_driver(|driver| {
@@ -79,7 +81,7 @@ fn r45_a_process_that_stood_still_closes_nobody_who_spoke() {
         }
         // Twice the idle time passes, and nobody answers.
         stays_silent(&mut streams[0], Duration::from_secs(2));
-        server.signal(Signal::CONT);
+        server.signal(rustix::process::Signal::CONT);
         for stream in &mut streams {
             assert_eq!(recv(stream), b"still here");
         }

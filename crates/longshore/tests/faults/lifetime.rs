@@ -136,6 +136,7 @@ fn r03_bytes_never_cross_connections_over_churn() {
         let opens = pick(2_000, 200_000);
         let foreign = Arc::new(AtomicUsize::new(0));
         let for_handlers = Arc::clone(&foreign);
+        warm_up(driver);
         let before = descriptors();
         let make = move |tally| Tagged { tag: None, foreign: Arc::clone(&for_handlers), tally };
         let running = Running::handled(driver, listener(), |builder| builder, make);
@@ -214,6 +215,7 @@ fn r04_idle_peers_see_the_end_when_all_are_closed() {
 fn r05_each_open_has_one_close_when_peers_leave_at_once() {
     on_each_driver(|driver| {
         let (burst, rounds) = (pick(500, 2_000), pick(1, 12));
+        warm_up(driver);
         let before = descriptors();
         let running = Running::echo(driver, |builder| builder);
         let mut sent = 0;
@@ -318,11 +320,11 @@ fn r07_starting_and_stopping_under_load_leaves_nothing() {
         for _ in 0..10 {
             cycle();
         }
-        let (descriptors_before, before) = (descriptors(), resident_kib("self"));
+        let (descriptors_before, before) = (descriptors(), resident_kib());
         for _ in 0..cycles {
             cycle();
         }
-        let grown = resident_kib("self").saturating_sub(before);
+        let grown = resident_kib().saturating_sub(before);
         assert_eq!(descriptors(), descriptors_before, "descriptors");
         assert!(grown <= 4 * 1024, "{grown} KiB more after {cycles} cycles");
         reached(

@@ -2,7 +2,9 @@
 //!
 //! Quick by default; `LONGSHORE_LONG=1` asks for the large numbers (in a release build),
 //! `LONGSHORE_DRIVER=uring|readiness` for one driver. Each entry prints the numbers it reached.
-#![cfg(target_os = "linux")]
+//!
+//! What needs signals, limits of the system, or strace is of Linux alone, and so are its tests.
+#![cfg(any(target_os = "linux", windows))]
 #![allow(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
@@ -24,3 +26,8 @@ mod processes;
 mod ring;
 mod support;
 mod threads;
+
+/// Counts what is allocated: no other measure of memory is to be had there without unsafe code.
+#[cfg(windows)]
+#[global_allocator]
+static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;

@@ -2,26 +2,25 @@
 
 use super::child::{Child, Plan};
 use super::support::*;
-use longshore::*;
-use rustix::process::Signal;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
 /// Numbers of the descriptors that a child has.
+#[cfg(target_os = "linux")]
 fn inherited() -> String {
+    use std::process::{Command, Stdio};
     let listed = Command::new("ls").arg("/proc/self/fd").stdin(Stdio::null()).output().unwrap();
     String::from_utf8(listed.stdout).unwrap()
 }
 
+// What is inherited shows in /proc.
+#[cfg(target_os = "linux")]
 #[test]
 fn r49_a_child_inherits_no_descriptor() {
     on_each_driver(|driver| {
         let without = inherited(); // what this program itself was started with
         let running = Running::echo(driver, |builder| builder);
         let mut streams: Vec<_> = (0..50).map(|_| connect(running.addr)).collect();
-        let connector = Connector::addr(running.addr, codec());
+        let connector = longshore::Connector::addr(running.addr, codec());
         let tally = std::sync::Arc::clone(&running.tally);
         running.server.connect(connector, move |_| Ok(Echo(tally.clone()))).unwrap();
         running.tally.wait("all are there", |counts| counts.opened == 52);
@@ -30,11 +29,12 @@ fn r49_a_child_inherits_no_descriptor() {
             assert_eq!(inherited(), without);
         }
         drop(streams);
-        running.stop(Duration::ZERO);
+        running.stop(std::time::Duration::ZERO);
         reached("R49", driver, "a child of a server with 50 connections has 0, 1, 2");
     });
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn r82_a_signal_loses_no_answer_to_what_was_received() {
     on_each_driver(|driver| {
@@ -57,7 +57,7 @@ fn r82_a_signal_loses_no_answer_to_what_was_received() {
             for stream in &mut streams {
                 send(stream, b"just in time");
             }
-            server.signal(Signal::TERM);
+            server.signal(rustix::process::Signal::TERM);
             for stream in &mut streams {
                 // It lies in the server's receive buffer since before the signal.
                 assert_eq!(recv(stream), b"just in time", "run {run}");
@@ -65,7 +65,7 @@ fn r82_a_signal_loses_no_answer_to_what_was_received() {
             }
             for mut stream in streams {
                 match try_recv(&mut stream) {
-                    Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
                     other => panic!("{other:?} instead of the end"),
                 }
             }
@@ -80,6 +80,7 @@ fn r82_a_signal_loses_no_answer_to_what_was_received() {
 
 /// More lies in its receive queues than its buffers hold at a time, and more than it reads at once;
 /// some of its peers read late.
+#[cfg(target_os = "linux")]
 #[test]
 fn r82_a_signal_loses_no_answer_however_much_was_received() {
     on_each_driver(|driver| {
@@ -95,8 +96,8 @@ fn r82_a_signal_loses_no_answer_however_much_was_received() {
             for (client, stream) in streams.iter_mut().enumerate() {
                 send(stream, &pattern(client, len));
             }
-            server.signal(Signal::TERM);
-            server.signal(Signal::CONT);
+            server.signal(rustix::process::Signal::TERM);
+            server.signal(rustix::process::Signal::CONT);
             for (client, stream) in streams.iter_mut().enumerate() {
                 let got = try_recv(stream).unwrap_or_else(|error| {
                     panic!("run {run}: {error} instead of the answer to client {client}")
@@ -112,15 +113,16 @@ fn r82_a_signal_loses_no_answer_however_much_was_received() {
 }
 
 /// The first signal's line may wait for who reads the log; the second signal may not.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_second_signal_ends_a_process_whose_log_is_stuck() {
     on_each_driver(|driver| {
         let server = Plan::new("run", driver, &[]).with("STUCK_LOG", 1).start();
         let mut stays = connect(server.addr());
         ping(&mut stays, b"and ends its side late");
-        server.signal(Signal::TERM);
+        server.signal(rustix::process::Signal::TERM);
         assert_eq!(server.hear(), "the log is stuck");
-        server.signal(Signal::TERM);
+        server.signal(rustix::process::Signal::TERM);
         assert_eq!(server.wait().code(), Some(143));
     });
 }
@@ -137,7 +139,7 @@ fn r83_a_server_that_was_killed_comes_back_at_its_address() {
             for stream in &mut streams {
                 ping(stream, b"before");
             }
-            server.signal(Signal::KILL);
+            server.process.kill().unwrap();
             drop(server);
             server = restart(driver, addr, &mut tries);
             for stream in &mut streams {

@@ -1,5 +1,6 @@
 //! Scarce rings, buffers and wake-ups, and no ring at all (R9-R11, R15).
 
+#[cfg(target_os = "linux")]
 use super::child::{Plan, has_strace};
 use super::support::*;
 use longshore::*;
@@ -105,6 +106,8 @@ fn r11_what_another_thread_posts_wakes_a_worker_that_sleeps() {
     });
 }
 
+// There is no other driver to fall back to, and no strace.
+#[cfg(target_os = "linux")]
 #[test]
 fn r15_without_a_ring_auto_falls_back_and_says_why() {
     let _alone = alone();
