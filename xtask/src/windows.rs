@@ -2,6 +2,7 @@
 
 use crate::steps::{Outcome, target_dir};
 use crate::tools;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -112,17 +113,20 @@ fn home(root: &Path) -> PathBuf {
 }
 
 /// A call of cargo for Windows, once that is set up.
-pub(crate) fn cargo(root: &Path, args: &[impl AsRef<std::ffi::OsStr>]) -> Command {
+pub(crate) fn cargo(root: &Path, args: &[impl AsRef<OsStr>]) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
+    command.args(args).current_dir(root).envs(env(root)).env_remove("LONGSHORE_DRIVER");
     command
-        .args(args)
-        .current_dir(root)
-        .env("CARGO_BUILD_TARGET", TARGET)
-        .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", GCC)
-        .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", home(root).join("wine"))
-        .env_remove("LONGSHORE_DRIVER");
-    command
+}
+
+/// What makes a call of cargo one for Windows.
+pub(crate) fn env(root: &Path) -> [(&'static str, OsString); 3] {
+    [
+        ("CARGO_BUILD_TARGET", TARGET.into()),
+        ("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", GCC.into()),
+        ("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", home(root).join("wine").into()),
+    ]
 }
 
 /// Makes sure that all is there which it takes.

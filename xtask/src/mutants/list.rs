@@ -17,13 +17,16 @@ pub(crate) struct Entry {
     pub(crate) test: Vec<String>,
     /// Variables of the environment, with their values.
     pub(crate) env: Vec<(String, String)>,
+    /// The test runs on Windows, which is Wine here.
+    pub(crate) windows: bool,
 }
 
 impl Entry {
     /// How to run the test by hand.
     pub(crate) fn command(&self) -> String {
         let env = self.env.iter().map(|(name, value)| format!("{name}={value} "));
-        format!("{}cargo test {}", env.collect::<String>(), self.test.join(" "))
+        let cargo = if self.windows { "cargo xtask windows" } else { "cargo" };
+        format!("{}{cargo} test {}", env.collect::<String>(), self.test.join(" "))
     }
 }
 
@@ -54,6 +57,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, (usize, String)> {
                 replacement: String::new(),
                 test: Vec::new(),
                 env: Vec::new(),
+                windows: false,
             });
             continue;
         }
@@ -85,10 +89,15 @@ fn add_to(entry: &mut Entry, word: &str, rest: &str) -> Result<(), String> {
             let (name, value) = rest.split_once('=').ok_or("env needs NAME=VALUE")?;
             entry.env.push((name.into(), value.into()));
         }
+        "windows" if rest.is_empty() => entry.windows = true,
         "-" if entry.replacement.is_empty() => add_line(&mut entry.snippet, rest),
         "-" => return Err("what stands in the source comes before what is planted".into()),
         "+" => add_line(&mut entry.replacement, rest),
-        _ => return Err(format!("a line begins with mutant, test, env, - or +, not {word}")),
+        _ => {
+            return Err(format!(
+                "a line begins with mutant, test, env, windows, - or +, not {word}"
+            ));
+        }
     }
     Ok(())
 }
@@ -131,6 +140,7 @@ env LONGSHORE_DRIVER=uring
 
 mutant second
 test -p longshore-port --lib c
+windows
 - gone();
 ";
 
@@ -146,6 +156,7 @@ test -p longshore-port --lib c
         );
         assert_eq!((second.snippet.as_str(), second.replacement.as_str()), ("gone();", ""));
         assert_eq!(second.test, ["-p", "longshore-port", "--lib", "c"]);
+        assert_eq!(second.command(), "cargo xtask windows test -p longshore-port --lib c");
     }
 
     #[test]
@@ -164,6 +175,6 @@ test -p longshore-port --lib c
         assert_eq!(error("mutant a\n+ x\n- y\n").0, 3);
         assert_eq!(error("mutant a\ntset x\n").0, 2);
         assert_eq!(error("mutant a\nenv X\n"), (2, "env needs NAME=VALUE".into()));
-        assert_eq!(error(&format!("{TWO}\nmutant first\n")), (15, "a second first".into()));
+        assert_eq!(error(&format!("{TWO}\nmutant first\n")), (16, "a second first".into()));
     }
 }

@@ -8,7 +8,8 @@ mod list;
 mod plant;
 mod trial;
 
-use crate::steps::target_dir;
+use crate::steps::{Outcome, target_dir};
+use crate::windows;
 use copy::Copy;
 use list::Entry;
 use std::io::{self, Write};
@@ -128,7 +129,10 @@ fn plant_all(root: &Path, options: &Options, entries: &[Entry]) -> Result<bool, 
     // All of them before the first build: who moved a line learns of every entry that knew it.
     let places: Result<Vec<_>, _> = entries.iter().map(|entry| find(entry, files())).collect();
     let places = places?;
-    let bench = Bench::new(copy.root(), &folder, options.limit)?;
+    let wants_windows = entries.iter().any(|entry| entry.windows);
+    let is_there = wants_windows && windows::set_up(root) == Outcome::Passed;
+    let windows = is_there.then(|| windows::env(root).into());
+    let bench = Bench::new(copy.root(), &folder, options.limit, windows)?;
     let skipped = check_unplanted(&bench, entries)?;
     let mut tally = Tally::default();
     for (entry, place) in entries.iter().zip(&places) {

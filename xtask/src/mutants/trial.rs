@@ -42,6 +42,8 @@ pub(super) struct Bench {
     target: PathBuf,
     logs: PathBuf,
     limit: Duration,
+    /// What makes a call of cargo one for Windows, if that is to be had.
+    windows: Option<Vec<(&'static str, OsString)>>,
 }
 
 impl Bench {
@@ -49,10 +51,15 @@ impl Bench {
     ///
     /// # Errors
     /// When the folder of logs cannot be made.
-    pub(super) fn new(tree: &Path, folder: &Path, limit: Duration) -> Result<Self, String> {
+    pub(super) fn new(
+        tree: &Path,
+        folder: &Path,
+        limit: Duration,
+        windows: Option<Vec<(&'static str, OsString)>>,
+    ) -> Result<Self, String> {
         let (target, logs) = (folder.join("target"), folder.join("logs"));
         fs::create_dir_all(&logs).map_err(|error| format!("{}: {error}", logs.display()))?;
-        Ok(Self { tree: tree.into(), target, logs, limit })
+        Ok(Self { tree: tree.into(), target, logs, limit, windows })
     }
 
     pub(super) fn logs(&self) -> &Path {
@@ -64,6 +71,9 @@ impl Bench {
     /// # Errors
     /// When it is not there, or does not pass.
     pub(super) fn try_unplanted(&self, entry: &Entry) -> Result<bool, String> {
+        if entry.windows && self.windows.is_none() {
+            return Ok(false);
+        }
         let log = self.logs.join(format!("{}-unplanted.log", entry.name));
         let see = |what: &str| format!("{what}, see {}", log.display());
         if !run_logged(&mut self.build(entry), &log)?.success() {
@@ -120,6 +130,9 @@ impl Bench {
         // A planted bug leaves names unused and expected lints unmet.
         command.env("RUSTFLAGS", "--cap-lints=allow");
         command.env_remove("LONGSHORE_DRIVER").envs(entry.env.iter().cloned());
+        if entry.windows {
+            command.envs(self.windows.iter().flatten().map(|(name, value)| (name, value)));
+        }
         command.env_remove("LONGSHORE_LONG").env_remove("LONGSHORE_SEED");
         command
     }

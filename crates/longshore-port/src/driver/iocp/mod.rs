@@ -30,6 +30,8 @@ mod send;
 mod slots;
 mod socket;
 mod sys;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use crate::driver::clock::{Clock, TrimTime};

@@ -1,0 +1,102 @@
+//! What the contract cannot see from outside.
+
+use super::*;
+use crate::driver::sockets;
+use crate::{Addr, BindTo, JobPool, SocketOptions};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Instant;
+
+fn open(config: &PortConfig) -> IocpPort {
+    let desk = WorkDesk::new(JobPool::new(1));
+    IocpPort::open(config, Clock::since(Instant::now()), desk).unwrap()
+}
+
+/// Listens with these options.
+fn listen(port: &mut IocpPort, options: SocketOptions) -> (SocketId, std::net::SocketAddr) {
+    let addr = (Ipv4Addr::LOCALHOST, 0).into();
+    let to = BindTo { addr, dual_stack: false, backlog: 128, options };
+    let listening = sockets::bind(&to).unwrap();
+    let local = listening.local.socket_addr().unwrap();
+    (port.listen(listening, Token::new(1, 0)).unwrap(), local)
+}
+
+/// Waits until `found` makes something of a completion.
+fn until<T>(port: &mut IocpPort, mut found: impl FnMut(What) -> Option<T>) -> T {
+    loop {
+        let mut out = Vec::new();
+        port.wait(Until::Woken, &mut out).unwrap();
+        if let Some(found) = out.into_iter().find_map(|completion| found(completion.what)) {
+            return found;
+        }
+    }
+}
+
+/// Windows hands no option of a listener on by itself.
+#[test]
+fn an_accepted_socket_has_the_options_of_its_listener() {
+    for nodelay in [true, false] {
+        let mut port = open(&PortConfig::default());
+        let options = SocketOptions::default().nodelay(nodelay).send_buf_bytes(20_000);
+        let (listener, addr) = listen(&mut port, options);
+        port.submit(listener, Op::Accept { credit: 1 });
+        let peer = TcpStream::connect(addr).unwrap();
+        let accepted = until(&mut port, |what| match what {
+            What::Accepted(socket) => Some(socket),
+            _ => None,
+        });
+        let RawSocket::System(socket) = &accepted.raw else { unreachable!("of the system") };
+        assert_eq!(socket.tcp_nodelay().unwrap(), nodelay);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.send_buffer_size().unwrap(), 20_000);
+        assert_eq!(accepted.peer, Addr::from(peer.local_addr().unwrap()));
+    }
+}
+
+/// As many accepts as there is credit for, and no more sockets for them than that.
+#[test]
+fn accepts_wait_in_advance_within_their_credit() {
+    let mut port = open(&PortConfig::default());
+    let (listener, _) = listen(&mut port, SocketOptions::default());
+    port.submit(listener, Op::Accept { credit: 5 });
+    assert_eq!(port.slots.len(), 5);
+    port.cancel(listener, OpKind::Accept);
+    until(&mut port, |what| matches!(what, What::AcceptEnded(_)).then_some(()));
+    assert_eq!(port.slots.len(), 0);
+    port.submit(listener, Op::Accept { credit: u32::MAX });
+    assert_eq!(port.slots.len(), 64);
+}
+
+/// An idle connection has one op of the system, which pins no buffer, also when its receive was
+/// cancelled and begun again (S7).
+#[test]
+fn an_idle_connection_holds_one_op_and_no_lease() {
+    let mut port = open(&PortConfig::default());
+    let (listener, addr) = listen(&mut port, SocketOptions::default());
+    port.submit(listener, Op::Accept { credit: 1 });
+    let peer = TcpStream::connect(addr).unwrap();
+    let accepted = until(&mut port, |what| match what {
+        What::Accepted(socket) => Some(socket),
+        _ => None,
+    });
+    let id = port.attach(accepted, Token::new(2, 0)).unwrap();
+    for _ in 0..3 {
+        port.submit(id, Op::Recv { credit: 100 });
+        port.wait(Until::Now, &mut Vec::new()).unwrap();
+        assert_eq!((port.slots.len(), port.leases()), (1, 0));
+        port.cancel(id, OpKind::Recv);
+        until(&mut port, |what| matches!(what, What::RecvEnded(_)).then_some(()));
+    }
+    drop(peer);
+}
+
+/// What is in flight when a port is dropped is waited for, and then leaked, not freed.
+#[test]
+fn a_dropped_port_waits_for_what_the_system_has() {
+    let mut port = open(&PortConfig::default());
+    let (listener, addr) = listen(&mut port, SocketOptions::default());
+    port.submit(listener, Op::Accept { credit: u32::MAX });
+    let begun = Instant::now();
+    drop(port);
+    assert!(begun.elapsed() < PortConfig::default().drop_deadline, "all came back before");
+    assert!(TcpStream::connect(addr).is_err());
+}
