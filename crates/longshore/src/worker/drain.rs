@@ -76,7 +76,9 @@ impl Waiting {
         if conn.facts.waits_for_room || conn.facts.held_back || conn.backlog.is_some() {
             return Left::Waits;
         }
-        if std::mem::replace(&mut self.lately, came) != came || !drained {
+        // What was not asked for cannot have come in the last wait.
+        let asked_for = conn.facts.receiving || !conn.wants_input();
+        if std::mem::replace(&mut self.lately, came) != came || !asked_for || !drained {
             return Left::Perhaps;
         }
         Left::Nothing

@@ -175,3 +175,50 @@ fn bytes_before_a_flood_is_told(seed: u64) -> u64 {
     lab.find(&events, |event| matches!(event, Event::Shutdown).then_some(()));
     server.snapshot().bytes_in - before
 }
+
+/// One receive is not asked for while its last bytes wait for the handler: what lies behind them in the
+/// receive queue came before the shutdown as well.
+#[test]
+fn all_that_lies_in_the_receive_queue_is_handled_before_a_shutdown_is_told() {
+    let most = seeds().map(messages_in_the_queue).max().unwrap();
+    assert!(most > 1_000, "at most {most} messages in a queue are no test");
+}
+
+fn messages_in_the_queue(seed: u64) -> u64 {
+    let mut lab = Lab::simulated(seed);
+    let (addr, world) = (lab.addr(), lab.net().unwrap().world().clone());
+    let client = Arc::new(world.client(addr));
+    let (told, events) = channel();
+    let factory = move |_: &longshore::Peer<'_>| {
+        let world = world.clone();
+        let mut count = 0;
+        Ok(Probe::new(told.clone(), move |cx, event| {
+            match event {
+                Event::Message(_) => {
+                    count += 1;
+                    if count == 1 {
+                        world.pass(SECOND); // meanwhile the rest comes
+                    } else if count == 70 {
+                        cx.server().shutdown(1_000 * SECOND); // some have come, some wait
+                    }
+                }
+                Event::Shutdown => cx.close(),
+                _ => {}
+            }
+            Ok(())
+        }))
+    };
+    let listener = Listener::addr(addr, codec()).limits(Limits::new().recv_credit_bytes(4096));
+    let server = lab.start(Server::builder().workers(1).listen(listener, factory));
+    lab.pass(SECOND);
+    let sent = client.write(&frame(b"twenty bytes of text").repeat(5_000));
+    let came = (sent / frame(b"twenty bytes of text").len()) as u64;
+    let events = Events(events);
+    if came < 70 {
+        return 0;
+    }
+    lab.find(&events, |event| matches!(event, Event::Shutdown).then_some(()));
+    let handled = server.snapshot().messages_in;
+    assert!(handled >= came, "seed {seed}: told after {handled} of {came} messages");
+    came
+}
