@@ -1,7 +1,7 @@
 //! `cargo xtask test`: what CI runs, step by step.
 
 use crate::steps::{Outcome, Steps, target_dir};
-use crate::{tidy, tools, windows};
+use crate::{crowd, tidy, tools, windows};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -144,6 +144,7 @@ fn on_windows(root: &Path, steps: &mut Steps) {
             let name = format!("windows {}", args[1..].join(" "));
             steps.command(&name, &mut windows::cargo(root, args));
         }
+        steps.run("windows crowd", || crowd::step(root));
     }
 }
 

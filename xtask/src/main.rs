@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people and for CI")]
 
 mod ci;
+mod crowd;
 mod mutants;
 mod steps;
 mod tidy;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Ok(Command::Test(options)) => exit_code(ci::run(&root(), options)),
         Ok(Command::Tidy) => exit_code(tidy::run(&root())),
         Ok(Command::Mutants(options)) => exit_code(mutants::run(&root(), &options)),
+        Ok(Command::Windows(options)) if options.is_crowd() => exit_code(crowd::run(&root())),
         Ok(Command::Windows(options)) => exit_code(windows::run(&root(), &options)),
         Err(error) => {
             eprintln!("cargo xtask: {error}; see cargo xtask --help");

@@ -13,7 +13,8 @@ Builds for Windows, and runs what was built under Wine.
 
 usage: cargo xtask windows VERB [ARGUMENT...]
 
-  VERB       of cargo: build, clippy, run, test
+  VERB       of cargo: build, clippy, run, test; or crowd: 200 connections with the program
+             under Wine, and a client under Wine with a server here
   ARGUMENT   of that verb
 
 It sets itself up at the first use: the target x86_64-pc-windows-gnu by rustup, a linker and Wine
@@ -25,7 +26,7 @@ examples:
   cargo xtask windows run -p longshore-cli -- doctor
 ";
 
-const TARGET: &str = "x86_64-pc-windows-gnu";
+pub(crate) const TARGET: &str = "x86_64-pc-windows-gnu";
 const GCC: &str = "x86_64-w64-mingw32-gcc";
 
 /// Programs that it takes, and the packages of Debian and Ubuntu that have them.
@@ -80,12 +81,19 @@ impl Options {
     /// Names the verb that is wrong, or missing.
     pub(crate) fn parse(args: &[&str]) -> Result<Self, String> {
         match args {
-            ["build" | "clippy" | "run" | "test", ..] => {
+            ["build" | "clippy" | "run" | "test", ..] | ["crowd"] => {
                 Ok(Self { args: args.iter().map(ToString::to_string).collect() })
             }
-            [] => Err("windows needs a verb of cargo: build, clippy, run or test".into()),
-            [other, ..] => Err(format!("windows takes build, clippy, run or test, not {other}")),
+            [] => Err("windows needs a verb: build, clippy, run, test or crowd".into()),
+            [other, ..] => {
+                Err(format!("windows takes build, clippy, run, test or crowd, not {other}"))
+            }
         }
+    }
+
+    /// Whether it is no verb of cargo.
+    pub(crate) fn is_crowd(&self) -> bool {
+        self.args == ["crowd"]
     }
 }
 
@@ -112,6 +120,11 @@ fn home(root: &Path) -> PathBuf {
     target_dir(root).join("windows")
 }
 
+/// What runs a program under Wine.
+pub(crate) fn wine(root: &Path) -> PathBuf {
+    home(root).join("wine")
+}
+
 /// A call of cargo for Windows, once that is set up.
 pub(crate) fn cargo(root: &Path, args: &[impl AsRef<OsStr>]) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -125,7 +138,7 @@ pub(crate) fn env(root: &Path) -> [(&'static str, OsString); 3] {
     [
         ("CARGO_BUILD_TARGET", TARGET.into()),
         ("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", GCC.into()),
-        ("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", home(root).join("wine").into()),
+        ("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", wine(root).into()),
     ]
 }
 
