@@ -25,6 +25,7 @@ mod net;
 mod pages;
 mod planted;
 mod promises;
+mod same;
 mod sending;
 mod settings;
 mod smoke;
