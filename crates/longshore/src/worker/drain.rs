@@ -76,11 +76,13 @@ impl Waiting {
         if conn.facts.waits_for_room || conn.facts.held_back || conn.backlog.is_some() {
             return Left::Waits;
         }
-        // What was not asked for cannot have come in the last wait.
+        let more = std::mem::replace(&mut self.lately, came) != came || !drained;
+        // What was not asked for cannot have come in the last wait. It is at the end of this turn, or,
+        // where the system had no memory for it, at its time.
         let asked_for = conn.facts.receiving || !conn.wants_input();
-        if std::mem::replace(&mut self.lately, came) != came || !asked_for || !drained {
+        if more || !asked_for && conn.facts.dirty {
             return Left::Perhaps;
         }
-        Left::Nothing
+        if asked_for { Left::Nothing } else { Left::Waits }
     }
 }
