@@ -157,6 +157,11 @@ fn plays_its_role() {
     let Ok(role) = std::env::var(ROLE) else { return };
     match role.as_str() {
         "serve" => serve(),
+        #[cfg(windows)]
+        "handles" => {
+            tell(super::support::descriptors());
+            let _ = std::io::stdin().lines().count();
+        }
         #[cfg(target_os = "linux")]
         "run" => run(),
         #[cfg(target_os = "linux")]
