@@ -21,6 +21,7 @@ mod clients;
 mod ending;
 mod fairness;
 mod lifetime;
+mod ops;
 mod order;
 mod processes;
 mod ring;
