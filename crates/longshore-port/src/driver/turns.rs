@@ -6,10 +6,15 @@
 //! - A socket that finds no lease stands in a line of its own, served before all others (R9).
 //! - A receive never takes more than its credit.
 
-use crate::{Completion, End, InFlight, OpKind, PortError, RecvBuf, RecvPool, Waited, What};
+use crate::driver::clock::Clock;
+use crate::{
+    Call, Completion, End, InFlight, OpKind, PortError, RecvBuf, RecvPool, Until, Waited, What,
+};
 use longshore_base::{Time, Token};
 use std::collections::VecDeque;
+use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Most bytes of one socket in one wait: one such helping is more than one fair share of a
 /// cache, and small enough that a flooding peer costs the others microseconds.
@@ -29,6 +34,31 @@ pub(super) enum Received {
     /// The pool has no room.
     NoLease,
     Failed(PortError),
+}
+
+/// Receives once into the pool, at most `most` bytes. Says as well whether there may be more: not
+/// if there was less than room for it.
+#[inline]
+pub(super) fn receive_once(
+    pool: &Rc<RecvPool>,
+    most: usize,
+    read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+) -> (Received, bool) {
+    let mut asked = 0;
+    let filled = pool.fill(most, |room| {
+        asked = room.len();
+        read(room)
+    });
+    match filled {
+        Ok(Some(lease)) => {
+            let more = lease.len() == asked;
+            (Received::Bytes(lease), more)
+        }
+        Ok(None) if asked == 0 => (Received::NoLease, true),
+        Ok(None) => (Received::Eof, true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => (Received::Nothing, false),
+        Err(error) => (Received::Failed(PortError::from_io(Call::Recv, &error)), true),
+    }
 }
 
 /// A socket that receives.
@@ -119,10 +149,17 @@ impl Turns {
         self.urgent
     }
 
-    /// Whether the system may not sleep.
-    pub(super) fn has_work(&self) -> bool {
+    /// How long the system may sleep.
+    pub(super) fn timeout(&self, until: Until, clock: Clock) -> Option<Duration> {
         let fed = !self.starved.is_empty() && self.pool.room() > 0;
-        self.urgent || fed || !self.ready.is_empty()
+        if self.urgent || fed || !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        match until {
+            Until::Now => Some(Duration::ZERO),
+            Until::Woken => None,
+            Until::Time(time) => Some(time.since(clock.now())),
+        }
     }
 
     /// Puts a socket that can go on at the end of the line. It was not in it.

@@ -202,18 +202,6 @@ impl IocpPort {
         if closing { PortError { kind: ErrorKind::Cancelled, ..error } } else { error }
     }
 
-    /// How long the system may sleep.
-    fn timeout(&self, until: Until) -> Option<Duration> {
-        if self.turns.has_work() {
-            return Some(Duration::ZERO);
-        }
-        match until {
-            Until::Now => Some(Duration::ZERO),
-            Until::Woken => None,
-            Until::Time(time) => Some(time.since(self.clock.now())),
-        }
-    }
-
     /// Takes packets out of the system, and goes on with what they are about.
     fn take_packets(&mut self, timeout: Option<Duration>) -> Result<(), PortError> {
         let taken = self.port.take(&mut self.packets, timeout);
@@ -236,7 +224,7 @@ impl IocpPort {
             Until::Time(time) => self.now.max(time),
             Until::Woken => Time::NEVER,
         };
-        self.take_packets(self.timeout(until))?;
+        self.take_packets(self.turns.timeout(until, self.clock))?;
         self.now = self.now.max(self.clock.now());
         let late = self.now.since(expected);
         if late > LATE {

@@ -1,7 +1,7 @@
 //! One socket of the port: what is in flight on it.
 
-use crate::driver::turns::{Received, Receiver};
-use crate::{Addr, Call, End, InFlight, PortError, RecvPool, SocketOptions};
+use crate::driver::turns::{Received, Receiver, receive_once};
+use crate::{Addr, End, InFlight, PortError, RecvPool, SocketOptions};
 use longshore_base::Token;
 use socket2::Socket;
 use std::io::{self, ErrorKind as IoErrorKind, Read};
@@ -128,31 +128,16 @@ impl Receiver for Entry {
         self.readable && self.credit > 0 && self.role == Role::Connection
     }
 
-    /// Fewer than there was room for are all there were, as far
-    /// as one can see: the next wait for something to receive tells at once if there is more.
+    /// Fewer than there was room for are all there were, as far as one can see: the next wait for
+    /// something to receive tells at once if there is more.
     #[inline]
     fn receive(&mut self, pool: &Rc<RecvPool>, most: usize) -> Received {
         if let Some(error) = self.broken {
             return Received::Failed(error);
         }
-        let mut asked = 0;
-        let filled = pool.fill(most, |room| {
-            asked = room.len();
-            (&self.socket).read(room)
-        });
-        match filled {
-            Ok(Some(lease)) => {
-                self.readable = lease.len() == asked;
-                Received::Bytes(lease)
-            }
-            Ok(None) if asked == 0 => Received::NoLease,
-            Ok(None) => Received::Eof,
-            Err(error) if is_nothing(&error) => {
-                self.readable = false;
-                Received::Nothing
-            }
-            Err(error) => Received::Failed(PortError::from_io(Call::Recv, &error)),
-        }
+        let (received, more) = receive_once(pool, most, |room| (&self.socket).read(room));
+        self.readable = more;
+        received
     }
 }
 

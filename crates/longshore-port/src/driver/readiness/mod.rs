@@ -146,18 +146,6 @@ impl ReadinessPort {
         }
     }
 
-    /// How long the system may sleep.
-    fn timeout(&self, until: Until) -> Option<Duration> {
-        if self.turns.has_work() {
-            return Some(Duration::ZERO);
-        }
-        match until {
-            Until::Now => Some(Duration::ZERO),
-            Until::Woken => None,
-            Until::Time(time) => Some(time.since(self.clock.now())),
-        }
-    }
-
     /// Takes down what the last look at the system has found.
     fn note_all(&mut self) {
         for index in 0..self.poller.len() {
@@ -169,7 +157,7 @@ impl ReadinessPort {
     /// One look at the system, and all that follows from it. Says whether the port was notified.
     fn turn(&mut self, until: Until) -> Result<bool, PortError> {
         self.end_sockets();
-        match self.poller.wait(self.timeout(until)) {
+        match self.poller.wait(self.turns.timeout(until, self.clock)) {
             // A signal, or the process was stopped and goes on: what is there was not looked at,
             // and input must not be overtaken by its timeout (R45).
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {

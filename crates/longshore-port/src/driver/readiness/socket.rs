@@ -2,7 +2,7 @@
 
 use crate::driver::files::send_file;
 use crate::driver::os::SEND_FLAGS;
-use crate::driver::turns::{Received, Receiver};
+use crate::driver::turns::{Received, Receiver, receive_once};
 use crate::driver::{poller, sockets};
 use crate::{
     Addr, Call, End, ErrorKind, InFlight, PortError, RawSocket, RecvPool, SendData, SendMode,
@@ -181,24 +181,11 @@ impl Receiver for Entry {
     /// what comes later is a new edge (`epoll(7)`, «edge-triggered»). That saves the second call.
     #[inline]
     fn receive(&mut self, pool: &Rc<RecvPool>, most: usize) -> Received {
-        let mut asked = 0;
-        let filled = pool.fill(most, |room| {
-            asked = room.len();
-            retried(|| (&self.socket).read(room))
-        });
-        match filled {
-            Ok(Some(lease)) => {
-                self.readable = self.hangup || lease.len() == asked;
-                Received::Bytes(lease)
-            }
-            Ok(None) if asked == 0 => Received::NoLease,
-            Ok(None) => Received::Eof,
-            Err(error) if error.kind() == IoErrorKind::WouldBlock => {
-                self.readable = false;
-                Received::Nothing
-            }
-            Err(error) => Received::Failed(PortError::from_io(Call::Recv, &error)),
-        }
+        let (received, more) =
+            receive_once(pool, most, |room| retried(|| (&self.socket).read(room)));
+        // Behind a hangup no other edge tells of the end.
+        self.readable = more || self.hangup && matches!(received, Received::Bytes(_));
+        received
     }
 }
 

@@ -203,9 +203,13 @@ fn leases_that_the_owner_keeps_do_not_keep_the_port_awake() {
     let soon = port.precise_now() + Duration::from_millis(1);
     let waited = port.wait(Until::Time(soon), &mut out).unwrap();
     assert!(waited.now >= soon && waited.drained && out.is_empty());
-    assert_eq!(port.timeout(Until::Woken), None, "it sleeps");
+    assert_eq!(port.turns.timeout(Until::Woken, port.clock), None, "it sleeps");
     drop(kept);
-    assert_eq!(port.timeout(Until::Woken), Some(Duration::ZERO), "it goes on at once");
+    assert_eq!(
+        port.turns.timeout(Until::Woken, port.clock),
+        Some(Duration::ZERO),
+        "it goes on at once"
+    );
     assert!(matches!(next(&mut port), What::Received(_)));
 }
 
@@ -215,7 +219,7 @@ fn a_quiet_answer_comes_with_whatever_ends_the_wait() {
     let (id, mut peer) = attached(&mut port, 1);
     settle(&mut port);
     port.submit(id, send(b"ping".to_vec(), SendMode::Try, false));
-    assert_eq!(port.timeout(Until::Woken), None, "it sleeps over a quiet answer");
+    assert_eq!(port.turns.timeout(Until::Woken, port.clock), None, "it sleeps over a quiet answer");
     let notifier = port.notifier();
     let thread = std::thread::spawn(move || notifier.notify());
     let mut out = Vec::new();
