@@ -6,7 +6,7 @@ use super::core::ending::How;
 use super::drain::{Asked, Drain, Left, Waiting};
 use super::lane::Callback;
 use crate::DisconnectReason;
-use longshore_base::{Token, event};
+use longshore_base::{Time, Token, event};
 use longshore_port::Port;
 use std::time::Duration;
 
@@ -23,8 +23,7 @@ impl<P: Port> Worker<P> {
             self.give_up_dials();
             let waiting = self.core.conns.iter().map(|(token, conn)| Waiting::new(token, conn));
             let (turn, waiting) = (self.turn, waiting.collect());
-            self.drain = Drain::Asked(Asked { turn, until: told, waiting, again: true });
-            self.core.set_alarm(told, Alarm::Asked);
+            self.drain = Drain::Asked(Asked { turn, until: Time::NEVER, waiting, again: true });
         }
         // A later, shorter one counts too.
         if until < self.drained {
