@@ -4,6 +4,7 @@
 
 mod ci;
 mod crowd;
+mod limited;
 mod mutants;
 mod steps;
 mod tidy;

@@ -1,10 +1,15 @@
 //! Steps, one line each: what runs, how it ended, how long it took.
 
-use std::fs::{self, File};
+use crate::limited::{is_hung, limited, run_logged};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
+
+/// Longest that the command of a step may take. The slowest takes a third of it on a machine that has
+/// built nothing yet; what takes longer hangs, and would keep the rest from being told.
+const STEP_MAX: Duration = Duration::from_secs(20 * 60);
 
 /// How a step ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,7 +58,7 @@ impl Steps {
     /// Runs `command` under `name`; its exit code decides.
     pub(crate) fn command(&mut self, name: &str, command: &mut Command) {
         let log = self.logs.join(format!("{}.log", name.replace([' ', '/', ','], "-")));
-        self.run(name, || run_logged(command, &log));
+        self.run(name, || within(STEP_MAX, command, &log));
     }
 
     /// Prints the summary. Whether nothing failed.
@@ -68,21 +73,17 @@ impl Steps {
     }
 }
 
-/// Runs `command` with both its outputs in one file, so that their order stays.
-fn run_logged(command: &mut Command, log: &Path) -> Outcome {
-    let mut run = || -> io::Result<bool> {
-        let out = File::create(log)?;
-        let err = out.try_clone()?;
-        Ok(command.stdin(Stdio::null()).stdout(out).stderr(err).status()?.success())
+/// Runs `command` for no longer than `most`, with what it prints in `log`.
+fn within(most: Duration, command: &Command, log: &Path) -> Outcome {
+    let why = match run_logged(&mut limited(most, command), log) {
+        Ok(status) if status.success() => return Outcome::Passed,
+        Ok(status) if is_hung(status) => format!("it had not ended after {}", seconds(most)),
+        Ok(status) => status.to_string(),
+        Err(why) => why,
     };
-    match run() {
-        Ok(true) => Outcome::Passed,
-        Ok(false) => {
-            let bytes = fs::read(log).unwrap_or_default();
-            Outcome::Failed(format!("$ {command:?}\n{}", String::from_utf8_lossy(&bytes)))
-        }
-        Err(error) => Outcome::Failed(format!("$ {command:?}\ncannot run: {error}")),
-    }
+    let printed = fs::read(log).unwrap_or_default();
+    let printed = String::from_utf8_lossy(&printed);
+    Outcome::Failed(format!("$ {command:?}\n{}\n{why}", printed.trim_end()))
 }
 
 fn status(outcome: &Outcome, took: Duration) -> String {
@@ -155,21 +156,27 @@ mod tests {
         assert_eq!(status(&Outcome::Skipped("why".into()), took), "SKIPPED why");
     }
 
+    fn failure_of(most: Duration, program: &str, args: &[&str], name: &str) -> String {
+        let log = std::env::temp_dir().join(format!("xtask-{}-{name}", std::process::id()));
+        let Outcome::Failed(output) = within(most, Command::new(program).args(args), &log) else {
+            panic!("it passed")
+        };
+        fs::remove_file(log).unwrap();
+        output
+    }
+
     #[test]
     fn a_command_that_fails_shows_all_it_printed_and_one_that_is_missing_says_so() {
-        let log =
-            |name: &str| std::env::temp_dir().join(format!("xtask-{}-{name}", std::process::id()));
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let path = log("fails");
-        let Outcome::Failed(output) = run_logged(Command::new(cargo).arg("no-such-verb"), &path)
-        else {
-            panic!("cargo has no such command")
-        };
-        assert!(output.contains("no-such-verb") && output.lines().count() > 1, "{output}");
-        fs::remove_file(path).unwrap();
-        let path = log("missing");
-        let missing = run_logged(&mut Command::new("/no/such/program"), &path);
-        assert!(matches!(missing, Outcome::Failed(output) if output.contains("cannot run")));
-        fs::remove_file(path).unwrap();
+        let output = failure_of(STEP_MAX, "sh", &["-c", "echo one; echo two >&2; exit 3"], "fails");
+        assert!(output.ends_with("\none\ntwo\nexit status: 3"), "{output}");
+        let output = failure_of(STEP_MAX, "/no/such/program", &[], "missing");
+        assert!(output.contains("/no/such/program") && output.contains("No such file"), "{output}");
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_ended_and_shows_what_it_printed() {
+        let args = ["-c", "echo begun; tail -f /dev/null"];
+        let output = failure_of(Duration::from_millis(500), "sh", &args, "hangs");
+        assert!(output.ends_with("\nbegun\nit had not ended after 0.5 s"), "{output}");
     }
 }

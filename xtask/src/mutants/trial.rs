@@ -1,11 +1,12 @@
 //! One test, with a bug planted or without.
 
 use super::list::Entry;
-use std::ffi::{OsStr, OsString};
+use crate::limited::{is_hung, limited, run_logged};
+use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 /// What became of a planted bug.
@@ -115,13 +116,13 @@ impl Bench {
     }
 
     fn test(&self, entry: &Entry) -> Command {
-        let mut command = limited(self.limit, &cargo());
+        let mut command = Command::new(cargo());
         command.arg("test");
         let mut command = self.finish(command, entry);
         if !entry.test.iter().any(|arg| arg == "--") {
             command.args(["--", "--show-output"]); // so that what was skipped is seen
         }
-        command
+        limited(self.limit, &command)
     }
 
     fn finish(&self, mut command: Command, entry: &Entry) -> Command {
@@ -142,31 +143,6 @@ fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Runs `program` for at most `limit`; then it is ended with everything it started.
-///
-/// The program `timeout` does that, with a process group of its own. It also does it when this
-/// process is gone, so that a hanging test outlives nobody for long.
-fn limited(limit: Duration, program: &OsStr) -> Command {
-    let mut command = Command::new("timeout");
-    command.arg("--signal=KILL").arg(format!("{}", limit.as_secs_f64())).arg(program);
-    command
-}
-
-/// Whether a limited program was ended. Source: `timeout(1)`, which is ended by its own signal;
-/// what a shell would call 137.
-fn is_hung(status: ExitStatus) -> bool {
-    matches!(status.code(), None | Some(137))
-}
-
-fn run_logged(command: &mut Command, log: &Path) -> Result<ExitStatus, String> {
-    let mut run = || {
-        let out = File::create(log)?;
-        let err = out.try_clone()?;
-        command.stdin(Stdio::null()).stdout(out).stderr(err).status()
-    };
-    run().map_err(|error| format!("cannot run {command:?}: {error}"))
-}
-
 /// How many tests the harnesses of a run say that they run.
 fn tests_run(output: &str) -> usize {
     let counts = output.lines().filter_map(|line| {
@@ -185,23 +161,5 @@ mod tests {
         assert_eq!(tests_run("\nrunning 0 tests\n\nrunning 3 tests\ntest a ... ok\n"), 3);
         assert_eq!(tests_run("running 1 test\n"), 1);
         assert_eq!(tests_run("     Running unittests src/lib.rs\nrunning late\n"), 0);
-    }
-
-    /// Both hold the pipe: that it ends says that the group is gone, not its leader alone.
-    #[test]
-    fn what_hangs_is_ended_with_all_it_started() {
-        let hangs = "tail -f /dev/null & tail -f /dev/null";
-        let mut command = limited(Duration::from_millis(100), OsStr::new("sh"));
-        assert!(is_hung(command.args(["-c", hangs]).output().unwrap().status));
-    }
-
-    #[test]
-    fn what_ends_by_itself_does_not_hang() {
-        for (script, code) in [("exit 0", 0), ("exit 101", 101)] {
-            let mut command = limited(Duration::from_secs(60), OsStr::new("sh"));
-            let status = command.args(["-c", script]).status().unwrap();
-            assert!(!is_hung(status));
-            assert_eq!(status.code(), Some(code));
-        }
     }
 }

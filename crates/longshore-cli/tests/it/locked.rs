@@ -1,9 +1,8 @@
 //! Limits of the system: locked memory with room for one small ring, but not for one of each worker;
 //! few open files.
 
-use crate::rig::{Serving, drivers, has, longshore};
+use crate::rig::{Serving, connect, drivers, has, longshore};
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 /// `serve` on four workers under that limit, also as root, who else knows no such limit.
@@ -39,7 +38,7 @@ fn rings_that_do_not_all_open_are_given_up_for_readiness_on_all_workers() {
     assert!(server.banner.contains("driver epoll"), "{}", server.banner);
     assert!(server.banner.contains("not io_uring: not every worker could have a ring"));
     assert!(server.banner.contains("ulimit -l"), "{}", server.banner);
-    let mut peers: Vec<_> = (0..4).map(|_| TcpStream::connect(server.addr()).unwrap()).collect();
+    let mut peers: Vec<_> = (0..4).map(|_| connect(server.addr())).collect();
     for peer in &mut peers {
         peer.write_all(b"x").unwrap();
         peer.read_exact(&mut [0]).unwrap();

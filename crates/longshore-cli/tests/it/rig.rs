@@ -1,7 +1,9 @@
 //! Starts the program, waits for what it says, stops it.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
 /// The program under test.
 pub(crate) fn longshore(args: &[&str]) -> Command {
@@ -47,6 +49,15 @@ pub(crate) fn drivers() -> Vec<String> {
         println!("SKIPPED: io_uring is not to be had here");
     }
     drivers
+}
+
+/// A peer of the program, whose waits have an end.
+pub(crate) fn connect(addr: impl ToSocketAddrs) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    let patience = Some(Duration::from_secs(20));
+    stream.set_read_timeout(patience).unwrap();
+    stream.set_write_timeout(patience).unwrap();
+    stream
 }
 
 /// Whether a tool is there; says so in capitals if not.

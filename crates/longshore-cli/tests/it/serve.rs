@@ -1,6 +1,6 @@
 //! Start and stop of the server, and what it says about both.
 
-use crate::rig::{Serving, drivers, longshore, run};
+use crate::rig::{Serving, connect, drivers, longshore, run};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -34,7 +34,7 @@ fn the_banner_names_driver_address_and_what_to_try() {
 fn sigterm_answers_what_came_and_exits_with_0() {
     for driver in drivers() {
         let mut server = Serving::start(&["--protocol", "lines", "--driver", &driver]);
-        let mut peer = TcpStream::connect(server.addr()).unwrap();
+        let mut peer = connect(server.addr());
         peer.write_all(b"before\n").unwrap();
         let mut answer = [0; 7];
         peer.read_exact(&mut answer).unwrap();
@@ -59,7 +59,7 @@ fn a_second_signal_stops_at_once() {
     for (signal, wanted) in [("INT", 130), ("TERM", 143)] {
         let mut server = Serving::start(&["--protocol", "raw"]);
         // It is served and does not close, so the drain has to wait for it.
-        let mut peer = TcpStream::connect(server.addr()).unwrap();
+        let mut peer = connect(server.addr());
         peer.write_all(b"x").unwrap();
         peer.read_exact(&mut [0]).unwrap();
         server.signal("INT");
@@ -172,7 +172,7 @@ fn an_address_of_another_machine_cannot_be_listened_on() {
 fn cut(driver: &str, flags: &[&str], said: &[u8], part: &str) -> (String, String) {
     let args = [&["--protocol", "lines", "--driver", driver], flags].concat();
     let mut server = Serving::start(&args);
-    let mut peer = TcpStream::connect(server.addr()).unwrap();
+    let mut peer = connect(server.addr());
     let name = peer.local_addr().unwrap();
     let _ = peer.write_all(said); // it may be cut already
     let _ = peer.read_to_end(&mut Vec::new());
@@ -240,7 +240,7 @@ fn what_ends_when_the_time_to_stop_is_up_has_a_line_that_names_it() {
     for driver in drivers() {
         let mut server =
             Serving::start(&["--protocol", "raw", "--driver", &driver, "--drain", "20ms"]);
-        let mut peer = TcpStream::connect(server.addr()).unwrap();
+        let mut peer = connect(server.addr());
         peer.write_all(b"x").unwrap();
         peer.read_exact(&mut [0]).unwrap();
         server.signal("TERM"); // the peer does not end its side
@@ -257,7 +257,7 @@ fn what_a_close_gives_up_has_a_line_that_names_the_limit() {
     for driver in drivers() {
         let more = ["--linger-total", "20ms", "--driver", &driver];
         let mut server = Serving::start(&[&flags[..], &more].concat());
-        let mut peer = TcpStream::connect(server.addr()).unwrap();
+        let mut peer = connect(server.addr());
         // More than the system takes for a peer that reads nothing.
         peer.write_all(&vec![0; 32 << 20]).unwrap();
         peer.shutdown(std::net::Shutdown::Write).unwrap();
@@ -284,10 +284,10 @@ fn who_is_too_many_is_refused_counted_and_told_by_which_limit() {
             other => panic!("{other}: how is it reached?"),
         };
         let mut server = Serving::start(&[&["--protocol", "raw"], flags].concat());
-        let mut first = TcpStream::connect(server.addr()).unwrap();
+        let mut first = connect(server.addr());
         first.write_all(b"x").unwrap();
         first.read_exact(&mut [0]).unwrap();
-        let mut second = TcpStream::connect(server.addr()).unwrap();
+        let mut second = connect(server.addr());
         assert!(!matches!(second.read(&mut [0]), Ok(1..)));
         let line = server.wait_for_log("refused");
         assert!(line.contains("1 connections") && line.contains(&format!("({limit}")), "{line}");

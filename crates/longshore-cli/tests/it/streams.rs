@@ -1,9 +1,8 @@
 //! Standard streams that are broken, full, or read by nobody: the server serves on and stops.
 
-use crate::rig::{drivers, longshore, run};
+use crate::rig::{connect, drivers, longshore, run};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 /// `serve` with `stderr`, and its address.
@@ -20,16 +19,15 @@ fn serve(driver: &str, stderr: Stdio, more: &[&str]) -> (Child, String) {
 
 /// A peer whose end is worth a line of log.
 fn is_cut(addr: &str) {
-    let mut bad = TcpStream::connect(addr).unwrap();
+    let mut bad = connect(addr);
     bad.write_all(&[255; 4]).unwrap();
     assert!(!matches!(bad.read(&mut [0]), Ok(1..)), "what it said was no frame");
 }
 
 /// As many peers at once as there are workers, and more: each of them answers.
 fn is_served(addr: &str) {
-    let mut peers: Vec<_> = (0..4).map(|_| TcpStream::connect(addr).unwrap()).collect();
+    let mut peers: Vec<_> = (0..4).map(|_| connect(addr)).collect();
     for peer in &mut peers {
-        peer.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
         let mut answer = [0; 5];
         peer.write_all(&[0, 0, 0, 1, 7]).unwrap();
         peer.read_exact(&mut answer).unwrap();
@@ -78,7 +76,7 @@ fn a_server_whose_stderr_nobody_reads_serves_on_and_tells_later_what_it_dropped(
         let (mut child, addr) = serve(&driver, Stdio::piped(), &["-v"]);
         // Each has a line, and together they are more than pipe and queue hold.
         for _ in 0..3_000 {
-            let mut peer = TcpStream::connect(&addr).unwrap();
+            let mut peer = connect(&addr);
             peer.write_all(&[0, 0, 0, 0]).unwrap();
             peer.read_exact(&mut [0; 4]).unwrap();
         }

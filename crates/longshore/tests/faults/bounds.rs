@@ -129,7 +129,7 @@ fn r43_a_small_container_survives_what_its_peers_do() {
         let torn = &framed(&vec![7; 1 << 20])[..1_000_000];
         let unread = framed(&vec![7; 400_000]).repeat(4);
         for round in 0..pick(100, 1_000) {
-            let mut peer = TcpStream::connect(addr).unwrap();
+            let mut peer = connect(addr);
             offer(&mut peer, if round % 2 == 0 { torn } else { &unread });
             hostile.push(peer);
             ping(&mut harmless[round % 3_000], b"still here");

@@ -1,7 +1,8 @@
 //! Outgoing connections, and the blocking client.
 
 use crate::net::{
-    Event, Events, Lab, PATIENCE, Probe, codec, echo, frame, on_every_port, on_real_ports, seeds,
+    Event, Events, Lab, PATIENCE, Probe, codec, connect, echo, frame, on_every_port, on_real_ports,
+    seeds,
 };
 use longshore::testing::Net;
 use longshore::*;
@@ -385,8 +386,7 @@ fn the_client_sends_receives_and_sees_the_end(lab: &mut Lab) {
     let mut client = Client::connect(&addr, codec()).unwrap();
     client.set_timeout(Some(PATIENCE));
     assert!(matches!(client.call(b"abort"), Err(ClientError::Broken(_))));
-    let stream = std::net::TcpStream::connect(&addr).unwrap();
-    let mut client = Client::over(stream, Raw::new());
+    let mut client = Client::over(connect(&addr), Raw::new());
     client.set_timeout(Some(PATIENCE));
     client.send(&frame(b"raw")).unwrap();
     let mut heard = Vec::new();

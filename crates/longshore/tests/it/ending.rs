@@ -1,11 +1,10 @@
 //! How connections end: nothing of the last answer is lost, and nobody holds one for ever.
 
 use crate::net::{
-    End, Event, Lab, Probe, echo, frame, is_long, on_every_port, on_real_ports, seeds,
+    End, Event, Lab, Probe, connect, echo, frame, is_long, on_every_port, on_real_ports, seeds,
 };
 use longshore::*;
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -88,9 +87,7 @@ fn the_answer_reaches_a_client_that_keeps_sending(lab: &mut Lab) {
     let (server, _events) = lab.serve(Limits::new(), script);
     let addr = server.local_addrs()[0].socket_addr().unwrap();
     for round in 0..rounds {
-        let mut stream = TcpStream::connect(addr).unwrap();
-        stream.set_read_timeout(Some(10 * SECOND)).unwrap();
-        stream.set_write_timeout(Some(10 * SECOND)).unwrap();
+        let mut stream = connect(addr);
         stream.write_all(&frame(b"go")).unwrap();
         let mut writer = stream.try_clone().unwrap();
         let flood = std::thread::spawn(move || {

@@ -8,7 +8,7 @@
 use longshore::testing::{self, Net};
 use longshore::*;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,15 @@ pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "it does not come that far");
         std::thread::yield_now();
     }
+}
+
+/// A blocking peer on a real port; none of its waits is without an end.
+pub(crate) fn connect(addr: impl ToSocketAddrs) -> TcpStream {
+    let stream = TcpStream::connect(addr).expect("somebody listens");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // Wine may forget to wake a send that waits when the other end resets the connection.
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 /// Seeds of a simulated test; many more in the long form.
@@ -243,9 +252,7 @@ impl Lab {
     pub(crate) fn connect_to(&mut self, addr: SocketAddr) -> Peer {
         let wire = match &mut self.world {
             World::Real(_) => {
-                let stream = TcpStream::connect(addr).expect("somebody listens");
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                stream.set_write_timeout(Some(PATIENCE)).unwrap();
+                let stream = connect(addr);
                 stream.set_nodelay(true).unwrap();
                 Wire::Real(stream)
             }

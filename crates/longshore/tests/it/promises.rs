@@ -1,12 +1,12 @@
 //! Sentences of the documentation that did not hold once.
 
 use crate::net::{
-    Event, Lab, PATIENCE, Probe, codec, frame, on_every_port, on_real_ports, simulated, wait_until,
+    Event, Lab, Probe, codec, connect, frame, on_every_port, on_real_ports, simulated, wait_until,
 };
 use longshore::testing::Net;
 use longshore::*;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
@@ -45,8 +45,7 @@ fn a_close_reads_no_more_than_the_linger_says_while_it_flushes_too(lab: &mut Lab
     };
     let limits = Limits::new().linger(linger).send_queue_bytes(64 << 20);
     let (server, events) = lab.serve(limits, script);
-    let mut peer = TcpStream::connect(server.local_addrs()[0].socket_addr().unwrap()).unwrap();
-    peer.set_write_timeout(Some(PATIENCE)).unwrap();
+    let mut peer = connect(server.local_addrs()[0].socket_addr().unwrap());
     peer.write_all(&frame(b"go")).unwrap();
     let flood = vec![1; 64 * 1024];
     while peer.write(&flood).is_ok() {} // until the server resets it
@@ -198,7 +197,7 @@ fn replies_of_a_filter_keep_to_the_bound_where_a_full_queue_refuses(lab: &mut La
         assert!(came == bytes[..1 << 20], "{} bytes came", came.len());
         return;
     }
-    let mut peer = TcpStream::connect(addr).unwrap();
+    let mut peer = connect(addr);
     let mut reader = peer.try_clone().unwrap();
     std::thread::scope(|scope| {
         let writing = scope.spawn(|| peer.write_all(&bytes).unwrap());
@@ -227,7 +226,7 @@ fn replies_of_a_filter_past_the_bound_end_a_slow_reader(lab: &mut Lab) {
         lab.pass(10 * SECOND);
     } else {
         let addr = server.local_addrs()[0].socket_addr().unwrap();
-        let mut peer = TcpStream::connect(addr).unwrap();
+        let mut peer = connect(addr);
         assert!(peer.write_all(&bytes).is_err(), "it reads without an end");
     }
     let slow = || server.snapshot().disconnected("slow_reader");
