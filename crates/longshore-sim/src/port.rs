@@ -2,6 +2,7 @@
 
 mod late;
 mod ops;
+mod packets;
 mod socket;
 
 use crate::Trouble;
@@ -13,6 +14,7 @@ use longshore_port::{
     OpKind, Port, PortConfig, PortError, RawSocket, RecvPool, SocketId, Unattached, Until, Waited,
     What, Work, WorkDone,
 };
+use packets::Packets;
 use socket::{Leaving, Send, Socket, Stream};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -33,6 +35,8 @@ pub struct SimPort {
     sockets: Slab<Socket>,
     /// What has happened and was not returned yet, with the socket it happened to.
     ready: VecDeque<(Option<Token>, Completion)>,
+    /// What comes with a later wait.
+    packets: Packets,
     /// Answers to sends that nobody is in a hurry for; they come with the next thing that happens.
     kept: Vec<(Option<Token>, Completion)>,
     /// Receives without a lease, longest first.
@@ -61,6 +65,7 @@ impl SimPort {
             pool,
             sockets: Slab::new(),
             ready: VecDeque::new(),
+            packets: Packets::default(),
             kept: Vec::new(),
             starved: VecDeque::new(),
             waits: 0,
@@ -127,6 +132,12 @@ impl SimPort {
         let addrs = self.world.network().resolve(name);
         let addrs = addrs.ok_or(PortError::new(Call::Resolve, ErrorKind::NotFound))?;
         Ok(addrs.into_iter().map(Addr::from).collect())
+    }
+
+    fn take_packets(&mut self) {
+        while let Some((id, completion)) = self.packets.take(self.now) {
+            self.ready.push_back((Some(id), completion));
+        }
     }
 
     /// Looks at sockets, the starved ones first, until `most` completions are there. What was not
@@ -327,12 +338,14 @@ impl Port for SimPort {
         let due = self.world.network().enter_wait(self.index, until);
         self.now = due.now;
         self.run_works();
+        self.take_packets();
         let most = self.some_of(self.completions_max);
         let mut again = self.look(due.sockets, most);
         while again && self.ready.is_empty() {
             let due = self.world.network().enter_wait(self.index, until);
             again = self.look(due.sockets, most);
         }
+        self.take_packets(); // of those that were just looked at
         let over = match until {
             Until::Now => true,
             Until::Time(time) => time <= self.now,

@@ -39,11 +39,17 @@ pub enum Trouble {
     /// A receive that is asked to end, by a cancel or with its socket, does not end yet: the kernel
     /// has taken memory for it, which it may fill at a time of chance.
     LateKernel,
+    /// What an op came to is told only later, as by a packet of a completion port: the op is over, a
+    /// cancel finds nothing to end, and what belongs to it is not given back yet.
+    LatePacket,
+    /// A send that is cut off tells less than what went out, or nothing. Without this it does so one
+    /// time in four.
+    UnknownCut,
 }
 
 impl Trouble {
     /// Each of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Open,
         Self::Bind,
         Self::Listen,
@@ -59,6 +65,8 @@ impl Trouble {
         Self::File,
         Self::Wait,
         Self::LateKernel,
+        Self::LatePacket,
+        Self::UnknownCut,
     ];
 
     /// Most waits of a port in a row that give nothing.

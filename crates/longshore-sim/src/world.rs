@@ -84,6 +84,15 @@ impl SimWorld {
         self.network().keeps_sockets = true;
     }
 
+    /// From now on its ports are as completion ports of Windows are: sockets [stay](Self::keep_sockets),
+    /// and [each end comes as a packet](Trouble::LatePacket), [without the bytes](Trouble::UnknownCut)
+    /// of a send that was cut off.
+    pub fn act_as_completion_port(&self) {
+        self.keep_sockets();
+        self.make_trouble(Trouble::LatePacket, 1);
+        self.make_trouble(Trouble::UnknownCut, 1);
+    }
+
     /// From now on `trouble` happens one time in `one_in` that it can, by the seed; with 0 never,
     /// which is the default.
     pub fn make_trouble(&self, trouble: Trouble, one_in: usize) {

@@ -355,6 +355,54 @@ fn memory_of_a_receive_is_nobody_elses_until_it_has_ended() {
     assert!(late > SEEDS && after_close > SEEDS / 10, "{late}, {after_close}");
 }
 
+/// A send that is cancelled, as on Windows: whether nobody had heard of it when it was, what had been
+/// taken by then, and what was told.
+fn cut_off(seed: u64, bytes: usize) -> (bool, u64, u64, Option<ErrorKind>) {
+    let mut rig = Rig::new(seed);
+    let (socket, _client) = rig.pair();
+    rig.world.act_as_completion_port();
+    let data = SendData::One(Segment::Shared(Bytes::from(vec![7; bytes])));
+    rig.port.submit(socket, Op::Send { data, mode: SendMode::Whole, prompt: true });
+    let mut out = Vec::new();
+    rig.port.wait(Until::Now, &mut out).expect("the port lives");
+    let link = rig.port.link(socket);
+    let taken = link.unacknowledged_bytes.zip(link.acknowledged_bytes).expect("it is a stream");
+    rig.port.cancel(socket, OpKind::Send);
+    let unheard = out.is_empty();
+    if unheard {
+        out = rig.next();
+    }
+    let [Completion { what: What::Sent { bytes, error, .. }, .. }] = &out[..] else {
+        panic!("{out:?}");
+    };
+    (unheard, taken.0 + taken.1, *bytes as u64, error.map(|error| error.kind))
+}
+
+/// All is taken, the packet that says so is on its way, and a cancel finds nothing.
+#[test]
+fn what_is_over_is_told_later_and_not_cancelled() {
+    let mut over = 0;
+    for seed in 0..SEEDS {
+        let (unheard, taken, told, error) = cut_off(seed, 400);
+        if taken == 400 {
+            assert_eq!((told, error), (400, None), "seed {seed}");
+            over += u64::from(unheard);
+        }
+    }
+    assert!(over > SEEDS / 4, "{over}");
+}
+
+#[test]
+fn a_send_that_was_cut_off_tells_less_than_was_taken() {
+    let mut less = 0;
+    for seed in 0..SEEDS {
+        let (_, taken, told, error) = cut_off(seed, 250_000);
+        assert_eq!(error, Some(ErrorKind::Cancelled), "seed {seed}: more than any window");
+        less += u64::from(told < taken);
+    }
+    assert!(less > SEEDS / 2, "{less}");
+}
+
 #[test]
 fn a_world_of_trouble_is_the_same_from_the_same_seed() {
     let run = |seed| {

@@ -1,7 +1,7 @@
 //! One step of one socket: what its ops come to, now.
 
-use super::SimPort;
 use super::socket::{Leaving, Send, lent_bytes, unreadable};
+use super::{SimPort, packets};
 use crate::Trouble;
 use crate::network::{Owner, Progress, VirtualSocket};
 use crate::random::piece;
@@ -22,7 +22,21 @@ impl SimPort {
 
     fn push(&mut self, id: Token, what: What) {
         let token = self.sockets.get(id).expect("a socket in the middle of a step").token;
-        self.ready.push_back((Some(id), Completion { token, what }));
+        self.complete(id, Completion { token, what });
+    }
+
+    /// Tells of something, with this wait or a later one.
+    fn complete(&mut self, id: Token, completion: Completion) {
+        let mut network = self.world.network();
+        let late = packets::may_be_late(&completion.what)
+            && (self.packets.has(id) || network.suffers(Trouble::LatePacket));
+        if late {
+            let at = network.later();
+            let at = self.packets.send(at, id, completion);
+            network.work_at(at, self.index);
+        } else {
+            self.ready.push_back((Some(id), completion));
+        }
     }
 
     /// Does what can be done for a socket now; says whether there is more to do at once.
@@ -162,9 +176,9 @@ impl SimPort {
         let Send { data, lent, mut done, prompt, .. } = send;
         assert!(lent_bytes(&data) == lent, "a lease has changed while it was sent");
         if error.is_some_and(|error| error.kind == ErrorKind::Cancelled) {
-            let random = &mut self.world.network().random;
-            if random.one_in(4) {
-                done = random.below(done + 1); // how much went is not always known
+            let mut network = self.world.network();
+            if network.random.one_in(4) || network.suffers(Trouble::UnknownCut) {
+                done = network.random.below(done + 1);
             }
         }
         let late = done == data.byte_count() && !prompt && lent.is_empty();
@@ -172,7 +186,7 @@ impl SimPort {
         if late && self.world.network().random.one_in(2) {
             self.kept.push((Some(id), completion));
         } else {
-            self.ready.push_back((Some(id), completion));
+            self.complete(id, completion);
         }
     }
 

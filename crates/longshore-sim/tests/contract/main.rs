@@ -96,6 +96,21 @@ mod where_sockets_stay {
     longshore_port::contract_tests!(run);
 }
 
+/// As on Windows: each end is told by a packet, and a cancel may find nothing.
+mod where_ends_come_as_packets {
+    use super::{SEEDS_TWICE, SimWorld, Simulated, in_worlds};
+
+    fn run(test: fn(&Simulated)) {
+        let world = |seed| {
+            let world = SimWorld::new(seed);
+            world.act_as_completion_port();
+            world
+        };
+        in_worlds(SEEDS_TWICE, &world, test);
+    }
+    longshore_port::contract_tests!(run);
+}
+
 /// Where waits give nothing now and then, and the kernel is late with its memory: who keeps to the
 /// contract does not notice.
 mod where_the_kernel_is_short_of_memory {

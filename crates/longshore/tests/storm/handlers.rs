@@ -292,8 +292,8 @@ impl Wild {
             0 => Connector::addr(weather.sink, codec),
             _ => Connector::tcp(&targets[self.rng.below(targets.len())], codec),
         };
-        let hasty = Duration::from_micros(if backs_off { 50_000 } else { 1 });
-        let timeouts = [hasty, Duration::from_millis(50), Duration::from_secs(10)];
+        let hasty = Duration::from_micros(if backs_off { 150_000 } else { 1 });
+        let timeouts = [hasty, Duration::from_millis(150), Duration::from_secs(10)];
         let connector = connector.timeout(self.rng.of(&timeouts));
         let connector = if backs_off {
             connector.reconnect(Reconnect::Backoff {

@@ -110,8 +110,10 @@ impl Storm {
         });
         let echo_at = inn(&mut net, rng.one_in(3), 6);
         let wild_at = inn(&mut net, false, rng.of(&[3, 6]));
-        if rng.one_in(4) {
-            net.world().keep_sockets();
+        match rng.below(4) {
+            0 => net.world().keep_sockets(),
+            1 => net.world().act_as_completion_port(),
+            _ => {}
         }
         let inns = [echo_at, wild_at];
         let tried = trouble::start_perhaps(&mut net, &mut rng, |rng| builder(&weather, inns, rng));

@@ -11,6 +11,9 @@ const OF_START: [Trouble; 3] = [Trouble::Open, Trouble::Bind, Trouble::Listen];
 /// What a program that keeps to the contract of ports does not even notice.
 const HARMLESS: [Trouble; 2] = [Trouble::Wait, Trouble::LateKernel];
 
+/// How some systems always are.
+const OF_COMPLETION_PORTS: [Trouble; 2] = [Trouble::LatePacket, Trouble::UnknownCut];
+
 /// What costs a connection that has done nothing wrong.
 const OF_CONNECTIONS: [Trouble; 2] = [Trouble::AcceptPassing, Trouble::Attach];
 
@@ -54,9 +57,10 @@ pub(crate) fn start_perhaps(
 pub(crate) fn begin(net: &Net, rng: &mut Rng) -> bool {
     let often = rng.of(&[0, 0, 2_000, 200, 20]);
     for trouble in Trouble::ALL {
+        let elsewhere = OF_START.contains(&trouble) || OF_COMPLETION_PORTS.contains(&trouble);
         if HARMLESS.contains(&trouble) {
             make(net, &[trouble], rng.of(&[0, 0, 30, 2]));
-        } else if !OF_START.contains(&trouble) && rng.one_in(2) {
+        } else if !elsewhere && rng.one_in(2) {
             make(net, &[trouble], often);
         }
     }
@@ -65,7 +69,11 @@ pub(crate) fn begin(net: &Net, rng: &mut Rng) -> bool {
 
 /// The system is as it should be, from now on.
 pub(crate) fn cease(net: &Net) {
-    make(net, &Trouble::ALL, 0);
+    for trouble in Trouble::ALL {
+        if !OF_COMPLETION_PORTS.contains(&trouble) {
+            make(net, &[trouble], 0);
+        }
+    }
 }
 
 /// How many connections at most have suffered.
