@@ -145,6 +145,7 @@ fn on_windows(root: &Path, steps: &mut Steps) {
             steps.command(&name, &mut windows::cargo(root, args));
         }
         steps.run("windows crowd", || crowd::step(root));
+        windows::stop(root);
     }
 }
 

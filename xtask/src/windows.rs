@@ -1,5 +1,6 @@
 //! `cargo xtask windows`: builds for Windows, and runs what was built under Wine.
 
+use crate::limited::limited;
 use crate::steps::{Outcome, target_dir};
 use crate::tools;
 use std::ffi::{OsStr, OsString};
@@ -7,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 pub(crate) const HELP: &str = "\
 Builds for Windows, and runs what was built under Wine.
@@ -33,9 +35,9 @@ const GCC: &str = "x86_64-w64-mingw32-gcc";
 const TOOLS: [(&str, &str); 2] =
     [(GCC, "gcc-mingw-w64-x86-64-win32"), ("/usr/lib/wine/wine64", "wine64")];
 
-/// Runs a program under Wine. Its server stops soon after the last program, and one that starts just
-/// then fails: so it is started apart, and stays for a minute; and with no file of ours open, for
-/// whose end somebody may wait.
+/// Runs a program under Wine. Its server stops some time after the last program, which takes a while,
+/// and a program that starts just then fails: so it is started apart, and stays for an hour; and with
+/// no file of ours open, for whose end somebody may wait.
 const RUNNER: &str = r#"#!/usr/bin/env bash
 unset DISPLAY WAYLAND_DISPLAY
 WINEPREFIX=$(cd "${0%/*}" && pwd)/prefix
@@ -47,12 +49,15 @@ if ! /usr/lib/wine/wineserver64 -k0 2>/dev/null; then
             open=${open##*/}
             [ "$open" -lt 3 ] || exec {open}>&-
         done
-        /usr/lib/wine/wineserver64 -p60
+        /usr/lib/wine/wineserver64 -p3600
         exec /usr/lib/wine/wine64 cmd /c exit
     ) </dev/null >/dev/null 2>&1
 fi
 exec /usr/lib/wine/wine64 "$@"
 "#;
+
+/// Longest that the server of Wine may take to end.
+const SERVER_ENDS_MAX: Duration = Duration::from_secs(60);
 
 /// What the standard library takes random bytes from, and Wine 8 does not have.
 const RANDOM_DLL: &str = "\
@@ -180,12 +185,23 @@ pub(crate) fn add_target(target: &str) -> Result<(), String> {
     }
 }
 
+/// Ends the server of Wine, with all that runs under it, and waits for its end.
+pub(crate) fn stop(root: &Path) {
+    stop_server(&home(root));
+}
+
+fn stop_server(home: &Path) {
+    for verb in ["-k", "-w"] {
+        let mut server = Command::new("/usr/lib/wine/wineserver64");
+        server.arg(verb).env("WINEPREFIX", home.join("prefix"));
+        // There may be none.
+        let _ = limited(SERVER_ENDS_MAX, &server).stdin(Stdio::null()).output();
+    }
+}
+
 fn make_prefix(home: &Path) -> io::Result<()> {
     if home.exists() {
-        // A server of the old prefix would be in the way of the new one.
-        let prefix = home.join("prefix");
-        let _ =
-            Command::new("/usr/lib/wine/wineserver64").arg("-k").env("WINEPREFIX", prefix).status();
+        stop_server(home); // it would be in the way of the new one
         fs::remove_dir_all(home)?;
     }
     fs::create_dir_all(home)?;
