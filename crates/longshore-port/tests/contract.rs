@@ -1,6 +1,8 @@
 //! The contract suite on the ports of the operating system, each driver by itself.
 
 use longshore_port::contract::Bench;
+#[cfg(windows)]
+use longshore_port::contract::wine::{NotUnderWine, run_unless_known};
 use longshore_port::{DriverChoice, SystemWorld};
 
 struct System(SystemWorld);
@@ -45,35 +47,24 @@ fn on_readiness(test: fn(&System)) {
     test(&System(world));
 }
 
-/// What Wine 8 does otherwise than Windows, by the promise that it breaks. Such a test has to fail
-/// under Wine, or it stands here for nothing; on Windows it has to pass.
 #[cfg(windows)]
-const WINE: [(&str, &str); 2] = [
-    (
-        "abort_ends_a_send_that_is_stuck",
-        "a reset behind unread bytes is told as the end of the stream",
-    ),
-    (
-        "the_end_of_a_stream_is_told_behind_unread_bytes",
-        "an end is seen when all before it is read",
-    ),
+const NOT_UNDER_WINE: [NotUnderWine; 2] = [
+    NotUnderWine {
+        test: "abort_ends_a_send_that_is_stuck",
+        always: true,
+        why: "a reset behind unread bytes is told as the end of the stream",
+    },
+    NotUnderWine {
+        test: "the_end_of_a_stream_is_told_behind_unread_bytes",
+        always: true,
+        why: "an end is seen when all before it is read",
+    },
 ];
 
 #[cfg(windows)]
-#[expect(clippy::print_stdout, reason = "whoever runs this has to see what was not shown")]
 fn on_iocp(test: fn(&System)) {
     let world = SystemWorld::new(DriverChoice::Iocp).expect("completion ports are everywhere");
-    let run = move || test(&System(world));
-    let name = std::thread::current().name().unwrap_or_default().to_owned();
-    let other = WINE.iter().find(|(other, _)| name.ends_with(&format!("::{other}")));
-    match other.filter(|_| std::env::var_os("WINEPREFIX").is_some()) {
-        None => run(),
-        Some((name, why)) => {
-            let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err();
-            assert!(failed, "{name} passes under Wine: take it off the list");
-            println!("NOT SHOWN UNDER WINE, {name}: {why}");
-        }
-    }
+    run_unless_known(&NOT_UNDER_WINE, || test(&System(world)));
 }
 
 #[cfg(target_os = "linux")]

@@ -28,6 +28,8 @@ pub mod rules;
 pub mod sending;
 pub mod waiting;
 pub mod watching;
+#[cfg(windows)]
+pub mod wine;
 pub mod working;
 
 pub use bench::{Bench, TestFile};

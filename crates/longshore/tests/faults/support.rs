@@ -1,6 +1,8 @@
 //! What all fault tests share: drivers, a server, peers, counts that can be waited for.
 
 use longshore::*;
+#[cfg(windows)]
+use longshore_port::contract::wine::{NotUnderWine, run_unless_known};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -54,25 +56,16 @@ fn run(test: &impl Fn(Driver), driver: Driver) {
     test(driver);
 }
 
-/// What Wine 8 does otherwise than Windows, or Windows otherwise than Unix, by the test that it
-/// breaks, and whether it does so each time: then it stands here for nothing when the test passes.
 #[cfg(windows)]
-const WINE: [(&str, bool, &str); 1] = [(
-    "bounds::r42_a_slow_reader_is_no_stalled_write",
-    true,
-    "what a peer has taken of a send is not known there, so who is slow counts as stuck",
-)];
+const NOT_UNDER_WINE: [NotUnderWine; 1] = [NotUnderWine {
+    test: "r42_a_slow_reader_is_no_stalled_write",
+    always: true,
+    why: "what a peer has taken of a send is not known there, so who is slow counts as stuck",
+}];
 
 #[cfg(windows)]
 fn run(test: &impl Fn(Driver), driver: Driver) {
-    let name = std::thread::current().name().unwrap_or_default().to_owned();
-    let Some((name, always, why)) = WINE.iter().find(|(other, ..)| name == *other) else {
-        return test(driver);
-    };
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(driver))) {
-        Ok(()) => assert!(!always, "{name} passes: take it off the list"),
-        Err(_) => say(format_args!("NOT SHOWN UNDER WINE, {name}: {why}")),
-    }
+    run_unless_known(&NOT_UNDER_WINE, || test(driver));
 }
 
 /// No other test of this program runs meanwhile; the limit of open files is raised.

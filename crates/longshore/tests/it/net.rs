@@ -7,6 +7,8 @@
 
 use longshore::testing::{self, Net};
 use longshore::*;
+#[cfg(windows)]
+use longshore_port::contract::wine::{NotUnderWine, run_unless_known};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -71,34 +73,25 @@ pub(crate) fn on_readiness(test: fn(&mut Lab)) {
     }
 }
 
-/// What Wine 8 does otherwise than Windows, or Windows otherwise than Unix, by the test that it
-/// breaks, and whether it does so each time: then it stands here for nothing when the test passes.
 #[cfg(windows)]
-const WINE: [(&str, bool, &str); 2] = [
-    ("handles::the_way_to_a_peer_is_measured_when_asked", true, "Wine tells nothing of a link"),
-    (
-        "connecting::the_client_sends_receives_and_sees_the_end",
-        false,
-        "Wine may tell a reset as the end of the stream",
-    ),
+const NOT_UNDER_WINE: [NotUnderWine; 2] = [
+    NotUnderWine {
+        test: "the_way_to_a_peer_is_measured_when_asked",
+        always: true,
+        why: "Wine tells nothing of a link",
+    },
+    NotUnderWine {
+        test: "the_client_sends_receives_and_sees_the_end",
+        always: false,
+        why: "Wine may tell a reset as the end of the stream",
+    },
 ];
 
 /// Runs `test` on completion ports of Windows.
 #[cfg(windows)]
 pub(crate) fn on_iocp(test: fn(&mut Lab)) {
-    if !wants("iocp") {
-        return;
-    }
-    let run = || test(&mut Lab::real(DriverChoice::Iocp));
-    let name = std::thread::current().name().unwrap_or_default().to_owned();
-    let Some((name, always, why)) =
-        WINE.iter().find(|(other, ..)| name.strip_suffix("::iocp") == Some(other))
-    else {
-        return run();
-    };
-    match std::panic::catch_unwind(run) {
-        Ok(()) => assert!(!always, "{name} passes: take it off the list"),
-        Err(_) => println!("NOT SHOWN UNDER WINE, {name}: {why}"),
+    if wants("iocp") {
+        run_unless_known(&NOT_UNDER_WINE, || test(&mut Lab::real(DriverChoice::Iocp)));
     }
 }
 
