@@ -1,6 +1,6 @@
 //! What a system refuses.
 
-use crate::driver::os;
+use crate::driver::os::{self, Explained};
 use crate::error_kind::ErrorKind;
 use std::{fmt, io};
 
@@ -118,7 +118,14 @@ impl fmt::Display for PortError {
             ErrorKind::Other => "system error",
         };
         write!(f, "cannot {call}: {why}")?;
-        if self.code != 0 { write!(f, " (code {})", self.code) } else { Ok(()) }
+        match (self.code, os::explain(self.code)) {
+            (0, _) => Ok(()),
+            (code, None) => write!(f, " (code {code})"),
+            (code, Some(Explained { name, remedy: "", .. })) => write!(f, " ({name}, code {code})"),
+            (code, Some(Explained { name, remedy, .. })) => {
+                write!(f, " ({name}, code {code}); {remedy}")
+            }
+        }
     }
 }
 

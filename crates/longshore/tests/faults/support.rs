@@ -312,8 +312,10 @@ pub(crate) fn connect_from(from: u32, addr: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let from = SocketAddr::from((Ipv4Addr::new(127, a, b, c), 0));
     socket.bind(&from.into()).unwrap();
-    socket.connect_timeout(&addr.into(), PATIENCE).unwrap();
-    bound_waits(socket.into())
+    // Not with a timeout of its own: who is refused at once may be gone before that is looked at.
+    let stream = bound_waits(socket.into());
+    SockRef::from(&stream).connect(&addr.into()).unwrap();
+    stream
 }
 
 fn bound_waits(stream: TcpStream) -> TcpStream {

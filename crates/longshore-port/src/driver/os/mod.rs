@@ -11,6 +11,16 @@ pub enum ConsoleEvent {
     Close,
 }
 
+/// What is told of an error number.
+#[derive(Debug)]
+pub(crate) struct Explained {
+    code: i32,
+    /// As the reference of the system has it.
+    pub(crate) name: &'static str,
+    /// What its user may do, where what kind of error it is does not say so; else nothing.
+    pub(crate) remedy: &'static str,
+}
+
 mod heap;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -34,11 +44,11 @@ pub(crate) use other::{coarse_clock, send_file, set_user_timeout};
 pub(crate) use other::{link, memory_bytes};
 #[cfg(unix)]
 pub(crate) use unix::{
-    SEND_FLAGS, allow_rebind, is_in_progress, is_passing, kind_of_code, on_console_event, read_at,
-    set_keepalive,
+    SEND_FLAGS, allow_rebind, explain, is_in_progress, is_passing, kind_of_code, on_console_event,
+    read_at, set_keepalive,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
-    SEND_FLAGS, allow_rebind, is_passing, kind_of_code, link, memory_bytes, on_console_event,
-    read_at, set_keepalive,
+    SEND_FLAGS, allow_rebind, explain, is_passing, kind_of_code, link, memory_bytes,
+    on_console_event, read_at, set_keepalive,
 };

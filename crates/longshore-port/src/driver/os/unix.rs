@@ -1,6 +1,6 @@
 //! What is asked of every Unix, and what its error numbers mean.
 
-use super::ConsoleEvent;
+use super::{ConsoleEvent, Explained};
 use crate::error_kind::ErrorKind;
 use socket2::{Socket, TcpKeepalive};
 use std::fs::File;
@@ -19,6 +19,25 @@ pub(crate) fn kind_of_code(code: i32) -> Option<ErrorKind> {
         }
         _ => return None,
     })
+}
+
+/// The table of those that are told by name. The kind of error says what to do.
+/// Source: `errno(3)`.
+macro_rules! explained {
+    ($($name:ident)*) => {
+        &[$(Explained { code: libc::$name, name: stringify!($name), remedy: "" },)*]
+    };
+}
+
+const EXPLAINED: &[Explained] = explained![
+    EACCES EADDRINUSE EADDRNOTAVAIL EBADF ECANCELED ECONNABORTED ECONNREFUSED ECONNRESET EFAULT
+    EHOSTDOWN EHOSTUNREACH EINVAL EIO EMFILE ENETDOWN ENETRESET ENETUNREACH ENFILE ENOBUFS ENOMEM
+    ENOSPC ENOSYS ENOTCONN ENOTSOCK EOPNOTSUPP EPERM EPIPE EPROTO ETIMEDOUT
+];
+
+/// What a number is called.
+pub(crate) fn explain(code: i32) -> Option<&'static Explained> {
+    EXPLAINED.iter().find(|it| it.code == code)
 }
 
 /// Whether an accept failed for the one connection only; the listener is well (R33).
@@ -83,6 +102,16 @@ pub(crate) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<u
 mod tests {
     use super::*;
     use crate::{Call, PortError};
+
+    #[test]
+    fn a_number_is_told_by_its_name() {
+        let told = |call, code| PortError::from_code(call, code).to_string();
+        let code = libc::EADDRINUSE;
+        let wanted = format!("cannot listen: address in use (EADDRINUSE, code {code})");
+        assert_eq!(told(Call::Bind, code), wanted);
+        let wanted = "cannot wait for completions: system error (code 9999)";
+        assert_eq!(told(Call::Wait, 9_999), wanted);
+    }
 
     #[test]
     fn each_number_is_told_as_what_it_means() {

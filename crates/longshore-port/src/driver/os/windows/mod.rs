@@ -1,9 +1,12 @@
-//! What is asked of Windows, and what its error numbers mean.
+//! What is asked of Windows.
 #![expect(unsafe_code, reason = "the console calls a routine")]
+
+mod codes;
+
+pub(crate) use codes::{explain, is_passing, kind_of_code};
 
 use super::ConsoleEvent;
 use crate::Link;
-use crate::error_kind::ErrorKind;
 use socket2::{Socket, TcpKeepalive};
 use std::fs::File;
 use std::io;
@@ -12,61 +15,11 @@ use std::os::windows::fs::FileExt;
 use std::os::windows::io::AsRawSocket;
 use std::sync::OnceLock;
 use std::time::Duration;
-use windows_sys::Win32::Foundation::{
-    ERROR_CANCELLED, ERROR_CONNECTION_ABORTED, ERROR_CONNECTION_REFUSED, ERROR_GRACEFUL_DISCONNECT,
-    ERROR_HANDLE_EOF, ERROR_HANDLES_CLOSED, ERROR_HOST_UNREACHABLE, ERROR_NETNAME_DELETED,
-    ERROR_NETWORK_UNREACHABLE, ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY,
-    ERROR_OPERATION_ABORTED, ERROR_PORT_UNREACHABLE, ERROR_PROTOCOL_UNREACHABLE, ERROR_SEM_TIMEOUT,
-    ERROR_TOO_MANY_OPEN_FILES, ERROR_UNEXP_NET_ERR, ERROR_WORKING_SET_QUOTA,
-};
 use windows_sys::Win32::Networking::WinSock::{
-    SIO_TCP_INFO, TCP_INFO_v0, WSAECONNRESET, WSAEHOSTDOWN, WSAEHOSTUNREACH, WSAEMFILE,
-    WSAENETDOWN, WSAENETRESET, WSAENETUNREACH, WSAENOBUFS, WSAENOPROTOOPT, WSAIoctl,
+    SIO_TCP_INFO, TCP_INFO_v0, WSAENOPROTOOPT, WSAIoctl,
 };
 use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT, SetConsoleCtrlHandler};
 use windows_sys::Win32::System::SystemInformation::{GlobalMemoryStatusEx, MEMORYSTATUSEX};
-
-/// What an error number means where the standard library has no word for it. An op that ends later
-/// tells the number of the system, one that is refused at once that of Winsock.
-/// Source: "Windows Sockets Error Codes" and "System Error Codes" of the Win32 reference.
-pub(crate) fn kind_of_code(code: i32) -> Option<ErrorKind> {
-    Some(match unsigned(code) {
-        ERROR_TOO_MANY_OPEN_FILES => ErrorKind::NoDescriptors,
-        ERROR_NOT_ENOUGH_MEMORY | ERROR_NO_SYSTEM_RESOURCES | ERROR_WORKING_SET_QUOTA => {
-            ErrorKind::NoMemory
-        }
-        ERROR_OPERATION_ABORTED | ERROR_HANDLES_CLOSED | ERROR_CANCELLED => ErrorKind::Cancelled,
-        ERROR_NETNAME_DELETED | ERROR_CONNECTION_ABORTED | ERROR_GRACEFUL_DISCONNECT => {
-            ErrorKind::Reset
-        }
-        ERROR_CONNECTION_REFUSED => ErrorKind::Refused,
-        ERROR_SEM_TIMEOUT => ErrorKind::TimedOut,
-        ERROR_NETWORK_UNREACHABLE
-        | ERROR_HOST_UNREACHABLE
-        | ERROR_PROTOCOL_UNREACHABLE
-        | ERROR_PORT_UNREACHABLE => ErrorKind::Unreachable,
-        ERROR_HANDLE_EOF => ErrorKind::Shortened,
-        _ => match code {
-            WSAEMFILE => ErrorKind::NoDescriptors,
-            WSAENOBUFS => ErrorKind::NoMemory,
-            WSAENETRESET => ErrorKind::NetworkReset,
-            WSAEHOSTDOWN | WSAENETUNREACH | WSAEHOSTUNREACH | WSAENETDOWN => ErrorKind::Unreachable,
-            _ => return None,
-        },
-    })
-}
-
-/// A number as the reference has it.
-fn unsigned(code: i32) -> u32 {
-    u32::from_le_bytes(code.to_le_bytes())
-}
-
-/// Whether an accept failed for the one connection only; the listener is well (R33).
-/// Source: `accept` and `AcceptEx` of Winsock, "Return value": the peer ended it before it was taken.
-/// Wine says that by another number, the last one.
-pub(crate) fn is_passing(code: i32) -> bool {
-    code == WSAECONNRESET || [ERROR_NETNAME_DELETED, ERROR_UNEXP_NET_ERR].contains(&unsigned(code))
-}
 
 /// Flags of every send: there are no signals.
 pub(crate) const SEND_FLAGS: i32 = 0;
@@ -158,34 +111,6 @@ pub(crate) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Call, PortError};
-
-    #[test]
-    fn each_number_is_told_as_what_it_means() {
-        for (code, kind) in [
-            (WSAEMFILE, ErrorKind::NoDescriptors),
-            (WSAENOBUFS, ErrorKind::NoMemory),
-            (1450, ErrorKind::NoMemory),
-            (995, ErrorKind::Cancelled),
-            (676, ErrorKind::Cancelled),
-            (WSAENETRESET, ErrorKind::NetworkReset),
-            (WSAEHOSTUNREACH, ErrorKind::Unreachable),
-            (1231, ErrorKind::Unreachable),
-            (64, ErrorKind::Reset),
-            (1236, ErrorKind::Reset),
-            (WSAECONNRESET, ErrorKind::Reset),
-            (121, ErrorKind::TimedOut),
-            (1225, ErrorKind::Refused),
-            (38, ErrorKind::Shortened),
-            (87, ErrorKind::Other),
-        ] {
-            assert_eq!(PortError::from_code(Call::Send, code).kind, kind, "{code}");
-        }
-        for code in [64, 59, WSAECONNRESET] {
-            let error = PortError::from_code(Call::Accept, code);
-            assert_eq!(error.kind, ErrorKind::Passing, "{code}: only that connection is gone");
-        }
-    }
 
     /// Wine has no `SIO_TCP_INFO`.
     #[test]
