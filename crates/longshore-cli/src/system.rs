@@ -7,7 +7,8 @@ use std::{fmt, fs};
 /// What `doctor` judges by. What the system does not tell is `None`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Facts {
-    pub(crate) kernel: Option<String>,
+    /// Which system this is.
+    pub(crate) version: Option<String>,
     /// Cores that the process may use.
     pub(crate) cores: u64,
     /// What a container allows of them.
@@ -30,7 +31,7 @@ impl Facts {
         let limits = fs::read_to_string("/proc/self/limits").ok();
         let limit = |name| soft_limit(limits.as_deref()?, name);
         Self {
-            kernel: kernel(),
+            version: longshore::system_version(),
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
             cpus: cpus(),
             files: limit("Max open files"),
@@ -122,13 +123,6 @@ pub(crate) fn remedy_of(why: &str) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// The kernel's version as people say it: `6.18`.
-pub(crate) fn kernel() -> Option<String> {
-    let release = word("/proc/sys/kernel/osrelease")?;
-    let mut parts = release.split(['.', '-']);
-    Some(format!("{}.{}", parts.next()?, parts.next()?))
 }
 
 /// A process that has a port.

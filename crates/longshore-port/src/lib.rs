@@ -43,7 +43,7 @@ mod work;
 
 pub use driver::{
     ConsoleEvent, DriverChoice, DriverRefused, SystemNotifier, SystemPort, SystemWorld,
-    on_console_event,
+    on_console_event, system_version,
 };
 pub use error::{Call, PortError};
 pub use error_kind::ErrorKind;

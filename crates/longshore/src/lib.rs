@@ -65,7 +65,7 @@ pub use listener::Listener;
 pub use longshore_base::Time;
 pub use longshore_port::{
     Abilities, Addr, DriverChoice, DriverRefused, ErrorKind, Keepalive, Link, PortConfig,
-    PortError, SocketOptions, SystemWorld,
+    PortError, SocketOptions, SystemWorld, system_version,
 };
 pub use longshore_proto::connection::{Filter, IdleOf, Linger, TooManyTimers};
 pub use longshore_proto::frame::*;

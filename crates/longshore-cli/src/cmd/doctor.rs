@@ -103,7 +103,7 @@ fn try_driver() -> Result<Abilities, String> {
 
 fn judge(driver: &Result<Abilities, String>, facts: &Facts) -> Vec<Finding> {
     let findings = [
-        Some(judge_driver(driver, facts.kernel.as_deref())),
+        Some(judge_driver(driver, facts.version.as_deref())),
         facts.cpus.map(|cpus| {
             let workers = out::counted(facts.cores, "worker");
             let text = format!("cgroup limits this process to {cpus} CPUs: {workers}");
@@ -129,7 +129,7 @@ fn judge(driver: &Result<Abilities, String>, facts: &Facts) -> Vec<Finding> {
     findings.into_iter().flatten().collect()
 }
 
-fn judge_driver(driver: &Result<Abilities, String>, kernel: Option<&str>) -> Finding {
+fn judge_driver(driver: &Result<Abilities, String>, version: Option<&str>) -> Finding {
     let abilities = match driver {
         Ok(abilities) => abilities,
         Err(why) => return Finding::new(Level::Bad, "driver", why),
@@ -139,12 +139,12 @@ fn judge_driver(driver: &Result<Abilities, String>, kernel: Option<&str>) -> Fin
         let remedy = system::remedy_of(&abilities.passed_over).map_or_else(String::new, Into::into);
         return Finding::new(Level::Warn, "driver", text).remedy(remedy);
     }
-    let kernel = kernel.map_or_else(String::new, |kernel| format!(", kernel {kernel}"));
+    let version = version.map_or_else(String::new, |version| format!(", {version}"));
     let features = match abilities.features.join(", ") {
         none if none.is_empty() => none,
         some => format!(": {some}"),
     };
-    Finding::new(Level::Ok, "driver", format!("{}{kernel}{features}", abilities.driver))
+    Finding::new(Level::Ok, "driver", format!("{}{version}{features}", abilities.driver))
 }
 
 fn judge_files(limit: u64) -> Finding {
@@ -217,7 +217,7 @@ mod tests {
 
     fn healthy() -> Facts {
         Facts {
-            kernel: Some("6.18".into()),
+            version: Some("kernel 6.18".into()),
             cores: 2,
             cpus: None,
             files: Some(65_536),

@@ -192,9 +192,9 @@ fn explain(error: Error) -> Failure {
 
 fn banner(server: &Server, args: &ServeArgs, busy: Option<u16>, out: Output) {
     let abilities = server.abilities();
-    let kernel = system::kernel().map_or_else(String::new, |it| format!(" (kernel {it})"));
+    let version = longshore::system_version().map_or_else(String::new, |it| format!(" ({it})"));
     out::line(format_args!(
-        "{}   driver {}{kernel}   {}",
+        "{}   driver {}{version}   {}",
         out.bold(concat!("longshore ", env!("CARGO_PKG_VERSION"))),
         abilities.driver,
         counted(server.workers() as u64, "worker")

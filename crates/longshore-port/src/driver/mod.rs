@@ -44,6 +44,12 @@ pub fn on_console_event(handler: fn(ConsoleEvent) -> bool) -> std::io::Result<()
     os::on_console_event(handler)
 }
 
+/// Which version of the system this is, in words for a person: `kernel 6.18`, `Windows 10.0.19045`.
+/// Nothing where the system is not asked.
+pub fn system_version() -> Option<String> {
+    os::system_version()
+}
+
 /// Which driver to take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]

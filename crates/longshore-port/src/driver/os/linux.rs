@@ -25,6 +25,13 @@ pub(crate) fn coarse_clock() -> Option<Time> {
     u64::try_from(nanos).ok().map(Time::from_nanos)
 }
 
+/// The kernel's version as people say it: `kernel 6.18`.
+pub(crate) fn system_version() -> Option<String> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    let mut parts = release.trim().split(['.', '-']);
+    Some(format!("kernel {}.{}", parts.next()?, parts.next()?))
+}
+
 /// What the system knows of the way to the peer.
 pub(crate) fn link(socket: &Socket) -> Link {
     let fd = socket.as_raw_fd();

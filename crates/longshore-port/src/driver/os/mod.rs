@@ -35,13 +35,13 @@ mod windows;
 
 pub(crate) use heap::{keep_heap_small, trim_heap};
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{coarse_clock, link, send_file, set_user_timeout};
+pub(crate) use linux::{coarse_clock, link, send_file, set_user_timeout, system_version};
 #[cfg(target_os = "linux")]
 pub(crate) use memory::memory_bytes;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use other::{coarse_clock, send_file, set_user_timeout};
 #[cfg(not(any(target_os = "linux", windows)))]
-pub(crate) use other::{link, memory_bytes};
+pub(crate) use other::{link, memory_bytes, system_version};
 #[cfg(unix)]
 pub(crate) use unix::{
     SEND_FLAGS, allow_rebind, explain, is_in_progress, is_passing, kind_of_code, on_console_event,
@@ -50,5 +50,5 @@ pub(crate) use unix::{
 #[cfg(windows)]
 pub(crate) use windows::{
     SEND_FLAGS, allow_rebind, explain, is_passing, kind_of_code, link, memory_bytes,
-    on_console_event, read_at, set_keepalive,
+    on_console_event, read_at, set_keepalive, system_version,
 };

@@ -19,6 +19,12 @@ pub(crate) fn link(_: &Socket) -> Link {
     Link::default()
 }
 
+/// Which version of the system this is: not asked here.
+#[cfg(not(windows))]
+pub(crate) fn system_version() -> Option<String> {
+    None
+}
+
 /// How much memory this process may use: not asked here.
 #[cfg(not(windows))]
 pub(crate) fn memory_bytes() -> Option<u64> {

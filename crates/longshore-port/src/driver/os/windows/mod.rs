@@ -15,11 +15,14 @@ use std::os::windows::fs::FileExt;
 use std::os::windows::io::AsRawSocket;
 use std::sync::OnceLock;
 use std::time::Duration;
+use windows_sys::Wdk::System::SystemServices::RtlGetVersion;
 use windows_sys::Win32::Networking::WinSock::{
     SIO_TCP_INFO, TCP_INFO_v0, WSAENOPROTOOPT, WSAIoctl,
 };
 use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT, SetConsoleCtrlHandler};
-use windows_sys::Win32::System::SystemInformation::{GlobalMemoryStatusEx, MEMORYSTATUSEX};
+use windows_sys::Win32::System::SystemInformation::{
+    GlobalMemoryStatusEx, MEMORYSTATUSEX, OSVERSIONINFOW,
+};
 
 /// Flags of every send: there are no signals.
 pub(crate) const SEND_FLAGS: i32 = 0;
@@ -62,6 +65,17 @@ fn link_of(info: &TCP_INFO_v0) -> Link {
         round_trip: (info.RttUs > 0).then(|| Duration::from_micros(info.RttUs.into())),
         retransmits: Some(info.FastRetrans.saturating_add(info.TimeoutEpisodes)),
     }
+}
+
+/// The version of Windows: `Windows 10.0.19045`. Windows 11 is 10.0 as well, from build 22000 on.
+/// Source: `RtlGetVersion`, which tells the truth also to programs without a manifest.
+pub(crate) fn system_version() -> Option<String> {
+    let size = u32::try_from(size_of::<OSVERSIONINFOW>()).ok()?;
+    let mut version = OSVERSIONINFOW { dwOSVersionInfoSize: size, ..OSVERSIONINFOW::default() };
+    // SAFETY: the structure says its own size.
+    let told = unsafe { RtlGetVersion(&raw mut version) };
+    let OSVERSIONINFOW { dwMajorVersion, dwMinorVersion, dwBuildNumber, .. } = version;
+    (told == 0).then(|| format!("Windows {dwMajorVersion}.{dwMinorVersion}.{dwBuildNumber}"))
 }
 
 /// Bytes of memory that this machine has. Source: `GlobalMemoryStatusEx`.
@@ -132,5 +146,7 @@ mod tests {
     #[test]
     fn this_machine_says_something() {
         assert!(memory_bytes().is_some_and(|bytes| bytes > 1 << 20));
+        let version = system_version().unwrap();
+        assert!(version.starts_with("Windows 1"), "{version}");
     }
 }
