@@ -139,7 +139,12 @@ fn on_windows(root: &Path, steps: &mut Steps) {
     });
     if there {
         let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        steps.command("windows clippy", &mut windows::cargo(root, &clippy));
+        if windows::has_lints_of_here(root) {
+            steps.command("windows clippy", &mut windows::cargo(root, &clippy));
+        } else {
+            let why = "NOT LINTED: its compiler is another one, of Debian, with other lints";
+            steps.run("windows clippy", || Outcome::Skipped(why.into()));
+        }
         for args in WINDOWS_TESTS {
             let name = format!("windows {}", args[1..].join(" "));
             steps.command(&name, &mut windows::cargo(root, args));

@@ -131,7 +131,7 @@ fn plant_all(root: &Path, options: &Options, entries: &[Entry]) -> Result<bool, 
     let places = places?;
     let wants_windows = entries.iter().any(|entry| entry.windows);
     let is_there = wants_windows && windows::set_up(root) == Outcome::Passed;
-    let windows = is_there.then(|| windows::env(root).into());
+    let windows = is_there.then(|| windows::env(root));
     let bench = Bench::new(copy.root(), &folder, options.limit, windows)?;
     let skipped = check_unplanted(&bench, entries)?;
     let mut tally = Tally::default();
