@@ -28,7 +28,6 @@ pub mod rules;
 pub mod sending;
 pub mod waiting;
 pub mod watching;
-#[cfg(windows)]
 pub mod wine;
 pub mod working;
 
