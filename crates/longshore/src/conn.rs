@@ -5,7 +5,7 @@ use crate::metrics::LaneCounters;
 use crate::server::mailbox::{Cmd, Ending};
 use crate::server::shared::Shared;
 use crate::server::switchboard::{Named, Switchboard};
-use crate::{ConnId, ConnInfo, Handler, Item, Sent, Server};
+use crate::{ConnId, ConnInfo, Ctx, Handler, Item, Result, Sent, Server};
 use bytes::Bytes;
 use longshore_base::Foreign;
 use longshore_port::Addr;
@@ -28,6 +28,9 @@ impl<H: Handler> fmt::Debug for LaneShared<H> {
         f.debug_struct("LaneShared").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
+
+/// What somebody wants to have run as a callback. Its drop may panic.
+pub(crate) type Posted<H> = Foreign<Box<dyn FnOnce(&mut H, &mut Ctx<'_, H>) -> Result + Send>>;
 
 /// A handle on a connection: small, cloneable, usable from any thread and after the connection is
 /// gone, when everything answers that it is.
@@ -175,6 +178,63 @@ impl<H: Handler> Conn<H> {
         budget.take_post(len);
         shared.remote_bytes.fetch_sub(len, Ordering::AcqRel);
         Sent::Closed
+    }
+
+    /// Has `work` run as a callback of this connection, with its handler: on its worker's thread, when no
+    /// other callback of it runs, in the order in which posts were asked for, behind what was sent before.
+    /// What is sent afterwards does not wait for it. As of any callback, an error or a panic ends the
+    /// connection.
+    ///
+    /// `Full` if [`limits.posts`](Limits::posts) wait already. `Queued` is no promise: a post is skipped,
+    /// and counted, if the connection closes before its turn. Never `Invalid`.
+    ///
+    /// So values come from one connection to another, and heavy work is cut into pieces between
+    /// which others have their turn:
+    ///
+    /// ```
+    /// use longshore::{Ctx, Handler, Lines, Result};
+    ///
+    /// /// Counts to a large number, in pieces.
+    /// struct Counting {
+    ///     left: u64,
+    /// }
+    ///
+    /// impl Counting {
+    ///     fn step(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+    ///         self.left -= self.left.min(10_000);
+    ///         if self.left == 0 {
+    ///             return cx.send("done");
+    ///         }
+    ///         let _ = cx.conn().post(Self::step); // alone, so never full
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// impl Handler for Counting {
+    ///     type Codec = Lines;
+    ///
+    ///     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, number: &str) -> Result {
+    ///         self.left = number.parse()?;
+    ///         self.step(cx)
+    ///     }
+    /// }
+    /// ```
+    pub fn post<F>(&self, work: F) -> Sent
+    where
+        F: FnOnce(&mut H, &mut Ctx<'_, H>) -> Result + Send + 'static,
+    {
+        if self.is_closed() {
+            return Sent::Closed;
+        }
+        let max = self.lane.limits.posts;
+        let more = |posts: u32| posts.checked_add(1).filter(|sum| *sum <= max);
+        if self.shared.posts.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_err() {
+            self.lane.board.posts_refused.fetch_add(1, Ordering::Relaxed);
+            return Sent::Full;
+        }
+        let work: Posted<H> = Foreign::new(Box::new(work));
+        self.push(|shared| Cmd::Post { shared, work: Box::new(work) });
+        Sent::Queued
     }
 
     /// Closes it: what was sent before is flushed within the linger time, then half-closed.

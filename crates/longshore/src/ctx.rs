@@ -110,7 +110,7 @@ impl<H: Handler> Ctx<'_, H> {
     /// Sends to another connection. On the same worker a large payload of the frame at hand is
     /// handed on without a copy; else it is as [`Conn::send`], whose answer it has as well.
     pub fn send_to<G: Handler>(&mut self, to: &Conn<G>, item: Item<'_, G>) -> Sent {
-        match self.core.local_token(&to.shared) {
+        match self.core.token_of(&to.shared) {
             Some(token) => Sent::of(self.core.send_item(token, &*to.lane.codec, item, self.lease)),
             None => to.send(item),
         }

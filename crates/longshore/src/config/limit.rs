@@ -96,6 +96,7 @@ pub(crate) const SEND_QUEUE_BYTES: Limit<u64> =
 /// Its default is that part of the queue, and the queue its bound.
 pub(crate) const SEND_QUEUE_LOW_BYTES: &str = "limits.send_queue_low_bytes";
 pub(crate) const SEND_QUEUE_LOW_PART: u64 = 4;
+pub(crate) const POSTS: Limit<u32> = Limit::new("limits.posts", 1_024, 1..=1 << 20);
 pub(crate) const LINGER_WAIT: TimeLimit =
     TimeLimit::new("limits.linger.wait", Linger::DEFAULT.wait);
 pub(crate) const LINGER_TOTAL: TimeLimit =

@@ -2,8 +2,8 @@
 
 use super::limit::{
     FIRST_BYTE, FRAME, FRAME_BYTES_MAX, FRAME_RATE, IDLE, LINGER_TOTAL, LINGER_WAIT, LOGIN,
-    PER_SOURCE, RECV_CREDIT_BYTES, SEND_QUEUE_BYTES, SEND_QUEUE_LOW_BYTES, SEND_QUEUE_LOW_PART,
-    WRITE, in_range,
+    PER_SOURCE, POSTS, RECV_CREDIT_BYTES, SEND_QUEUE_BYTES, SEND_QUEUE_LOW_BYTES,
+    SEND_QUEUE_LOW_PART, WRITE, in_range,
 };
 use crate::ConfigError;
 use longshore_proto::Codec;
@@ -89,6 +89,7 @@ pub struct Limits {
     pub(crate) recv_credit_bytes: u32,
     pub(crate) send_queue_bytes: u64,
     pub(crate) send_queue_low_bytes: Option<u64>,
+    pub(crate) posts: u32,
     pub(crate) slow_reader: SlowReader,
     pub(crate) half_close: HalfClose,
     pub(crate) linger: Linger,
@@ -118,6 +119,7 @@ impl Default for Limits {
             recv_credit_bytes: RECV_CREDIT_BYTES.default,
             send_queue_bytes: SEND_QUEUE_BYTES.default,
             send_queue_low_bytes: None,
+            posts: POSTS.default,
             slow_reader: SlowReader::default(),
             half_close: HalfClose::default(),
             linger: Linger::default(),
@@ -206,6 +208,13 @@ impl Limits {
         self
     }
 
+    /// Most [posts](crate::Conn::post) to one connection that wait for their turn, 1 to 1,048,576.
+    /// Default 1,024.
+    pub fn posts(mut self, most: u32) -> Self {
+        self.posts = most;
+        self
+    }
+
     /// Most bytes that wait to be sent to one peer, 1 KiB to 4 GiB, and at least the longest frame of
     /// the codec. Default 4 MiB, or that frame if it is longer.
     pub fn send_queue_bytes(mut self, bytes: u64) -> Self {
@@ -248,6 +257,7 @@ impl Limits {
         PER_SOURCE.check(self.per_source)?;
         FRAME_RATE.check(self.frame_rate)?;
         RECV_CREDIT_BYTES.check(self.recv_credit_bytes)?;
+        POSTS.check(self.posts)?;
         let bytes = self.send_queue_bytes;
         SEND_QUEUE_BYTES.check(bytes)?;
         let default = format!("1/{SEND_QUEUE_LOW_PART} of it");
@@ -365,6 +375,7 @@ mod tests {
             recv_credit_bytes: _,
             send_queue_bytes: _,
             send_queue_low_bytes: _,
+            posts: _,
             slow_reader,
             half_close,
             linger,
@@ -433,6 +444,7 @@ mod tests {
                 "0 B to the queue",
                 "after a refusal: `on_writable`",
             ),
+            count(&POSTS, "none: an echo has none", "the post is refused: counter `posts_refused`"),
             row(
                 "limits.slow_reader",
                 "none: an echo refuses",

@@ -162,6 +162,10 @@ counters! {
         messages_out,
         /// Messages refused because a queue was full: `limits.send_queue_bytes`.
         messages_refused,
+        /// Posts refused because too many wait: `limits.posts`.
+        posts_refused,
+        /// Posts whose connection was closing or gone before their turn.
+        posts_skipped,
         /// Bytes received that no callback saw, because the connection was closing.
         bytes_discarded,
         /// Panics caught in callbacks.

@@ -65,6 +65,8 @@ pub(crate) enum Cmd {
     Look,
     /// Its peer has logged in.
     Admit { shared: Arc<Shared> },
+    /// A callback of its own for a connection: what it is, only the lane of that connection knows.
+    Post { shared: Arc<Shared>, work: Box<dyn Any + Send> },
     /// The way to its peer is to be measured.
     Measure { shared: Arc<Shared> },
     /// An outgoing connection.

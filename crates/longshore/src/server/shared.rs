@@ -3,7 +3,7 @@
 use longshore_base::Time;
 use longshore_port::{Addr, Link};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The name of a connection, never used twice by a server.
@@ -81,6 +81,8 @@ pub(crate) struct Shared {
     pub(crate) local_bytes: AtomicU64,
     /// Most bytes of both together.
     pub(crate) queue_bytes_max: u64,
+    /// Posts that wait for their turn.
+    pub(crate) posts: AtomicU32,
     pub(crate) closed: AtomicBool,
     /// A send was refused since the low mark was last reached.
     pub(crate) refused: AtomicBool,

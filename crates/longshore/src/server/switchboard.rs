@@ -72,6 +72,10 @@ pub(crate) struct Switchboard {
     pub(crate) log: LogGates,
     /// Sends of handles that were refused because a queue was full.
     pub(crate) messages_refused: AtomicU64,
+    /// Posts that were refused because as many wait already as may.
+    pub(crate) posts_refused: AtomicU64,
+    /// Posts whose connection was gone before their turn.
+    pub(crate) posts_skipped: AtomicU64,
     /// Connections that were accepted and given up, since the server stops.
     pub(crate) refused_by_shutdown: AtomicU64,
     directory: [Mutex<BTreeMap<ConnId, Named>>; SHARDS],
@@ -88,6 +92,8 @@ impl Switchboard {
             budget: Budget::new(memory_max),
             log: LogGates::default(),
             messages_refused: AtomicU64::new(0),
+            posts_refused: AtomicU64::new(0),
+            posts_skipped: AtomicU64::new(0),
             refused_by_shutdown: AtomicU64::new(0),
             directory: Default::default(),
         }
@@ -131,6 +137,7 @@ impl Switchboard {
                 start.refuse();
             }
             Cmd::Send { bytes, .. } => self.budget.take_post(bytes.len() as u64),
+            Cmd::Post { .. } => drop(self.posts_skipped.fetch_add(1, Ordering::Relaxed)),
             _ => {} // of connections that are gone as well
         }
     }

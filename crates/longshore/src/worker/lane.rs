@@ -4,7 +4,7 @@
 use super::connection::Torn;
 use super::core::Core;
 use crate::config::{Limits, MakeFilter};
-use crate::conn::LaneShared;
+use crate::conn::{LaneShared, Posted};
 use crate::handler::{Handler, Peer, Reject, Timer};
 use crate::{Closed, Ctx, DisconnectReason, Error, Result};
 use longshore_base::{BlockPool, Foreign, Slab, Token, caught, panic_text};
@@ -66,6 +66,8 @@ pub(crate) enum Callback {
     Timer(u32),
     Sent(u64),
     Shutdown,
+    /// Of whatever type a lane's posts have.
+    Post(Box<dyn Any + Send>),
 }
 
 impl Callback {
@@ -78,6 +80,7 @@ impl Callback {
             Self::Timer(_) => "on_timer",
             Self::Sent(_) => "on_sent",
             Self::Shutdown => "on_shutdown",
+            Self::Post(_) => "a post",
         }
     }
 }
@@ -241,6 +244,10 @@ impl<H: Handler> AnyLane for Lane<H> {
             Callback::Timer(key) => handler.on_timer(&mut cx, Timer(key)),
             Callback::Sent(id) => handler.on_sent(&mut cx, id),
             Callback::Shutdown => handler.on_shutdown(&mut cx),
+            Callback::Post(work) => {
+                let work = work.downcast::<Posted<H>>().expect("posts of a lane have its type");
+                work.into_inner()(handler, &mut cx)
+            }
         }))
     }
 

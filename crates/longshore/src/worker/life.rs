@@ -7,10 +7,12 @@ use super::lane::{Callback, Refusal};
 use super::names::{Kind, name};
 use crate::metrics::Refused;
 use crate::server::mailbox::Cmd;
+use crate::server::shared::Shared;
 use crate::server::source::Source;
 use crate::{DisconnectReason, Peer, TrackedSend};
 use longshore_base::{Token, caught, event};
 use longshore_port::{Port, Unattached};
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -125,11 +127,25 @@ impl<P: Port> Worker<P> {
         self.core.end(token, reason, How::Drop);
     }
 
-    /// Runs a callback of an open connection. Its failure ends the connection.
-    pub(super) fn call(&mut self, token: Token, callback: Callback) {
+    /// Runs what somebody posted to a connection, if it is still open.
+    pub(super) fn post(&mut self, shared: &Arc<Shared>, work: Box<dyn Any + Send>) {
+        shared.posts.fetch_sub(1, Ordering::AcqRel);
+        let token = self.core.token_of(shared);
+        if !token.is_some_and(|token| self.call(token, Callback::Post(work))) {
+            self.core.board.posts_skipped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Runs a callback of an open connection; says whether it was still open. Its failure ends the
+    /// connection.
+    pub(super) fn call(&mut self, token: Token, callback: Callback) -> bool {
         self.core.catch_up(); // a handle may have closed it in the callback of another
-        let Some(conn) = self.core.conns.get(token).filter(|conn| conn.is_open()) else { return };
-        let (Some(seat), Some(lane)) = (conn.seat, self.lanes.get_mut(conn.lane)) else { return };
+        let Some(conn) = self.core.conns.get(token).filter(|conn| conn.is_open()) else {
+            return false;
+        };
+        let (Some(seat), Some(lane)) = (conn.seat, self.lanes.get_mut(conn.lane)) else {
+            return false;
+        };
         let (of, what) = (conn.lane, callback.name());
         self.core.current = Some(token);
         let failed = lane.call(&mut self.core, token, seat, callback);
@@ -139,6 +155,7 @@ impl<P: Port> Worker<P> {
         if let Some(reason) = failed {
             self.core.end(token, reason, How::Flush);
         }
+        true
     }
 
     /// The last completion of a connection.

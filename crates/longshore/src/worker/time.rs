@@ -110,8 +110,12 @@ impl<P: Port> Worker<P> {
                 Due::Write if self.attempt_timed_out(token) => {}
                 Due::Write => self.look_at_write(token),
                 Due::Retry => self.core.mark(token),
-                Due::Idle => self.call(token, Callback::Idle),
-                Due::Timer(key) => self.call(token, Callback::Timer(key)),
+                Due::Idle => {
+                    self.call(token, Callback::Idle);
+                }
+                Due::Timer(key) => {
+                    self.call(token, Callback::Timer(key));
+                }
             }
         }
         if let Some(conn) = self.core.conns.get_mut(token) {

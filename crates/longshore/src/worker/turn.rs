@@ -127,6 +127,7 @@ impl<P: Port> Worker<P> {
                     self.adopt(socket, lane, source);
                 }
                 Cmd::Dial(start) => self.dial(*start),
+                Cmd::Post { shared, work } => self.post(&shared, work),
                 Cmd::Left { source } => self.door.left(source),
                 Cmd::Shutdown { within } => self.shutdown(within),
                 quiet => debug_assert!(false, "{quiet:?} was to be applied at once"),

@@ -24,6 +24,7 @@ mod model;
 mod net;
 mod pages;
 mod planted;
+mod posts;
 mod promises;
 mod same;
 mod sending;

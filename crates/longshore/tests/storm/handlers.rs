@@ -112,6 +112,22 @@ impl Watch {
 
 const RESUME: u32 = 0;
 
+/// Posts to a connection whatever its handler then does.
+pub(crate) fn post(conn: &Conn<Wild>, weather: &Arc<Weather>) {
+    let tally = Arc::clone(weather);
+    let posted = conn.post(move |wild, cx| {
+        tally.tally.posts_run.fetch_add(1, Relaxed);
+        wild.watch.callback("a post");
+        wild.act(cx)
+    });
+    let count = match posted {
+        Sent::Queued => &weather.tally.posts,
+        Sent::Full => &weather.tally.posts_refused,
+        _ => return,
+    };
+    count.fetch_add(1, Relaxed);
+}
+
 /// Sends every frame back, in one of the ways there are; waits where a queue is full.
 #[derive(Debug)]
 pub(crate) struct Echo {
@@ -206,7 +222,8 @@ impl Wild {
         if self.watch.weather.is_calm() {
             return Ok(());
         }
-        match self.rng.below(40) {
+        match self.rng.below(42) {
+            40 | 41 => (0..self.rng.below(3)).for_each(|_| post(&cx.conn(), &self.watch.weather)),
             0 => cx.close(),
             1 => cx.close_because("storm"),
             2 => cx.abort(),
@@ -267,9 +284,10 @@ impl Wild {
         if other.id() == cx.id() {
             return;
         }
-        match self.rng.below(8) {
+        match self.rng.below(10) {
             0 => other.close(),
             1 => other.abort(),
+            8 | 9 => post(other, &self.watch.weather),
             2 => {
                 let _ = cx.send_to(other, b"from another");
             }

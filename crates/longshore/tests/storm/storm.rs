@@ -3,7 +3,7 @@
 use crate::codec::Pinged;
 use crate::filters::{self, Mask};
 use crate::guests::{self, Inn};
-use crate::handlers::{Echo, Out, Watch, Weather, Wild};
+use crate::handlers::{self, Echo, Out, Watch, Weather, Wild};
 use crate::peers::{self, Good};
 use crate::rng::Rng;
 use crate::tally::Tally;
@@ -178,6 +178,7 @@ impl Storm {
             }
             4 => drop(self.server.abort(conn.id())),
             5 => drop(conn.send_encoded(vec![4; 2_000].into())),
+            6 | 7 => (0..self.rng.of(&[1, 10])).for_each(|_| handlers::post(conn, &self.weather)),
             _ => drop(conn.send(b"from outside")),
         }
     }
@@ -256,6 +257,7 @@ fn limits(rng: &mut Rng) -> Limits {
         .frame_rate(rng.of(&[1, 8 << 10, u32::MAX]))
         .idle_of(rng.of(&[IdleOf::Receiving, IdleOf::Sending, IdleOf::Both]))
         .write(rng.of(&[Duration::from_millis(200), 10 * SECOND]))
+        .posts(rng.of(&[1, 4, 1_024]))
         .linger(
             Linger::default()
                 .wait(rng.of(&[Duration::ZERO, SECOND]))

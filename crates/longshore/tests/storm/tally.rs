@@ -26,6 +26,10 @@ pub(crate) struct Tally {
     /// Tracked sends, and how many of them were told of.
     pub(crate) tracked: AtomicU64,
     pub(crate) tracked_told: AtomicU64,
+    /// Posts that were queued, those of them that ran, and those that were refused.
+    pub(crate) posts: AtomicU64,
+    pub(crate) posts_run: AtomicU64,
+    pub(crate) posts_refused: AtomicU64,
     /// Those that the server may have had nobody to count for.
     late_panics: AtomicU64,
     told: Mutex<Told>,
@@ -119,6 +123,10 @@ impl Tally {
         assert_eq!(counted, *self.told.lock().unwrap(), "counted, and told");
         let [tracked, told] = [&self.tracked, &self.tracked_told].map(|count| count.load(Relaxed));
         assert_eq!(tracked, told, "each tracked send is told of once");
+        let posts = [&self.posts, &self.posts_run, &self.posts_refused];
+        let [posts, run, refused] = posts.map(|count| count.load(Relaxed));
+        assert_eq!(posts, run + snapshot.posts_skipped, "each post runs or is skipped");
+        assert_eq!(refused, snapshot.posts_refused, "refused posts");
         // Each worker may be a step behind with what it has told.
         let step = 64 << 10;
         assert!(snapshot.memory_bytes <= server.workers() as u64 * step, "{snapshot:?}");

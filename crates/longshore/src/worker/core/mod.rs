@@ -22,7 +22,7 @@ use longshore_proto::connection::SendPool;
 use memory::Memory;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -183,21 +183,18 @@ impl Core {
             remote_bytes: AtomicU64::new(0),
             local_bytes: AtomicU64::new(0),
             queue_bytes_max: limits.send_queue_bytes,
+            posts: AtomicU32::new(0),
             closed: AtomicBool::new(false),
             refused: AtomicBool::new(false),
         })
     }
 
-    /// The slot of a connection that a handle names, if it is still this worker's.
-    fn token_of(&self, shared: &Arc<Shared>) -> Option<Token> {
+    /// The slot of a connection that a handle of whatever worker names: `None` if it lives elsewhere,
+    /// or no more.
+    pub(crate) fn token_of(&self, shared: &Arc<Shared>) -> Option<Token> {
         let token = Token::from_bits(shared.slot.load(Ordering::Relaxed));
         let conn = self.conns.get(token)?;
         Arc::ptr_eq(&conn.shared, shared).then_some(token)
-    }
-
-    /// The same for a handle of whatever worker: `None` if it lives elsewhere.
-    pub(crate) fn local_token(&self, shared: &Arc<Shared>) -> Option<Token> {
-        self.token_of(shared)
     }
 
     /// The connection's ops are to be settled at the end of this turn.
