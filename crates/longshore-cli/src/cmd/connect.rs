@@ -156,7 +156,11 @@ fn send_each<C: Talk>(client: &mut Client<C>, screen: Screen) -> Result<u64, Sen
             let text = format!("message {} cannot be sent: {what}", sent + 1);
             SendEnd::Unsendable(Failure::new(Exit::Usage, text))
         };
-        if limited.read_until(b'\n', &mut line).map_err(|error| unsendable(&error))? == 0 {
+        let unreadable = |error| {
+            let text = format!("cannot read standard input: {error}");
+            SendEnd::Unsendable(Failure::new(Exit::Usage, text))
+        };
+        if limited.read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
             return Ok(sent);
         }
         let text = match typed(&line, screen) {

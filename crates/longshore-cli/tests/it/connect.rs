@@ -1,6 +1,6 @@
 //! The client, in a pipe and at a terminal.
 
-use crate::rig::{Serving, has, run, run_with_input};
+use crate::rig::{Serving, has, longshore, run, run_with_input};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
@@ -39,6 +39,17 @@ fn what_cannot_be_sent_is_named_by_its_number() {
     let (code, _, error) = run_with_input(&["connect", &server.addr()], b"good\n\xff\n");
     assert_eq!(code, Some(2));
     assert!(error.starts_with("message 2 cannot be sent: a line is not UTF-8"), "{error}");
+}
+
+#[test]
+#[cfg(unix)]
+fn an_input_that_cannot_be_read_is_said() {
+    let server = Serving::start(&[]);
+    let folder = std::fs::File::open("/").unwrap();
+    let output = longshore(&["connect", &server.addr()]).stdin(folder).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(error.contains("cannot read standard input: Is a directory"), "{error}");
 }
 
 /// Where a peer listens that reads a little, says `answer`, and then nothing more.
