@@ -34,8 +34,10 @@ struct BlockState {
 
 /// The blocks of one port. Belongs to the port's thread.
 pub struct RecvPool {
-    memory: NonNull<u8>,
+    /// What was allocated, and within it where the first block begins.
+    allocation: NonNull<u8>,
     layout: Layout,
+    memory: NonNull<u8>,
     block_bytes: usize,
     blocks: Box<[BlockState]>,
     free: RefCell<Vec<u16>>,
@@ -52,13 +54,20 @@ impl RecvPool {
     /// With no blocks, or blocks of no bytes.
     pub fn new(blocks: u16, block_bytes: u32) -> Option<Rc<Self>> {
         assert!(blocks > 0 && block_bytes > 0, "a pool needs blocks with bytes");
-        let bytes = usize::from(blocks).checked_mul(block_bytes as usize)?;
-        let layout = Layout::from_size_align(bytes, ALIGN).ok()?;
+        let bytes =
+            usize::from(blocks).checked_mul(block_bytes as usize)?.checked_add(ALIGN - 1)?;
+        // An allocator that is asked for more than its own alignment writes the zeros itself, and
+        // every page would be resident from the start.
+        let layout = Layout::array::<u8>(bytes).ok()?;
         // SAFETY: the size is not zero, asserted above.
-        let memory = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let allocation = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let before = allocation.as_ptr().align_offset(ALIGN);
+        // SAFETY: at most `ALIGN - 1` bytes, which were allocated beside those of the blocks.
+        let memory = unsafe { allocation.add(before) };
         Some(Rc::new(Self {
-            memory,
+            allocation,
             layout,
+            memory,
             block_bytes: block_bytes as usize,
             blocks: (0..blocks).map(|_| BlockState::default()).collect(),
             free: RefCell::new((0..blocks).rev().collect()),
@@ -197,7 +206,7 @@ impl Drop for RecvPool {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout; every lease holds an `Rc` of the pool, and
         // a driver keeps one as long as the kernel may write, so nobody looks at it any more.
-        unsafe { dealloc(self.memory.as_ptr(), self.layout) }
+        unsafe { dealloc(self.allocation.as_ptr(), self.layout) }
     }
 }
 
@@ -302,6 +311,24 @@ mod tests {
         drop(first);
         assert_eq!(&*put(&pool, b"cccc").unwrap(), b"cccc");
         assert_eq!(&*second, b"bbbb");
+    }
+
+    /// Many workers are as many pools, of which an idle server must not keep the memory.
+    #[test]
+    fn pages_that_nobody_used_are_not_resident() {
+        let resident = || {
+            let told = std::fs::read_to_string("/proc/self/statm").ok()?;
+            told.split(' ').nth(1)?.parse::<usize>().ok()
+        };
+        let Some(before) = resident() else {
+            println!("SKIPPED: this system does not tell in /proc what is resident");
+            return;
+        };
+        let pool = RecvPool::new(1024, 64 << 10).unwrap();
+        let first = put(&pool, b"one").unwrap();
+        assert_eq!(first.as_ptr() as usize % ALIGN, 0, "a block begins with a page");
+        let more = resident().unwrap().saturating_sub(before);
+        assert!(more < 8 << 20 >> 12, "{more} pages of 64 MiB");
     }
 
     #[test]
