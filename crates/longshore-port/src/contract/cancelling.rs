@@ -68,6 +68,24 @@ pub fn a_cancelled_whole_send_says_what_went_at_least<B: Bench>(bench: &B) {
     rig.finish();
 }
 
+/// A cancel is about one op: a receive goes on though the send beside it was cancelled.
+pub fn a_cancelled_send_leaves_the_receive_alone<B: Bench>(bench: &B) {
+    let mut rig = Rig::new(bench);
+    let (inside, out) = rig.narrow_pair();
+    let bytes = rig.random.bytes(SEND_BYTES_MAX);
+    rig.recv(out, 11);
+    rig.send(out, shared(&bytes), SendMode::Whole);
+    rig.settle();
+    rig.cancel(out, OpKind::Send);
+    let sent = rig.sent(out);
+    assert_eq!(sent.error.map(|error| error.kind), Some(ErrorKind::Cancelled));
+    rig.settle();
+    assert!(rig.rest(out).is_empty(), "nobody cancelled the receive");
+    rig.send_whole(inside, b"and this is");
+    assert_eq!(rig.received_all(out), (b"and this is".to_vec(), End::Credit));
+    rig.finish();
+}
+
 /// Nothing in flight, nothing to end: neither a completion now nor an effect on the next op.
 pub fn cancel_without_an_op_does_nothing<B: Bench>(bench: &B) {
     let mut rig = Rig::new(bench);

@@ -281,3 +281,18 @@ pub fn dropping_a_port_ends_its_connections<B: Bench>(bench: &B) {
     rig.next(never_accepted, "an end of the attempt", |_| true);
     rig.finish();
 }
+
+/// A dropped port has the system let go of what it was to send, and lets go of it too.
+pub fn a_dropped_port_keeps_nothing_of_its_sends<B: Bench>(bench: &B) {
+    let mut rig = Rig::new(bench);
+    let bytes = bytes::Bytes::from(vec![5; SEND_BYTES_MAX]);
+    for _ in 0..4 {
+        let (inside, _out) = rig.narrow_pair();
+        let data = SendData::One(Segment::Shared(bytes.clone()));
+        rig.send(inside, data, SendMode::Whole);
+    }
+    rig.settle();
+    rig.drop_port(0);
+    assert!(bytes.is_unique(), "somebody still has what was to be sent");
+    rig.finish();
+}

@@ -2,9 +2,11 @@
 
 use super::bench::Bench;
 use super::rig::Rig;
-use crate::{End, ErrorKind, Op, OpKind, Port, RawSocket, SocketOptions, Unattached, What};
+use crate::{
+    ConnectTo, End, ErrorKind, Op, OpKind, Port, RawSocket, SocketOptions, Unattached, What,
+};
 use longshore_base::Token;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// `Accepted` and `Connected` carry the addresses, and both sides can talk.
 pub fn both_sides_learn_their_addresses_and_echo<B: Bench>(bench: &B) {
@@ -54,6 +56,35 @@ pub fn a_close_of_a_failed_connect_is_harmless<B: Bench>(bench: &B) {
         rig.submit(out, Op::Close);
         rig.closed(out);
     }
+    rig.finish();
+}
+
+/// The own address of a connection can be chosen, and one that is not of this machine is refused.
+pub fn a_connection_comes_from_where_it_was_told_to<B: Bench>(bench: &B) {
+    if bench.is_simulated() {
+        return; // where every address is one of this machine
+    }
+    let mut rig = Rig::new(bench);
+    let (_, addr) = rig.listen(0, SocketOptions::default());
+    let foreign = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 0)); // for documents only
+    let to = ConnectTo { addr, from: Some(foreign), options: SocketOptions::default() };
+    let refused = rig.port(1).connect(&to, Token::new(0, 0));
+    let error = refused.expect_err("it comes from somewhere else");
+    assert_eq!(error.kind, ErrorKind::AddrNotAvailable);
+    rig.finish();
+}
+
+/// A listener may be on every address of the machine: a connection says which one it came to.
+pub fn a_listener_on_every_address_says_which_one_it_was<B: Bench>(bench: &B) {
+    let mut rig = Rig::new(bench);
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let (listener, local) = rig.listen_on(0, any, SocketOptions::default());
+    assert!(local.ip().is_unspecified());
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, local.port()));
+    rig.submit(listener, Op::Accept { credit: 1 });
+    let out = rig.connect(1, addr, SocketOptions::default());
+    rig.connected(out);
+    assert_eq!(rig.accepted(listener).local.socket_addr(), Some(addr));
     rig.finish();
 }
 

@@ -3,10 +3,11 @@
 use super::bench::Bench;
 use super::rig::{Rig, Side, must_panic, shared, size};
 use crate::{
-    Call, ErrorKind, FileRange, Op, OpKind, Port, PortError, Segment, SendData, SendMode, What,
-    Work, WorkDone,
+    Call, ErrorKind, FileHandle, FileRange, Op, OpKind, Port, PortError, Segment, SendData,
+    SendMode, VirtualFile, What, Work, WorkDone,
 };
 use longshore_base::{FILE_BYTES_MAX, SEND_BYTES_MAX};
+use std::io;
 
 const SHORTENED: PortError = PortError::new(Call::File, ErrorKind::Shortened);
 
@@ -96,6 +97,55 @@ pub fn files_and_memory_leave_in_order<B: Bench>(bench: &B) {
         (got.len() == want.len()).then_some(())
     });
     assert!(got == want, "the stream is another one");
+    rig.finish();
+}
+
+/// A file that the system knows nothing of.
+#[derive(Debug)]
+struct Made(Vec<u8>);
+
+impl VirtualFile for Made {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let from = usize::try_from(offset).map_or(self.0.len(), |at| at.min(self.0.len()));
+        let count = into.len().min(self.0.len() - from);
+        into[..count].copy_from_slice(&self.0[from..from + count]);
+        Ok(count)
+    }
+}
+
+/// Every port sends such files as well, from any place, and says when one is too short.
+pub fn a_file_that_is_none_of_the_system_arrives_as_it_is<B: Bench>(bench: &B) {
+    let mut rig = Rig::new(bench);
+    let (inside, out) = rig.narrow_pair();
+    let bytes = rig.random.bytes(300_000);
+    let made = FileHandle::of_simulation(Made(bytes.clone()));
+    let range = FileRange { file: made, offset: 0, len: 250_000 };
+    let (mut got, mut receiving, mut sent) = (Vec::new(), false, 1_000);
+    for (mode, len) in [(SendMode::Whole, 200_000), (SendMode::Try, 90_000)] {
+        let end = sent + len;
+        while sent < end {
+            rig.send(out, part(&range, sent, end - sent), mode);
+            let answer = rig.until("the answer to a send", |rig| {
+                read(rig, inside, &mut got, &mut receiving);
+                rig.take(out, |what| matches!(what, What::Sent { .. }))
+            });
+            let What::Sent { bytes, error: None, .. } = answer else { panic!("{answer:?}") };
+            sent += bytes;
+            rig.settle(); // one that found no room is not tried again at once
+        }
+    }
+    rig.send(out, part(&range, sent, 50_000), SendMode::Whole);
+    let answer = rig.until("the answer to the last send", |rig| {
+        read(rig, inside, &mut got, &mut receiving);
+        rig.take(out, |what| matches!(what, What::Sent { .. }))
+    });
+    let What::Sent { bytes: last, error, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!((last, error), (9_000, Some(SHORTENED)));
+    rig.until("the last bytes", |rig| {
+        read(rig, inside, &mut got, &mut receiving);
+        (got.len() == bytes.len() - 1_000).then_some(())
+    });
+    assert!(got == bytes[1_000..], "the stream is another one");
     rig.finish();
 }
 

@@ -42,6 +42,8 @@ macro_rules! contract_promises {
             connecting::both_sides_learn_their_addresses_and_echo
             connecting::a_refused_connect_fails_and_then_closes
             connecting::a_close_of_a_failed_connect_is_harmless
+            connecting::a_connection_comes_from_where_it_was_told_to
+            connecting::a_listener_on_every_address_says_which_one_it_was
             connecting::accept_ends_when_its_credit_is_used_up
             connecting::a_cancelled_accept_loses_no_connection
             connecting::closing_a_listener_ends_its_accept_and_frees_its_address
@@ -59,10 +61,12 @@ macro_rules! contract_promises {
             sending::whole_waits_until_the_peer_has_read
             sending::streams_are_equal_whatever_the_cuts
             sending::a_prompt_answer_needs_no_other_event
+            sending::a_short_answer_needs_no_other_event
             sending::a_send_to_a_reset_peer_fails_with_its_data
             sending::a_second_send_is_a_bug_and_panics
             files::a_file_arrives_as_it_is
             files::files_and_memory_leave_in_order
+            files::a_file_that_is_none_of_the_system_arrives_as_it_is
             files::a_file_that_was_shortened_says_so
             files::a_file_that_waits_for_room_ends_with_its_socket
             files::a_file_that_waits_for_room_is_cancelled
@@ -72,6 +76,7 @@ macro_rules! contract_promises {
             cancelling::no_byte_is_lost_between_a_cancel_and_the_next_receive
             cancelling::a_cancelled_receive_ends_even_when_nothing_comes
             cancelling::a_cancelled_whole_send_says_what_went_at_least
+            cancelling::a_cancelled_send_leaves_the_receive_alone
             cancelling::cancel_without_an_op_does_nothing
             closing::close_ends_everything_and_says_closed_last
             closing::close_with_a_receive_in_flight_reaches_the_peer
@@ -83,11 +88,13 @@ macro_rules! contract_promises {
             closing::an_op_after_close_is_a_bug_and_panics
             closing::a_reused_slot_never_gets_foreign_bytes
             closing::dropping_a_port_ends_its_connections
+            closing::a_dropped_port_keeps_nothing_of_its_sends
             moving::a_socket_moves_while_it_receives
             moving::a_move_waits_for_the_send_in_flight
             moving::a_move_with_bytes_under_way_loses_none
             moving::abort_overtakes_a_move
             moving::a_socket_that_cannot_move_stays
+            moving::a_socket_that_cannot_move_sends_first
             rules::each_op_has_its_kind_of_socket
             rules::a_second_accept_is_a_bug_and_panics
             rules::a_second_watch_is_a_bug_and_panics

@@ -129,3 +129,42 @@ pub fn a_socket_that_cannot_move_stays<B: Bench>(bench: &B) {
     assert_eq!(rig.read(out, 10), b"still here");
     rig.finish();
 }
+
+/// A `Detach` that is to fail ends the watch as well, and waits for the send in flight; it can be
+/// given up meanwhile.
+pub fn a_socket_that_cannot_move_sends_first<B: Bench>(bench: &B) {
+    if bench.world().abilities().moves_sockets {
+        return;
+    }
+    for gives_up in [false, true] {
+        let mut rig = Rig::new(bench);
+        let (inside, out) = rig.narrow_pair();
+        let bytes = rig.random.bytes(SEND_BYTES_MAX);
+        rig.submit(inside, Op::Watch { half: true });
+        rig.send(inside, shared(&bytes), SendMode::Whole);
+        rig.settle();
+        rig.submit(inside, Op::Detach);
+        assert_eq!(rig.watched(inside), End::Cancelled);
+        rig.settle();
+        assert!(rig.rest(inside).is_empty(), "the send in flight is not answered yet");
+        if gives_up {
+            rig.submit(inside, Op::Abort);
+            let sent = rig.sent(inside);
+            assert!(sent.error.is_some() && sent.bytes < bytes.len(), "it was cut off: {sent:?}");
+            let what = rig.next(inside, "`Closed`", |_| true);
+            assert!(matches!(what, What::Closed), "{what:?}");
+        } else {
+            assert!(rig.read(out, bytes.len()) == bytes, "the stream is another one");
+            let sent = rig.sent(inside);
+            assert_eq!((sent.bytes, sent.error), (bytes.len(), None));
+            let what = rig.next(inside, "`DetachFailed`", |_| true);
+            assert!(matches!(what, What::DetachFailed(_)), "{what:?}");
+            rig.submit(inside, Op::Watch { half: true });
+            rig.send_whole(inside, b"still here");
+            assert_eq!(rig.read(out, 10), b"still here");
+            rig.submit(out, Op::Shutdown);
+            assert_eq!(rig.watched(inside), End::Eof);
+        }
+        rig.finish();
+    }
+}

@@ -119,9 +119,18 @@ impl<'b, B: Bench> Rig<'b, B> {
 
     /// Listens on a port of loopback that the system chooses.
     pub(super) fn listen(&mut self, at: usize, options: SocketOptions) -> (Side, SocketAddr) {
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        self.listen_on(at, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), options)
+    }
+
+    /// Listens on an address of this machine.
+    pub(super) fn listen_on(
+        &mut self,
+        at: usize,
+        addr: SocketAddr,
+        options: SocketOptions,
+    ) -> (Side, SocketAddr) {
         let to = BindTo { addr, dual_stack: false, backlog: 1024, options };
-        let listening = self.world.bind(&to).expect("loopback can be bound");
+        let listening = self.world.bind(&to).expect("an address of this machine can be bound");
         let local = listening.local.socket_addr().expect("an IP address");
         assert_ne!(local.port(), 0, "the listener says the port that the system chose");
         let side = self.add(at);

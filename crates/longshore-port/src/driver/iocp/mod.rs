@@ -348,7 +348,7 @@ impl Port for IocpPort {
         self.desk.start(token, work, self.notifier.clone());
     }
 
-    fn wait(&mut self, until: Until, out: &mut Vec<Completion>) -> Result<Waited, PortError> {
+    fn wait(&mut self, mut until: Until, out: &mut Vec<Completion>) -> Result<Waited, PortError> {
         loop {
             let notified = self.turn(until)?;
             let over = match until {
@@ -356,8 +356,13 @@ impl Port for IocpPort {
                 Until::Time(time) => self.now >= time,
                 Until::Woken => false,
             };
-            if notified || over || self.turns.is_urgent() {
+            let over = notified || over;
+            // A look that was full of what nobody waits for says nothing of what lies behind it.
+            if self.turns.is_urgent() || over && !self.is_full {
                 break;
+            }
+            if over {
+                until = Until::Now;
             }
         }
         if self.trim.is_due(self.now) {

@@ -100,3 +100,99 @@ fn a_dropped_port_waits_for_what_the_system_has() {
     assert!(begun.elapsed() < PortConfig::default().drop_deadline, "all came back before");
     assert!(TcpStream::connect(addr).is_err());
 }
+
+/// As many packets as ops were cancelled, before anybody looks at them.
+fn packets(port: &IocpPort, count: usize) -> Vec<Packet> {
+    let mut taken = vec![];
+    while taken.len() < count {
+        let mut some = vec![Packet::EMPTY; count - taken.len()];
+        let more = port.port.take(&mut some, Some(Duration::from_secs(10))).unwrap();
+        assert!(more > 0, "{} of {count} packets came", taken.len());
+        taken.extend_from_slice(&some[..more]);
+    }
+    taken
+}
+
+/// A connection that is gone before it is taken costs its accept, which is begun again; only many of
+/// them in a row, with none that stands between them, end it.
+#[test]
+fn connections_that_are_gone_end_no_accept() {
+    let mut port = open(&PortConfig::default());
+    let (listener, addr) = listen(&mut port, SocketOptions::default());
+    port.submit(listener, Op::Accept { credit: u32::MAX });
+    // What the system cancels here stands for what it lost: 64 is the number of such a reset.
+    let lose_all = |port: &mut IocpPort| {
+        port.cancel_all(listener.0);
+        for packet in packets(port, 64) {
+            let (name, _) = Slots::of_packet(&packet).unwrap();
+            port.done(name, Err(64));
+        }
+    };
+    for _ in 0..2 {
+        lose_all(&mut port);
+        assert_eq!(port.slots.len(), 64, "each was begun again");
+        let peer = TcpStream::connect(addr).unwrap();
+        let accepted = until(&mut port, |what| match what {
+            What::Accepted(socket) => Some(socket),
+            What::AcceptEnded(end) => panic!("{end:?}"),
+            _ => None,
+        });
+        assert_eq!(accepted.peer, Addr::from(peer.local_addr().unwrap()));
+    }
+    lose_all(&mut port);
+    lose_all(&mut port);
+    let end = until(&mut port, |what| match what {
+        What::AcceptEnded(end) => Some(end),
+        _ => None,
+    });
+    assert!(
+        matches!(end, crate::End::Failed(error) if error.kind == ErrorKind::Passing),
+        "{end:?}"
+    );
+    assert_eq!(port.slots.len(), 0);
+}
+
+/// A look that brought as much as one may says nothing of what lies behind.
+#[test]
+fn a_full_look_is_not_drained() {
+    let mut port = open(&PortConfig { completions_max: 1, ..PortConfig::default() });
+    let (listener, addr) = listen(&mut port, SocketOptions::default());
+    port.submit(listener, Op::Accept { credit: u32::MAX });
+    let _peer = TcpStream::connect(addr).unwrap();
+    let mut out = Vec::new();
+    let waited = port.wait(Until::Woken, &mut out).unwrap();
+    assert!(matches!(out[..], [Completion { what: What::Accepted(_), .. }]), "{out:?}");
+    assert!(!waited.drained, "another packet may lie behind this one");
+    let waited = port.wait(Until::Now, &mut out).unwrap();
+    assert!(waited.drained && out.len() == 1, "{out:?}");
+}
+
+/// What nobody waits for may fill a look: a wait that has nothing to return has seen all the same
+/// that there is nothing else.
+#[test]
+fn a_wait_with_nothing_is_drained() {
+    let mut port = open(&PortConfig { completions_max: 2, ..PortConfig::default() });
+    let mut out = Vec::new();
+    for count in [2, 3, 4] {
+        for _ in 0..count {
+            port.port.post().unwrap();
+        }
+        port.notifier().notify();
+        let waited = port.wait(Until::Woken, &mut out).unwrap();
+        assert!(waited.drained && out.is_empty());
+    }
+    for _ in 0..2 {
+        port.port.post().unwrap();
+    }
+    assert!(port.wait(Until::Now, &mut out).unwrap().drained);
+}
+
+/// Both halves of a place in a file, which may be a large one.
+#[test]
+#[expect(unsafe_code, reason = "half of it is a number or an address")]
+fn a_file_may_begin_behind_four_gigabytes() {
+    let overlapped = sys::at_offset((5 << 32) + 7);
+    // SAFETY: made of numbers.
+    let place = unsafe { overlapped.Anonymous.Anonymous };
+    assert_eq!((place.OffsetHigh, place.Offset), (5, 7));
+}
