@@ -3,6 +3,7 @@
 use super::*;
 use crate::driver::sockets;
 use crate::{Addr, BindTo, JobPool, SocketOptions};
+use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Instant;
 
@@ -99,6 +100,52 @@ fn a_dropped_port_waits_for_what_the_system_has() {
     drop(port);
     assert!(begun.elapsed() < PortConfig::default().drop_deadline, "all came back before");
     assert!(TcpStream::connect(addr).is_err());
+}
+
+/// Ones, as many as are asked for.
+#[derive(Debug)]
+struct Ones;
+
+impl crate::VirtualFile for Ones {
+    fn read_at(&self, into: &mut [u8], _: u64) -> io::Result<usize> {
+        into.fill(1);
+        Ok(into.len())
+    }
+}
+
+/// A file that goes out by pieces ends with the one that is out when its socket is to close.
+#[test]
+fn a_close_between_two_pieces_of_a_file_ends_it() {
+    let mut port = open(&PortConfig::default());
+    let options = SocketOptions::default().send_buf_bytes(16_000);
+    let (listener, addr) = listen(&mut port, options);
+    port.submit(listener, Op::Accept { credit: 1 });
+    let mut peer = TcpStream::connect(addr).unwrap();
+    let accepted = until(&mut port, |what| match what {
+        What::Accepted(socket) => Some(socket),
+        _ => None,
+    });
+    let id = port.attach(accepted, Token::new(2, 0)).unwrap();
+    let file = crate::FileHandle::of_simulation(Ones);
+    let range = crate::FileRange { file, offset: 0, len: longshore_base::FILE_BYTES_MAX as u64 };
+    let data = crate::SendData::One(crate::Segment::File(range));
+    port.submit(id, Op::Send { data, mode: crate::SendMode::Whole, prompt: true });
+    let name = port.sockets.get(id.0).unwrap().send.expect("it does not fit");
+    let Held::Send(sending) = &port.slots.get_mut(name).unwrap().held else { unreachable!() };
+    let begun = sending.bytes + sending.piece.as_ref().unwrap().len();
+    peer.read_exact(&mut vec![0; begun]).unwrap(); // so that piece is out
+    port.submit(id, Op::Close);
+    let deadline = port.precise_now() + Duration::from_secs(10);
+    let mut out = Vec::new();
+    while !out.iter().any(|completion: &Completion| matches!(completion.what, What::Closed)) {
+        port.wait(Until::Time(deadline), &mut out).unwrap();
+        assert!(port.now() < deadline, "it goes on though its socket is to close: {out:?}");
+    }
+    let sent = out.into_iter().find_map(|completion| match completion.what {
+        What::Sent { error, .. } => Some(error.map(|error| error.kind)),
+        _ => None,
+    });
+    assert_eq!(sent, Some(Some(ErrorKind::Cancelled)));
 }
 
 /// As many packets as ops were cancelled, before anybody looks at them.
