@@ -28,7 +28,7 @@ pub(crate) struct Facts {
 impl Facts {
     /// Asks the system.
     pub(crate) fn read() -> Self {
-        let limits = fs::read_to_string("/proc/self/limits").ok();
+        let limits = told("/proc/self/limits");
         let limit = |name| soft_limit(limits.as_deref()?, name);
         Self {
             version: longshore::system_version(),
@@ -39,14 +39,23 @@ impl Facts {
             clock: word("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
             locked_bytes: limit("Max locked memory"),
             ipv6: TcpListener::bind("[::1]:0").is_ok(),
-            shared_memory: Path::new("/dev").is_dir().then(|| Path::new("/dev/shm").is_dir()),
+            shared_memory: IS_LINUX.then(|| Path::new("/dev/shm").is_dir()),
         }
     }
 }
 
-/// What a file says, without white space around it.
+/// Whether there are such files. Under Wine those of the system below are seen, which say nothing of
+/// this one; and to open each file of a process there has Wine's server lose a lock that it needs.
+const IS_LINUX: bool = matches!(std::env::consts::OS.as_bytes(), b"linux");
+
+/// What a file of the system says.
+fn told(path: impl AsRef<Path>) -> Option<String> {
+    if IS_LINUX { fs::read_to_string(path).ok() } else { None }
+}
+
+/// The same without white space around it.
 fn word(path: impl AsRef<Path>) -> Option<String> {
-    Some(fs::read_to_string(path).ok()?.trim().to_owned())
+    Some(told(path)?.trim().to_owned())
 }
 
 /// The limit that holds, of the table in `/proc/self/limits`. Source: `proc_pid_limits(5)`.
@@ -80,7 +89,7 @@ impl fmt::Display for Cpus {
 /// What the control groups of this process allow it, the narrowest of them.
 /// Source: `cgroups(7)`; kernel documentation, `cgroup-v2.rst` (`cpu.max`) and `sched-bwc.rst`.
 fn cpus() -> Option<Cpus> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let groups = told("/proc/self/cgroup")?;
     let limits = cpu_groups(&groups).into_iter().flat_map(|(root, group)| {
         // Inside a container a group may be named as it is outside, and be seen at the root.
         let folders = Path::new(group.trim_start_matches('/')).ancestors();
@@ -138,8 +147,7 @@ pub(crate) struct Owner {
 /// Source: `proc_pid_fd(5)`, `proc_pid_net(5)`.
 pub(crate) fn owner_of(port: u16) -> Option<Owner> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let inode =
-        tables.iter().find_map(|table| listening_inode(&fs::read_to_string(table).ok()?, port))?;
+    let inode = tables.iter().find_map(|table| listening_inode(&told(table)?, port))?;
     let link = format!("socket:[{inode}]");
     let is_pid = |name: &str| name.parse::<u32>().ok();
     let processes = fs::read_dir("/proc").ok()?.flatten();
@@ -214,7 +222,7 @@ Max locked memory         unlimited            unlimited            bytes";
     fn the_owner_of_a_port_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        if cfg!(target_os = "linux") {
+        if IS_LINUX {
             assert_eq!(owner_of(port).map(|owner| owner.pid), Some(std::process::id()));
         }
         drop(listener);
