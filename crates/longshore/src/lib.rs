@@ -40,6 +40,7 @@ mod connector;
 mod ctx;
 mod engine;
 mod error;
+mod group;
 mod handler;
 mod listener;
 mod metrics;
@@ -60,6 +61,7 @@ pub use connector::{Attempt, ConnectError, Connector, Reconnect, Retry};
 pub use ctx::Ctx;
 pub use engine::WorkerThread;
 pub use error::{ConfigError, Error, Result, SendError, StartError};
+pub use group::{Group, Receipt};
 pub use handler::{Frame, Handler, Item, Peer, Reject, Timer};
 pub use listener::Listener;
 pub use longshore_base::Time;
@@ -72,7 +74,7 @@ pub use longshore_proto::frame::*;
 pub use longshore_proto::{Codec, Decoded, FrameError, In, Out};
 pub use metrics::Snapshot;
 pub use reason::DisconnectReason;
-pub use server::{ConnId, ConnInfo, Sent, Server, Tick};
+pub use server::{ConnId, ConnInfo, Delivered, Sent, Server, Tick};
 
 /// The programs in the README and in the guide compile, and what asserts something is true.
 #[cfg(doctest)]
@@ -93,6 +95,8 @@ mod pages {
     struct Limits;
     #[doc = include_str!("../../../docs/guide/logs.md")]
     struct Logs;
+    #[doc = include_str!("../../../docs/guide/pushing.md")]
+    struct Pushing;
     #[doc = include_str!("../../../docs/guide/slow-readers.md")]
     struct SlowReaders;
     #[doc = include_str!("../../../docs/guide/start-and-stop.md")]

@@ -124,8 +124,60 @@ fn allocations(driver: DriverChoice, depth: usize, filtered: bool) -> usize {
     change.allocations + change.reallocations
 }
 
+/// Says nothing, and is a member.
+struct Member(Group<LengthDelimited>);
+
+impl Handler for Member {
+    type Codec = LengthDelimited;
+
+    fn on_connect(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+        assert!(self.0.join(&cx.conn()));
+        Ok(())
+    }
+
+    fn on_message(&mut self, _: &mut Ctx<'_, Self>, _: &[u8]) -> Result {
+        Ok(())
+    }
+}
+
+/// Allocations of `ROUNDS` broadcasts to so many members, each heard by all before the next.
+fn of_broadcasts(driver: DriverChoice, members: usize) -> usize {
+    const ROUNDS: usize = 200;
+    let group = Group::new(LengthDelimited::u32_be(1024));
+    let listener = Listener::tcp("127.0.0.1:0", LengthDelimited::u32_be(1024));
+    let room = group.clone();
+    let builder = Server::builder().listen(listener, move |_| Ok(Member(room.clone())));
+    let server = builder.workers(1).driver(driver).start().unwrap();
+    let addr = server.local_addrs()[0].to_string();
+    let mut peers: Vec<_> = (0..members).map(|_| TcpStream::connect(&addr).unwrap()).collect();
+    for peer in &peers {
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    }
+    while group.len() < members {
+        std::thread::yield_now();
+    }
+    let mut heard = [0; 4 + 256];
+    let mut say = |rounds| {
+        for _ in 0..rounds {
+            group.broadcast(&[7; 256]).unwrap();
+            for peer in &mut peers {
+                peer.read_exact(&mut heard).unwrap();
+            }
+        }
+    };
+    say(ROUNDS);
+    let region = Region::new(ALLOCATOR);
+    say(ROUNDS);
+    let change = region.change();
+    drop(peers);
+    server.shutdown(Duration::ZERO);
+    server.wait().unwrap();
+    change.allocations + change.reallocations
+}
+
+/// One test: the allocator counts for all threads.
 #[test]
-fn an_echoed_message_allocates_nothing() {
+fn neither_an_echoed_message_nor_a_member_of_a_broadcast_allocates() {
     for driver in [DriverChoice::Uring, DriverChoice::Readiness] {
         if let Err(refused) = SystemWorld::new(driver) {
             println!("SKIPPED, NOT TESTED ON IO_URING: {refused}");
@@ -136,5 +188,8 @@ fn an_echoed_message_allocates_nothing() {
             let how = if filtered { "with a filter" } else { "as it comes" };
             assert_eq!(count, 0, "{driver:?}, {how}, {depth} at a time, {MESSAGES} in all");
         }
+        // The bytes, a command for the worker, the receipt: no more for more members.
+        let [few, many] = [2, 50].map(|members| of_broadcasts(driver, members));
+        assert!(many <= few + 20, "{driver:?}: {few} for 2 members, {many} for 50");
     }
 }

@@ -1,6 +1,7 @@
 //! The one FIFO through which everything enters a worker's thread.
 
-use super::shared::Shared;
+use super::members::{Delivered, Members, Tally};
+use super::shared::{ConnId, Shared};
 use super::source::Source;
 use crate::connector::{Attempt, ConnectError, Plan};
 use bytes::Bytes;
@@ -48,6 +49,30 @@ impl fmt::Debug for DialStart {
     }
 }
 
+/// What all members of a group are sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Broadcast {
+    pub(crate) members: Arc<Members>,
+    pub(crate) bytes: Bytes,
+    pub(crate) except: Option<ConnId>,
+    pub(crate) tally: Arc<Tally>,
+}
+
+/// What a command takes in a mailbox, beside its bytes.
+const COMMAND_BYTES: u64 = 128;
+
+impl Broadcast {
+    /// What it takes while it is on its way to one worker.
+    pub(crate) fn mail_bytes(&self) -> u64 {
+        self.bytes.len() as u64 + COMMAND_BYTES
+    }
+
+    /// A worker does nothing for it: what became of its members is what `of` makes of their count.
+    pub(crate) fn give_up(&self, worker: u16, of: impl FnOnce(u64) -> Delivered) {
+        self.tally.end(of(self.members.count(worker) as u64));
+    }
+}
+
 /// What other threads ask of a worker.
 #[derive(Debug)]
 pub(crate) enum Cmd {
@@ -65,6 +90,12 @@ pub(crate) enum Cmd {
     Look,
     /// Its peer has logged in.
     Admit { shared: Arc<Shared> },
+    /// A connection joins a group.
+    Join { shared: Arc<Shared>, members: Arc<Members> },
+    /// It leaves a group.
+    Leave { shared: Arc<Shared>, members: Arc<Members> },
+    /// Whole frames for all members of a group that this worker has, but for one.
+    Broadcast(Box<Broadcast>),
     /// A callback of its own for a connection: what it is, only the lane of that connection knows.
     Post { shared: Arc<Shared>, work: Box<dyn Any + Send> },
     /// The way to its peer is to be measured.
@@ -90,6 +121,9 @@ impl Cmd {
                 | Self::Look
                 | Self::Admit { .. }
                 | Self::Measure { .. }
+                | Self::Join { .. }
+                | Self::Leave { .. }
+                | Self::Broadcast(_)
         )
     }
 }

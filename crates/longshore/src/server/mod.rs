@@ -2,6 +2,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod mailbox;
+pub(crate) mod members;
 mod sent;
 pub(crate) mod shared;
 pub(crate) mod source;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use switchboard::{Named, Switchboard};
 use threads::Threads;
 
+pub use members::Delivered;
 pub use sent::Sent;
 pub use shared::{ConnId, ConnInfo};
 pub use tick::Tick;

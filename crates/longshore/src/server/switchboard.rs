@@ -1,7 +1,8 @@
 //! What all threads of a server share: the way to each worker, and what is counted across them.
 
-use super::budget::Budget;
-use super::mailbox::{Cmd, Ending, Mailbox};
+use super::budget::{Budget, SMALL_BYTES};
+use super::mailbox::{Broadcast, Cmd, Ending, Mailbox};
+use super::members::{Delivered, Members};
 use super::shared::{ConnId, Shared};
 use crate::metrics::{Counters, LogGates};
 use bytes::Bytes;
@@ -137,6 +138,11 @@ impl Switchboard {
                 start.refuse();
             }
             Cmd::Send { bytes, .. } => self.budget.take_post(bytes.len() as u64),
+            Cmd::Join { members, .. } => members.sub(worker),
+            Cmd::Broadcast(broadcast) => {
+                self.budget.take_post(broadcast.mail_bytes());
+                broadcast.give_up(worker, |gone| Delivered { gone, ..Delivered::default() });
+            }
             Cmd::Post { .. } => drop(self.posts_skipped.fetch_add(1, Ordering::Relaxed)),
             _ => {} // of connections that are gone as well
         }
@@ -224,6 +230,35 @@ impl Switchboard {
         true
     }
 
+    /// A connection is to join a group. Says whether it may: not when it is closing or gone.
+    pub(crate) fn push_join(&self, shared: &Arc<Shared>, members: &Arc<Members>) -> bool {
+        let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared.closed.load(Ordering::Acquire) {
+            return false;
+        }
+        members.add(*route);
+        let (shared, members) = (Arc::clone(shared), Arc::clone(members));
+        self.push(*route, Cmd::Join { shared, members });
+        true
+    }
+
+    /// Sends to all members of a group, on each worker that has some.
+    pub(crate) fn broadcast(&self, broadcast: &Broadcast) {
+        for worker in 0..broadcast.members.workers() {
+            if broadcast.members.count(worker) == 0 {
+                continue;
+            }
+            broadcast.tally.begin();
+            if self.budget.post(broadcast.mail_bytes(), SMALL_BYTES) {
+                self.push(worker, Cmd::Broadcast(Box::new(broadcast.clone())));
+            } else {
+                let refused = |refused| Delivered { refused, ..Delivered::default() };
+                broadcast.give_up(worker, refused);
+            }
+        }
+        broadcast.tally.end(Delivered::default());
+    }
+
     /// Ends a connection. Sends that are asked for after this answer that it is closed.
     pub(crate) fn push_end(&self, shared: &Arc<Shared>, ending: Ending) {
         let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
@@ -235,5 +270,50 @@ impl Switchboard {
     pub(crate) fn push_to(&self, shared: &Arc<Shared>, cmd: impl FnOnce(Arc<Shared>) -> Cmd) {
         let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
         self.push(*route, cmd(Arc::clone(shared)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::members::Tally;
+    use super::*;
+
+    fn broadcast(members: &Arc<Members>) -> Broadcast {
+        let bytes = Bytes::from_static(b"to all");
+        Broadcast {
+            members: Arc::clone(members),
+            bytes,
+            except: None,
+            tally: Arc::new(Tally::new()),
+        }
+    }
+
+    #[test]
+    fn a_broadcast_for_a_worker_that_is_gone_is_answered_and_takes_no_memory() {
+        let board = Switchboard::new(1, 10, u64::MAX);
+        let members = Arc::new(Members::new(1));
+        members.add(0);
+        let [waits, comes_late] = [(); 2].map(|()| broadcast(&members));
+        board.broadcast(&waits);
+        assert_eq!(waits.tally.poll(), None, "the worker has to do its part");
+        assert_eq!(board.budget.used(), waits.mail_bytes());
+        board.leave_desk(0, []);
+        board.broadcast(&comes_late);
+        for Broadcast { tally, .. } in [&waits, &comes_late] {
+            assert_eq!(tally.poll(), Some(Delivered { gone: 1, ..Delivered::default() }));
+        }
+        assert_eq!(board.budget.used(), 0);
+    }
+
+    #[test]
+    fn what_memory_leaves_no_room_for_is_refused_to_all_members() {
+        let board = Switchboard::new(1, 10, 100);
+        let members = Arc::new(Members::new(1));
+        members.add(0);
+        members.add(0);
+        let much = broadcast(&members);
+        board.broadcast(&much);
+        assert_eq!(much.tally.poll(), Some(Delivered { refused: 2, ..Delivered::default() }));
+        assert_eq!(board.budget.used(), 0);
     }
 }

@@ -1,6 +1,7 @@
 //! The untyped part of a connection: everything but its handler value and decoder.
 
 use crate::config::Limits;
+use crate::server::members::Members;
 use crate::server::shared::Shared;
 use crate::server::source::Source;
 use crate::{Closed, DisconnectReason, Server, TrackedSend};
@@ -79,6 +80,20 @@ pub(crate) struct Torn {
     /// Its bytes so far, and those of the memory that they are in.
     pub(crate) bytes: usize,
     pub(crate) memory: usize,
+}
+
+/// That a connection is in a group.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    pub(crate) members: Arc<Members>,
+    /// Its place in the list of its worker.
+    pub(crate) at: usize,
+}
+
+impl Membership {
+    pub(crate) fn is_of(&self, members: &Arc<Members>) -> bool {
+        Arc::ptr_eq(&self.members, members)
+    }
 }
 
 /// How the peer's stream ended. Told once everything before it was handled.
@@ -169,6 +184,9 @@ pub(crate) struct Connection {
     pub(crate) torn: Torn,
     /// What the codec answered by itself when the queue was full.
     pub(crate) held: Option<Box<Bytes>>,
+    /// The groups that it is in.
+    #[expect(clippy::box_collection, reason = "most connections are in none")]
+    pub(crate) groups: Option<Box<Vec<Membership>>>,
     pub(crate) filter: Option<Box<dyn Filter>>,
     pub(crate) reason: Option<Box<DisconnectReason>>,
     pub(crate) facts: Facts,
@@ -207,6 +225,7 @@ impl Connection {
             ended: None,
             torn: Torn::default(),
             held: None,
+            groups: None,
             filter: None,
             reason: None,
             facts: Facts::default(),

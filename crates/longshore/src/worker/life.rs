@@ -166,6 +166,9 @@ impl<P: Port> Worker<P> {
         self.core.memory.ended += 1;
         conn.shared.closed.store(true, Ordering::Release);
         conn.send.clear(&mut self.core.pool);
+        if let Some(groups) = conn.groups.take() {
+            self.core.leave_groups(&groups);
+        }
         if caught(|| drop(conn.filter.take())).is_err() {
             self.core.counters().panics.add(1);
         }

@@ -17,6 +17,7 @@ mod examples;
 mod filters;
 mod floods;
 mod foreign;
+mod groups;
 mod handles;
 mod listening;
 mod memory;

@@ -501,6 +501,13 @@ impl Peer {
         }
     }
 
+    /// Takes what has come, and what comes.
+    pub(crate) fn go_on_reading(&mut self) {
+        if let Wire::Simulated(wire) = &mut self.wire {
+            wire.set_reading(true);
+        }
+    }
+
     /// How the server sees it.
     pub(crate) fn local_addr(&self) -> SocketAddr {
         match &self.wire {

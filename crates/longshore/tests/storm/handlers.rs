@@ -4,7 +4,8 @@ use crate::codec::{FRAME_MAX, Pinged};
 use crate::rng::Rng;
 use crate::tally::Tally;
 use longshore::{
-    Addr, Closed, Conn, Connector, Ctx, Error, Handler, Reconnect, Result, Retry, Sent, Time, Timer,
+    Addr, Closed, Conn, ConnId, Connector, Ctx, Error, Group, Handler, Receipt, Reconnect, Result,
+    Retry, Sent, Time, Timer,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -32,6 +33,9 @@ pub(crate) struct Weather {
     pub(crate) ends: Mutex<Vec<End>>,
     pub(crate) wild: Mutex<Vec<Conn<Wild>>>,
     pub(crate) out: Mutex<Vec<Conn<Out>>>,
+    /// Where wild ones meet, and what became of what was said there.
+    pub(crate) rooms: [Group<Pinged>; 2],
+    pub(crate) receipts: Mutex<Vec<Receipt>>,
     pub(crate) targets: Vec<String>,
     pub(crate) sink: SocketAddr,
 }
@@ -43,6 +47,17 @@ impl Weather {
 
     pub(crate) fn rng(&self) -> Rng {
         Rng::new(self.seeds.lock().unwrap().next())
+    }
+
+    /// Says something to all in a room, or to all but one.
+    pub(crate) fn say(&self, rng: &mut Rng, except: Option<ConnId>) {
+        let room = &self.rooms[rng.below(2)];
+        let bytes = vec![3; rng.of(&[0, 40, FRAME_MAX])];
+        let receipt = match except {
+            Some(id) => room.broadcast_except(id, &bytes),
+            None => room.broadcast(&bytes),
+        };
+        self.receipts.lock().unwrap().push(receipt.expect("it fits a frame"));
     }
 
     fn wrong(&self, what: impl Into<String>) {
@@ -222,7 +237,11 @@ impl Wild {
         if self.watch.weather.is_calm() {
             return Ok(());
         }
-        match self.rng.below(42) {
+        match self.rng.below(48) {
+            42..=44 => drop(self.watch.weather.rooms[self.rng.below(2)].join(&cx.conn())),
+            45 => self.watch.weather.rooms[self.rng.below(2)].leave(&cx.conn()),
+            46 => self.watch.weather.say(&mut self.rng, None),
+            47 => self.watch.weather.say(&mut self.rng, Some(cx.id())),
             40 | 41 => (0..self.rng.below(3)).for_each(|_| post(&cx.conn(), &self.watch.weather)),
             0 => cx.close(),
             1 => cx.close_because("storm"),

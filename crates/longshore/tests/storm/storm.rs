@@ -10,7 +10,7 @@ use crate::tally::Tally;
 use crate::trouble;
 use longshore::testing::Net;
 use longshore::{
-    Builder, Conn, HalfClose, IdleOf, Limits, Linger, Listener, PortConfig, Reject, Server,
+    Builder, Conn, Group, HalfClose, IdleOf, Limits, Linger, Listener, PortConfig, Reject, Server,
     SlowReader,
 };
 use std::collections::VecDeque;
@@ -105,6 +105,8 @@ impl Storm {
             ends: Mutex::default(),
             wild: Mutex::default(),
             out: Mutex::default(),
+            rooms: [Group::new(Pinged::new()), Group::new(Pinged::new())],
+            receipts: Mutex::default(),
             targets: targets.into(),
             sink: sink_at,
         });
@@ -164,7 +166,7 @@ impl Storm {
             return;
         }
         let conn = &wild[self.rng.below(wild.len())];
-        match self.rng.below(12) {
+        match self.rng.below(14) {
             0 => conn.close(),
             1 => conn.abort(),
             2 => {
@@ -178,6 +180,8 @@ impl Storm {
             }
             4 => drop(self.server.abort(conn.id())),
             5 => drop(conn.send_encoded(vec![4; 2_000].into())),
+            8 => drop(self.weather.rooms[self.rng.below(2)].join(conn)),
+            9 => self.weather.say(&mut self.rng, None),
             6 | 7 => (0..self.rng.of(&[1, 10])).for_each(|_| handlers::post(conn, &self.weather)),
             _ => drop(conn.send(b"from outside")),
         }
@@ -233,6 +237,10 @@ impl Storm {
         assert_eq!(*weather.wrongs.lock().unwrap(), [""; 0], "seed {seed}: broken promises");
         assert_eq!(self.net.world().descriptors(), 0, "seed {seed}: sockets");
         weather.tally.check_end(&self.server);
+        let open = weather.receipts.lock().unwrap().iter().filter(|it| it.poll().is_none()).count();
+        assert_eq!(open, 0, "seed {seed}: broadcasts that nobody has answered");
+        let members = weather.rooms.each_ref().map(Group::len);
+        assert_eq!(members, [0, 0], "seed {seed}: members that are gone");
         trouble::count(&self.net);
     }
 }

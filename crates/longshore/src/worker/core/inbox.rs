@@ -61,6 +61,16 @@ impl Core {
                     self.admit(token);
                 }
             }
+            Cmd::Join { shared, members } => self.join_group(self.token_of(&shared), members),
+            Cmd::Leave { shared, members } => {
+                if let Some(token) = self.token_of(&shared) {
+                    self.leave_group(token, &members);
+                }
+            }
+            Cmd::Broadcast(broadcast) => {
+                self.board.budget.take_post(broadcast.mail_bytes());
+                self.broadcast(&broadcast);
+            }
             Cmd::Look => self.memory.asked = true,
             Cmd::Measure { shared } => {
                 if let Some(token) = self.token_of(&shared) {

@@ -2,6 +2,7 @@
 //! port nor any handler, so a callback may reach any connection of its worker through it.
 
 pub(crate) mod ending;
+mod groups;
 mod inbox;
 mod memory;
 mod reading;

@@ -50,6 +50,11 @@ impl Core {
     /// Queues whole frames that were encoded already, within the bound.
     pub(crate) fn send_encoded(&mut self, token: Token, bytes: Bytes) -> Result<(), SendError> {
         self.catch_up();
+        self.queue_encoded(token, bytes)
+    }
+
+    /// The same without a look at what others have asked for meanwhile.
+    pub(super) fn queue_encoded(&mut self, token: Token, bytes: Bytes) -> Result<(), SendError> {
         let conn = self.conns.get(token).filter(|conn| conn.is_open());
         let Some(conn) = conn else { return Err(SendError::Closed) };
         let (len, max) = (bytes.len() as u64, conn.limits.send_queue_bytes);

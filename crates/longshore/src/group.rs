@@ -1,0 +1,161 @@
+//! Groups: many connections that are sent the same.
+
+use crate::server::mailbox::{Broadcast, Cmd};
+use crate::server::members::{Members, Tally};
+use crate::server::switchboard::Switchboard;
+use crate::{Conn, ConnId, Delivered, Handler};
+use bytes::Bytes;
+use longshore_base::Foreign;
+use longshore_proto::{Codec, FrameError};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// Connections of one server that are sent the same: a room, a channel, everybody.
+///
+/// A message is encoded once, its bytes are shared, and each worker is asked once, whatever the
+/// number of members. Nobody waits for a slow member: its own send queue has its own bound, and its
+/// listener's [`SlowReader`](crate::SlowReader) says what becomes of it.
+///
+/// Cloning it is cheap, and it works from any thread, callbacks included. Who ends leaves by itself.
+///
+/// ```
+/// use longshore::{Ctx, Group, Handler, Lines, Listener, Result, Server};
+///
+/// /// Everybody hears what anybody says.
+/// struct Chat {
+///     room: Group<Lines>,
+/// }
+///
+/// impl Handler for Chat {
+///     type Codec = Lines;
+///
+///     fn on_connect(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+///         self.room.join(&cx.conn());
+///         Ok(())
+///     }
+///
+///     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, line: &str) -> Result {
+///         self.room.broadcast_except(cx.id(), line)?;
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result {
+/// let room = Group::new(Lines::max(4096));
+/// let listener = Listener::tcp("127.0.0.1:0", Lines::max(4096));
+/// let server = Server::builder().listen(listener, move |_| Ok(Chat { room: room.clone() })).start()?;
+/// # server.shutdown(std::time::Duration::ZERO);
+/// # server.wait()
+/// # }
+/// ```
+pub struct Group<C: Codec>(Arc<Inner<C>>);
+
+struct Inner<C: Codec> {
+    codec: Foreign<C>,
+    /// Where its members are: known when the first one joins.
+    home: OnceLock<Home>,
+}
+
+struct Home {
+    board: Arc<Switchboard>,
+    members: Arc<Members>,
+}
+
+impl<C: Codec> Clone for Group<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C: Codec> fmt::Debug for Group<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl<C: Codec> Group<C> {
+    /// A group without members, whose messages are encoded by `codec`.
+    pub fn new(codec: C) -> Self {
+        Self(Arc::new(Inner { codec: Foreign::new(codec), home: OnceLock::new() }))
+    }
+
+    /// Takes a connection in: what is broadcast after this, by whoever asked for it, it hears. Says
+    /// no if it is closing or gone, or of another server than the members before it. Who is a member
+    /// already stays one.
+    pub fn join<H: Handler<Codec = C>>(&self, conn: &Conn<H>) -> bool {
+        let board = &conn.lane.board;
+        let home = self.0.home.get_or_init(|| Home {
+            board: Arc::clone(board),
+            members: Arc::new(Members::new(board.workers)),
+        });
+        Arc::ptr_eq(&home.board, board) && board.push_join(&conn.shared, &home.members)
+    }
+
+    /// Lets a connection go: what is broadcast after this it does not hear.
+    pub fn leave<H: Handler<Codec = C>>(&self, conn: &Conn<H>) {
+        let Some(home) = self.0.home.get() else { return };
+        let members = Arc::clone(&home.members);
+        home.board.push_to(&conn.shared, |shared| Cmd::Leave { shared, members });
+    }
+
+    /// Members now. Who joins counts at once; who leaves, or ends, when its worker has seen to it.
+    pub fn len(&self) -> usize {
+        let Some(Home { members, .. }) = self.0.home.get() else { return 0 };
+        (0..members.workers()).map(|worker| members.count(worker)).sum()
+    }
+
+    /// Whether there is no member.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sends to every member. Among what one thread asks for, broadcasts and sends of handles, each
+    /// member has its part in that order.
+    ///
+    /// # Errors
+    /// The codec cannot make a frame of it; nobody is sent anything.
+    pub fn broadcast(&self, item: C::Item<'_>) -> Result<Receipt, FrameError> {
+        Ok(self.broadcast_encoded(None, self.0.codec.to_bytes(item)?))
+    }
+
+    /// The same to every member but one: mostly the one that it comes from.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    pub fn broadcast_except(&self, id: ConnId, item: C::Item<'_>) -> Result<Receipt, FrameError> {
+        Ok(self.broadcast_encoded(Some(id), self.0.codec.to_bytes(item)?))
+    }
+
+    /// Sends whole frames, encoded elsewhere, to every member but `except`.
+    pub fn broadcast_encoded(&self, except: Option<ConnId>, bytes: Bytes) -> Receipt {
+        let tally = Arc::new(Tally::new());
+        match self.0.home.get() {
+            Some(Home { board, members }) if !bytes.is_empty() => {
+                let (members, tally) = (Arc::clone(members), Arc::clone(&tally));
+                board.broadcast(&Broadcast { members, bytes, except, tally });
+            }
+            _ => tally.end(Delivered::default()),
+        }
+        Receipt(tally)
+    }
+}
+
+/// What becomes of a broadcast. Who does not care drops it.
+#[derive(Debug)]
+pub struct Receipt(Arc<Tally>);
+
+impl Receipt {
+    /// For how many members it is queued, and for how many it is not; `None` while workers are still
+    /// about it.
+    pub fn poll(&self) -> Option<Delivered> {
+        self.0.poll()
+    }
+
+    /// The same when all workers have done their part, which is at most a turn of theirs. Not in a
+    /// callback, whose own worker would have to do its part meanwhile.
+    #[expect(clippy::missing_panics_doc, reason = "it is there when it was waited for")]
+    pub fn wait(&self) -> Delivered {
+        self.0.wait();
+        self.0.poll().expect("all parts are done")
+    }
+}

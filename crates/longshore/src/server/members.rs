@@ -1,0 +1,147 @@
+//! Who is in a group, worker by worker, and what became of what was sent to all of them.
+
+use longshore_base::Token;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// The untyped half of a group.
+#[derive(Debug)]
+pub(crate) struct Members(Box<[OfWorker]>);
+
+/// Those of one worker.
+#[derive(Debug, Default)]
+struct OfWorker {
+    /// Members, those included whose join is still on its way. Counted when it is asked for, so that
+    /// who joins and then broadcasts is heard by itself.
+    count: AtomicUsize,
+    /// Their slots. Only that worker looks at it.
+    slots: Mutex<Vec<Token>>,
+}
+
+impl Members {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| OfWorker::default()).collect())
+    }
+
+    pub(crate) fn workers(&self) -> u16 {
+        u16::try_from(self.0.len()).expect("at most 1,024 workers")
+    }
+
+    fn of(&self, worker: u16) -> &OfWorker {
+        &self.0[usize::from(worker)]
+    }
+
+    /// How many a worker has, or is about to have.
+    pub(crate) fn count(&self, worker: u16) -> usize {
+        self.of(worker).count.load(Ordering::Relaxed)
+    }
+
+    /// One more is on its way to a worker.
+    pub(crate) fn add(&self, worker: u16) {
+        self.of(worker).count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One of a worker has left, or did not arrive.
+    pub(crate) fn sub(&self, worker: u16) {
+        self.of(worker).count.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The slots of a worker, for that worker.
+    pub(crate) fn slots(&self, worker: u16) -> MutexGuard<'_, Vec<Token>> {
+        self.of(worker).slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What became of one broadcast. The sum of all is how many members there were.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Delivered {
+    /// Members for whom it is queued.
+    pub queued: u64,
+    /// Members whose queue was full, or for whom `limits.memory` left nothing. Where the policy of
+    /// their listener is to disconnect slow readers, they are ended.
+    pub refused: u64,
+    /// Members that were closing or gone.
+    pub gone: u64,
+}
+
+/// Counts for one broadcast, until each worker has done its part.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    queued: AtomicU64,
+    refused: AtomicU64,
+    gone: AtomicU64,
+    /// Parts that are not done: one for each worker, and one for who gives them out.
+    open: AtomicUsize,
+    done: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self {
+            queued: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
+            open: AtomicUsize::new(1),
+            done: Mutex::new(false),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// Another part is given out.
+    pub(crate) fn begin(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A part is done, and came to this.
+    pub(crate) fn end(&self, part: Delivered) {
+        self.queued.fetch_add(part.queued, Ordering::Relaxed);
+        self.refused.fetch_add(part.refused, Ordering::Relaxed);
+        self.gone.fetch_add(part.gone, Ordering::Relaxed);
+        // What was counted before is seen by who finds that this was the last.
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            *self.done() = true;
+            self.wake.notify_all();
+        }
+    }
+
+    fn done(&self) -> MutexGuard<'_, bool> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn poll(&self) -> Option<Delivered> {
+        (self.open.load(Ordering::Acquire) == 0).then(|| Delivered {
+            queued: self.queued.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            gone: self.gone.load(Ordering::Relaxed),
+        })
+    }
+
+    pub(crate) fn wait(&self) {
+        let mut done = self.done();
+        while !*done {
+            done = self.wake.wait(done).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_is_there_when_the_last_part_is_and_adds_them_up() {
+        let tally = Tally::new();
+        tally.begin();
+        tally.begin();
+        tally.end(Delivered { queued: 2, ..Delivered::default() });
+        tally.end(Delivered::default());
+        assert_eq!(tally.poll(), None);
+        std::thread::scope(|scope| {
+            scope.spawn(|| tally.end(Delivered { refused: 1, gone: 3, ..Delivered::default() }));
+            tally.wait();
+        });
+        assert_eq!(tally.poll(), Some(Delivered { queued: 2, refused: 1, gone: 3 }));
+    }
+}

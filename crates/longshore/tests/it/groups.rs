@@ -1,0 +1,322 @@
+//! Groups: one message for many connections.
+
+use crate::net::{Event, Lab, Peer, Probe, codec, echo, frame, on_every_port, wait_until};
+use longshore::*;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+on_every_port! {
+    members_hear_what_is_broadcast_and_others_do_not,
+    broadcasts_and_sends_of_one_thread_keep_their_order,
+    a_broadcast_of_a_callback_is_before_what_it_then_sends,
+    who_joins_twice_hears_once_and_who_leaves_nothing,
+    who_ends_is_no_member_any_more,
+    a_place_in_the_list_is_taken_by_another_without_mixing_them_up,
+    a_full_queue_refuses_its_member_and_no_other,
+    a_slow_member_is_ended_where_that_is_the_policy,
+    what_cannot_be_encoded_reaches_nobody,
+    a_group_is_of_one_server,
+    a_broadcast_to_a_server_that_has_stopped_adds_up,
+}
+
+type Room = Group<LengthDelimited>;
+
+/// Whoever connects is told of here.
+type Connects = Receiver<Conn<Probe>>;
+
+/// A server of that many workers, whose connections do what `script` does.
+fn serve<F>(
+    lab: &mut Lab,
+    workers: usize,
+    limits: Limits,
+    script: impl Fn() -> F + Send + Sync + 'static,
+) -> (Server, Connects)
+where
+    F: FnMut(&mut Ctx<'_, Probe>, &Event) -> Result + Send + 'static,
+{
+    let (told, connects) = channel();
+    let factory = move |_: &longshore::Peer<'_>| {
+        let (told, mut script) = (told.clone(), script());
+        Ok(Probe::new(channel().0, move |cx, event| {
+            if let Event::Connect(conn) = event {
+                told.send(conn.clone()).unwrap();
+            }
+            script(cx, event)
+        }))
+    };
+    let listener = Listener::addr(lab.addr(), codec()).limits(limits);
+    (lab.start(Server::builder().listen(listener, factory).workers(workers)), connects)
+}
+
+/// Peers, each with the handle of its connection.
+fn connect(
+    lab: &mut Lab,
+    server: &Server,
+    connects: &Connects,
+    count: usize,
+) -> Vec<(Peer, Conn<Probe>)> {
+    let pairs = (0..count).map(|_| {
+        let peer = lab.connect(server);
+        (peer, lab.recv(connects))
+    });
+    pairs.collect()
+}
+
+fn all_join(room: &Room, members: &[(Peer, Conn<Probe>)]) {
+    for (_, conn) in members {
+        assert!(room.join(conn));
+    }
+}
+
+/// What became of a broadcast.
+fn delivered(lab: &mut Lab, receipt: &Receipt) -> (u64, u64, u64) {
+    if lab.is_simulated() {
+        lab.pass(Duration::from_millis(200)); // no packet takes longer
+    } else {
+        receipt.wait();
+    }
+    let delivered = receipt.poll().expect("all workers have done their part");
+    (delivered.queued, delivered.refused, delivered.gone)
+}
+
+/// Waits until something else has come that far.
+fn wait(lab: &mut Lab, mut done: impl FnMut() -> bool) {
+    if lab.is_simulated() {
+        lab.pass(Duration::from_secs(30));
+        assert!(done(), "it does not come that far");
+    } else {
+        wait_until(done);
+    }
+}
+
+fn members_hear_what_is_broadcast_and_others_do_not(lab: &mut Lab) {
+    let (server, connects) = serve(lab, 2, Limits::new(), echo);
+    let mut members = connect(lab, &server, &connects, 5);
+    let (mut other, _) = connect(lab, &server, &connects, 1).pop().unwrap();
+    let room = Room::new(codec());
+    assert!(room.is_empty());
+    let receipt = room.broadcast(b"nobody").unwrap();
+    assert_eq!(receipt.poll(), Some(Delivered::default()), "there is nobody");
+    assert!(members.iter().all(|(_, conn)| room.join(conn)));
+    assert_eq!(room.len(), 5);
+    let receipt = room.broadcast(b"all").unwrap();
+    assert_eq!(delivered(lab, &receipt), (5, 0, 0));
+    let receipt = room.broadcast_except(members[2].1.id(), b"all but one").unwrap();
+    assert_eq!(delivered(lab, &receipt), (4, 0, 0));
+    let receipt = room.broadcast_encoded(None, frame(b"as it is").into());
+    assert_eq!(delivered(lab, &receipt), (5, 0, 0));
+    for (at, (peer, _)) in members.iter_mut().enumerate() {
+        assert_eq!(lab.hear(peer), b"all");
+        if at != 2 {
+            assert_eq!(lab.hear(peer), b"all but one");
+        }
+        assert_eq!(lab.hear(peer), b"as it is");
+    }
+    other.say(b"mine");
+    assert_eq!(lab.hear(&mut other), b"mine", "and nothing before it");
+    assert_eq!(server.snapshot().messages_out, 15);
+}
+
+fn broadcasts_and_sends_of_one_thread_keep_their_order(lab: &mut Lab) {
+    let (server, connects) = serve(lab, 2, Limits::new(), echo);
+    let mut members = connect(lab, &server, &connects, 4);
+    let room = Room::new(codec());
+    all_join(&room, &members);
+    for round in 0..50_u8 {
+        room.broadcast(&[round, 0]).unwrap();
+        for (_, conn) in &members {
+            assert!(conn.send(&[round, 1]).is_queued());
+        }
+        room.broadcast(&[round, 2]).unwrap();
+    }
+    for (peer, _) in &mut members {
+        for round in 0..50_u8 {
+            for part in 0..3 {
+                assert_eq!(lab.hear(peer), [round, part]);
+            }
+        }
+    }
+}
+
+fn a_broadcast_of_a_callback_is_before_what_it_then_sends(lab: &mut Lab) {
+    let room = Room::new(codec());
+    let script = {
+        let room = room.clone();
+        move || {
+            let room = room.clone();
+            move |cx: &mut Ctx<'_, Probe>, event: &Event| match event {
+                Event::Connect(conn) => {
+                    assert!(room.join(conn));
+                    // Who has joined hears what it broadcasts at once.
+                    room.broadcast(b"hello")?;
+                    cx.send(b"welcome")
+                }
+                Event::Message(_) => {
+                    room.broadcast(b"first")?;
+                    cx.send(b"second")
+                }
+                _ => Ok(()),
+            }
+        }
+    };
+    let (server, connects) = serve(lab, 1, Limits::new(), script);
+    let (mut peer, _conn) = connect(lab, &server, &connects, 1).pop().unwrap();
+    peer.say(b"go");
+    for wanted in ["hello", "welcome", "first", "second"] {
+        assert_eq!(lab.hear(&mut peer), wanted.as_bytes());
+    }
+}
+
+fn who_joins_twice_hears_once_and_who_leaves_nothing(lab: &mut Lab) {
+    let (server, connects) = serve(lab, 1, Limits::new(), echo);
+    let (mut peer, conn) = connect(lab, &server, &connects, 1).pop().unwrap();
+    let (one, other) = (Room::new(codec()), Room::new(codec()));
+    for room in [&one, &one, &other] {
+        assert!(room.join(&conn));
+    }
+    one.broadcast(b"once").unwrap();
+    one.leave(&conn);
+    one.leave(&conn);
+    let receipt = one.broadcast(b"not any more").unwrap();
+    assert_eq!(delivered(lab, &receipt), (0, 0, 0));
+    other.broadcast(b"but this").unwrap();
+    assert!(one.join(&conn));
+    one.broadcast(b"and again").unwrap();
+    for wanted in ["once", "but this", "and again"] {
+        assert_eq!(lab.hear(&mut peer), wanted.as_bytes());
+    }
+    assert_eq!((one.len(), other.len()), (1, 1));
+}
+
+fn who_ends_is_no_member_any_more(lab: &mut Lab) {
+    let (server, connects) = serve(lab, 2, Limits::new().first_byte(Duration::ZERO), echo);
+    let mut members = connect(lab, &server, &connects, 6);
+    let room = Room::new(codec());
+    all_join(&room, &members);
+    let (peer, conn) = members.pop().unwrap();
+    drop(peer);
+    wait(lab, || room.len() == 5);
+    assert!(conn.is_closed() && !room.join(&conn));
+    // Who closes stays until it is gone, and hears nothing more.
+    members[0].1.close();
+    let receipt = room.broadcast(b"still here").unwrap();
+    let (queued, refused, gone) = delivered(lab, &receipt);
+    assert_eq!((queued, refused), (4, 0));
+    assert!(gone <= 1);
+    for (peer, _) in &mut members[1..] {
+        assert_eq!(lab.hear(peer), b"still here");
+    }
+    members.clear();
+    wait(lab, || room.is_empty());
+}
+
+/// The list of a worker is filled up from its end.
+fn a_place_in_the_list_is_taken_by_another_without_mixing_them_up(lab: &mut Lab) {
+    let (server, connects) = serve(lab, 1, Limits::new(), echo);
+    let mut members = connect(lab, &server, &connects, 8);
+    let rooms = [(); 2].map(|()| Room::new(codec()));
+    for room in &rooms {
+        all_join(room, &members);
+    }
+    // Out of the one in this order, out of the other in that: each has its own places.
+    let mut there = [vec![true; 8], vec![true; 8]];
+    for (out, order) in [[3, 0, 7, 1], [0, 7, 2, 6]].iter().enumerate() {
+        for &at in order {
+            rooms[out].leave(&members[at].1);
+            there[out][at] = false;
+        }
+    }
+    for (at, room) in rooms.iter().enumerate() {
+        let receipt = room.broadcast(&[at as u8]).unwrap();
+        assert_eq!(delivered(lab, &receipt), (4, 0, 0));
+    }
+    for (at, (peer, conn)) in members.iter_mut().enumerate() {
+        assert!(conn.send(b"end").is_queued());
+        for room in 0..2_u8 {
+            if there[usize::from(room)][at] {
+                assert_eq!(lab.hear(peer), [room]);
+            }
+        }
+        assert_eq!(lab.hear(peer), b"end");
+    }
+}
+
+/// Broadcasts to members of whom the first reads nothing, until it is refused.
+fn until_refused(lab: &mut Lab, policy: SlowReader) -> (Vec<(Peer, Conn<Probe>)>, Server, usize) {
+    let limits = Limits::new().send_queue_bytes(2 << 20).slow_reader(policy);
+    let limits = limits.first_byte(Duration::ZERO).write(Duration::ZERO);
+    let (server, connects) = serve(lab, 1, limits, echo);
+    let mut members = connect(lab, &server, &connects, 3);
+    let room = Room::new(codec());
+    all_join(&room, &members);
+    members[0].0.stop_reading();
+    let part = vec![7; 60_000];
+    for round in 1.. {
+        let receipt = room.broadcast(&part).unwrap();
+        for (peer, _) in &mut members[1..] {
+            assert_eq!(lab.hear(peer).len(), part.len(), "others get every message");
+        }
+        match delivered(lab, &receipt) {
+            (3, 0, 0) => assert!(round < 10_000, "it reads without an end"),
+            (2, 1, 0) => return (members, server, round),
+            other => panic!("{other:?}"),
+        }
+    }
+    unreachable!("rounds have no end")
+}
+
+fn a_full_queue_refuses_its_member_and_no_other(lab: &mut Lab) {
+    let (mut members, server, rounds) = until_refused(lab, SlowReader::Refuse);
+    assert_eq!(server.snapshot().messages_refused, 1);
+    assert_eq!(server.connection_count(), 3);
+    // It has all but what was refused.
+    let slow = &mut members[0];
+    slow.0.go_on_reading();
+    for _ in 1..rounds {
+        assert_eq!(lab.hear(&mut slow.0).len(), 60_000);
+    }
+    assert!(slow.1.send(b"in order").is_queued());
+    assert_eq!(lab.hear(&mut slow.0), b"in order");
+}
+
+fn a_slow_member_is_ended_where_that_is_the_policy(lab: &mut Lab) {
+    let (_members, server, _) = until_refused(lab, SlowReader::Disconnect);
+    wait(lab, || server.snapshot().disconnected("slow_reader") == Some(1));
+    assert_eq!(server.connection_count(), 2);
+}
+
+fn what_cannot_be_encoded_reaches_nobody(lab: &mut Lab) {
+    let (server, connects) = serve(lab, 1, Limits::new(), echo);
+    let (mut peer, conn) = connect(lab, &server, &connects, 1).pop().unwrap();
+    let room = Room::new(LengthDelimited::u32_be(8));
+    assert!(room.join(&conn));
+    assert!(room.broadcast(&[0; 9]).is_err());
+    room.broadcast(b"fits").unwrap();
+    assert_eq!(lab.hear(&mut peer), b"fits");
+}
+
+fn a_group_is_of_one_server(lab: &mut Lab) {
+    let (first, connects) = serve(lab, 1, Limits::new(), echo);
+    let (_peer, conn) = connect(lab, &first, &connects, 1).pop().unwrap();
+    let (second, others) = serve(lab, 1, Limits::new(), echo);
+    let (_other_peer, other) = connect(lab, &second, &others, 1).pop().unwrap();
+    let room = Room::new(codec());
+    assert!(room.join(&conn) && !room.join(&other));
+    assert_eq!(room.len(), 1);
+}
+
+fn a_broadcast_to_a_server_that_has_stopped_adds_up(lab: &mut Lab) {
+    let (server, connects) = serve(lab, 2, Limits::new(), echo);
+    let members = connect(lab, &server, &connects, 4);
+    let room = Room::new(codec());
+    all_join(&room, &members);
+    server.shutdown(Duration::ZERO);
+    let receipts: Vec<_> = (0..20).map(|_| room.broadcast(b"late").unwrap()).collect();
+    lab.wait(&server);
+    for receipt in &receipts {
+        let (queued, refused, gone) = delivered(lab, receipt);
+        assert!(queued + gone <= 4 && refused == 0, "{queued} {refused} {gone}");
+    }
+    let receipt = room.broadcast(b"nobody").unwrap();
+    assert_eq!(delivered(lab, &receipt), (0, 0, 0));
+}
