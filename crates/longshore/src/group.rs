@@ -1,6 +1,7 @@
 //! Groups: many connections that are sent the same.
 
-use crate::server::mailbox::{Broadcast, Cmd};
+use crate::config::GROUP_PENDING_BYTES;
+use crate::server::mailbox::{Broadcast, COMMAND_BYTES, Cmd};
 use crate::server::members::{Members, Tally};
 use crate::server::switchboard::Switchboard;
 use crate::{Conn, ConnId, Delivered, Handler};
@@ -79,6 +80,12 @@ impl<C: Codec> Group<C> {
         Self(Arc::new(Inner { codec: Foreign::new(codec), home: OnceLock::new() }))
     }
 
+    /// The bytes of the longest frame must always find room.
+    fn pending_max(&self) -> u64 {
+        let frame = self.0.codec.frame_bytes_max() as u64;
+        GROUP_PENDING_BYTES.max(frame.saturating_add(COMMAND_BYTES))
+    }
+
     /// Takes a connection in: what is broadcast after this, by whoever asked for it, it hears. Says
     /// no if it is closing or gone, or of another server than the members before it. Who is a member
     /// already stays one.
@@ -86,7 +93,7 @@ impl<C: Codec> Group<C> {
         let board = &conn.lane.board;
         let home = self.0.home.get_or_init(|| Home {
             board: Arc::clone(board),
-            members: Arc::new(Members::new(board.workers)),
+            members: Arc::new(Members::new(board.workers, self.pending_max())),
         });
         Arc::ptr_eq(&home.board, board) && board.push_join(&conn.shared, &home.members)
     }
@@ -109,7 +116,9 @@ impl<C: Codec> Group<C> {
         self.len() == 0
     }
 
-    /// Sends to every member. Among what one thread asks for, broadcasts and sends of handles, each
+    /// Sends to every member. A worker for which 4 MiB of this group wait already (or the longest frame
+    /// of the codec, if that is more), or for which `limits.memory` leaves no room, refuses it to all
+    /// members that it has. Among what one thread asks for, broadcasts and sends of handles, each
     /// member has its part in that order.
     ///
     /// # Errors

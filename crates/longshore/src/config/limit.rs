@@ -102,6 +102,9 @@ pub(crate) const LINGER_WAIT: TimeLimit =
 pub(crate) const LINGER_TOTAL: TimeLimit =
     TimeLimit::new("limits.linger.total", Linger::DEFAULT.total);
 pub(crate) const DRAIN_WITHIN: TimeLimit = TimeLimit::new("drain_within", Duration::from_secs(30));
+/// Of a group: bytes of broadcasts on their way to one worker. Or the longest frame of its codec, if
+/// that is more.
+pub(crate) const GROUP_PENDING_BYTES: u64 = 4 << 20;
 /// Of one attempt to connect.
 pub(crate) const CONNECT: TimeLimit = TimeLimit::new("connector.timeout", Duration::from_secs(10));
 /// Most that a worker looks before it sleeps, in microseconds.

@@ -59,7 +59,7 @@ pub(crate) struct Broadcast {
 }
 
 /// What a command takes in a mailbox, beside its bytes.
-const COMMAND_BYTES: u64 = 128;
+pub(crate) const COMMAND_BYTES: u64 = 128;
 
 impl Broadcast {
     /// What it takes while it is on its way to one worker.

@@ -6,7 +6,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The untyped half of a group.
 #[derive(Debug)]
-pub(crate) struct Members(Box<[OfWorker]>);
+pub(crate) struct Members {
+    workers: Box<[OfWorker]>,
+    /// Most bytes of broadcasts that may be on their way to one worker.
+    pending_max: u64,
+}
 
 /// Those of one worker.
 #[derive(Debug, Default)]
@@ -14,21 +18,35 @@ struct OfWorker {
     /// Members, those included whose join is still on its way. Counted when it is asked for, so that
     /// who joins and then broadcasts is heard by itself.
     count: AtomicUsize,
+    /// Bytes of broadcasts that are on their way to it.
+    pending: AtomicU64,
     /// Their slots. Only that worker looks at it.
     slots: Mutex<Vec<Token>>,
 }
 
 impl Members {
-    pub(crate) fn new(workers: usize) -> Self {
-        Self((0..workers).map(|_| OfWorker::default()).collect())
+    pub(crate) fn new(workers: usize, pending_max: u64) -> Self {
+        Self { workers: (0..workers).map(|_| OfWorker::default()).collect(), pending_max }
     }
 
     pub(crate) fn workers(&self) -> u16 {
-        u16::try_from(self.0.len()).expect("at most 1,024 workers")
+        u16::try_from(self.workers.len()).expect("at most 1,024 workers")
     }
 
     fn of(&self, worker: u16) -> &OfWorker {
-        &self.0[usize::from(worker)]
+        &self.workers[usize::from(worker)]
+    }
+
+    /// A broadcast of so many bytes sets out for a worker, if it may.
+    pub(crate) fn set_out(&self, worker: u16, bytes: u64) -> bool {
+        let more = |sum: u64| sum.checked_add(bytes).filter(|sum| *sum <= self.pending_max);
+        let pending = &self.of(worker).pending;
+        pending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// It has arrived, or never will.
+    pub(crate) fn arrived(&self, worker: u16, bytes: u64) {
+        self.of(worker).pending.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// How many a worker has, or is about to have.
@@ -52,14 +70,15 @@ impl Members {
     }
 }
 
-/// What became of one broadcast. The sum of all is how many members there were.
+/// What became of one broadcast. The sum of all is for how many members it was meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Delivered {
     /// Members for whom it is queued.
     pub queued: u64,
-    /// Members whose queue was full, or for whom `limits.memory` left nothing. Where the policy of
-    /// their listener is to disconnect slow readers, they are ended.
+    /// Members whose queue was full: where the policy of their listener is to disconnect slow readers,
+    /// they are ended. Or members of a worker for which too much waits already, of this group or by
+    /// `limits.memory`: those stay.
     pub refused: u64,
     /// Members that were closing or gone.
     pub gone: u64,

@@ -140,7 +140,7 @@ impl Switchboard {
             Cmd::Send { bytes, .. } => self.budget.take_post(bytes.len() as u64),
             Cmd::Join { members, .. } => members.sub(worker),
             Cmd::Broadcast(broadcast) => {
-                self.budget.take_post(broadcast.mail_bytes());
+                self.has_arrived(worker, &broadcast);
                 broadcast.give_up(worker, |gone| Delivered { gone, ..Delivered::default() });
             }
             Cmd::Post { .. } => drop(self.posts_skipped.fetch_add(1, Ordering::Relaxed)),
@@ -249,14 +249,35 @@ impl Switchboard {
                 continue;
             }
             broadcast.tally.begin();
-            if self.budget.post(broadcast.mail_bytes(), SMALL_BYTES) {
+            if self.sets_out(worker, broadcast) {
                 self.push(worker, Cmd::Broadcast(Box::new(broadcast.clone())));
             } else {
-                let refused = |refused| Delivered { refused, ..Delivered::default() };
-                broadcast.give_up(worker, refused);
+                broadcast.give_up(worker, |refused| {
+                    self.messages_refused.fetch_add(refused, Ordering::Relaxed);
+                    Delivered { refused, ..Delivered::default() }
+                });
             }
         }
         broadcast.tally.end(Delivered::default());
+    }
+
+    /// Whether there is room for a broadcast on its way to a worker.
+    fn sets_out(&self, worker: u16, broadcast: &Broadcast) -> bool {
+        let (members, bytes) = (&broadcast.members, broadcast.mail_bytes());
+        if !members.set_out(worker, bytes) {
+            return false;
+        }
+        let fits = self.budget.post(bytes, SMALL_BYTES);
+        if !fits {
+            members.arrived(worker, bytes);
+        }
+        fits
+    }
+
+    /// It is on its way no more.
+    pub(crate) fn has_arrived(&self, worker: u16, broadcast: &Broadcast) {
+        self.budget.take_post(broadcast.mail_bytes());
+        broadcast.members.arrived(worker, broadcast.mail_bytes());
     }
 
     /// Ends a connection. Sends that are asked for after this answer that it is closed.
@@ -291,7 +312,7 @@ mod tests {
     #[test]
     fn a_broadcast_for_a_worker_that_is_gone_is_answered_and_takes_no_memory() {
         let board = Switchboard::new(1, 10, u64::MAX);
-        let members = Arc::new(Members::new(1));
+        let members = Arc::new(Members::new(1, u64::MAX));
         members.add(0);
         let [waits, comes_late] = [(); 2].map(|()| broadcast(&members));
         board.broadcast(&waits);
@@ -306,14 +327,24 @@ mod tests {
     }
 
     #[test]
-    fn what_memory_leaves_no_room_for_is_refused_to_all_members() {
-        let board = Switchboard::new(1, 10, 100);
-        let members = Arc::new(Members::new(1));
-        members.add(0);
-        members.add(0);
-        let much = broadcast(&members);
-        board.broadcast(&much);
-        assert_eq!(much.tally.poll(), Some(Delivered { refused: 2, ..Delivered::default() }));
-        assert_eq!(board.budget.used(), 0);
+    fn what_there_is_no_room_for_on_its_way_is_refused_to_all_members() {
+        // By memory at once; by what waits of the group, for a worker that does not take it.
+        for (memory, pending, fit) in [(100, u64::MAX, 0), (u64::MAX, 300, 2)] {
+            let board = Switchboard::new(1, 10, memory);
+            let members = Arc::new(Members::new(1, pending));
+            members.add(0);
+            members.add(0);
+            let all = [(); 3].map(|()| broadcast(&members));
+            for it in &all {
+                board.broadcast(it);
+            }
+            let refused = Some(Delivered { refused: 2, ..Delivered::default() });
+            let answers = all.each_ref().map(|it| it.tally.poll());
+            assert_eq!(answers.iter().filter(|it| **it == refused).count(), 3 - fit);
+            assert_eq!(board.messages_refused.load(Ordering::Relaxed), 2 * (3 - fit) as u64);
+            board.leave_desk(0, []);
+            assert_eq!(board.budget.used(), 0);
+            assert!(members.set_out(0, pending), "all of it has arrived");
+        }
     }
 }

@@ -14,6 +14,7 @@ on_every_port! {
     a_place_in_the_list_is_taken_by_another_without_mixing_them_up,
     a_full_queue_refuses_its_member_and_no_other,
     a_slow_member_is_ended_where_that_is_the_policy,
+    what_waits_for_a_busy_worker_has_a_bound,
     what_cannot_be_encoded_reaches_nobody,
     a_group_is_of_one_server,
     a_broadcast_to_a_server_that_has_stopped_adds_up,
@@ -283,6 +284,39 @@ fn a_slow_member_is_ended_where_that_is_the_policy(lab: &mut Lab) {
     let (_members, server, _) = until_refused(lab, SlowReader::Disconnect);
     wait(lab, || server.snapshot().disconnected("slow_reader") == Some(1));
     assert_eq!(server.connection_count(), 2);
+}
+
+/// A callback that broadcasts to its own worker, which can do its part only afterwards.
+fn what_waits_for_a_busy_worker_has_a_bound(lab: &mut Lab) {
+    let room = Room::new(codec());
+    let (told, counts) = channel();
+    let script = {
+        let room = room.clone();
+        move || {
+            let (room, told) = (room.clone(), told.clone());
+            move |_: &mut Ctx<'_, Probe>, event: &Event| {
+                if let Event::Message(_) = event {
+                    let broadcasts = (0_u64..).map(|_| room.broadcast(&vec![7; 60_000]).unwrap());
+                    let waiting = broadcasts.take_while(|it| it.poll().is_none()).count();
+                    told.send(waiting).unwrap();
+                }
+                Ok(())
+            }
+        }
+    };
+    let (server, connects) = serve(lab, 1, Limits::new(), script);
+    let (mut peer, conn) = connect(lab, &server, &connects, 1).pop().unwrap();
+    assert!(room.join(&conn));
+    peer.say(b"go");
+    let waiting = lab.recv(&counts);
+    assert_eq!(waiting, (4 << 20) / (4 + 60_000 + 128));
+    for _ in 0..waiting {
+        assert_eq!(lab.hear(&mut peer).len(), 60_000);
+    }
+    assert_eq!(server.snapshot().messages_refused, 1);
+    // All of it has arrived, so there is room again.
+    room.broadcast(b"again").unwrap();
+    assert_eq!(lab.hear(&mut peer), b"again");
 }
 
 fn what_cannot_be_encoded_reaches_nobody(lab: &mut Lab) {

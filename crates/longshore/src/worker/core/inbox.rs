@@ -68,7 +68,7 @@ impl Core {
                 }
             }
             Cmd::Broadcast(broadcast) => {
-                self.board.budget.take_post(broadcast.mail_bytes());
+                self.board.has_arrived(self.me, &broadcast);
                 self.broadcast(&broadcast);
             }
             Cmd::Look => self.memory.asked = true,
