@@ -6,6 +6,9 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+/// Longest that a part of a set-up may take: to fetch packages, to build a library.
+pub(crate) const SET_UP_MAX: Duration = Duration::from_secs(10 * 60);
+
 /// Makes of `command` one that runs for at most `limit`; then it is ended with everything it started.
 ///
 /// The program `timeout` does that, with a process group of its own. It also does it when this

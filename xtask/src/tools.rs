@@ -1,5 +1,6 @@
 //! Programs that some tests drive, installed where that is possible.
 
+use crate::limited::{SET_UP_MAX, limited};
 use crate::steps::Outcome;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -66,11 +67,10 @@ fn packages<'a>(tools: &[(&str, &'a str)]) -> Vec<&'a str> {
 }
 
 fn apt_get(verb: &[&str], packages: &[&str]) -> bool {
-    Command::new("apt-get")
-        .args(["--yes", "-qq", "--no-install-recommends"])
-        .args(verb)
-        .args(packages)
-        .env("DEBIAN_FRONTEND", "noninteractive")
+    let mut command = Command::new("apt-get");
+    command.args(["--yes", "-qq", "--no-install-recommends"]).args(verb).args(packages);
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    limited(SET_UP_MAX, &command)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -1,5 +1,6 @@
 //! The standard library for Windows: from rustup, or built from the source of a Debian package.
 
+use crate::limited::{SET_UP_MAX, limited};
 use crate::steps::Outcome;
 use crate::tools;
 use std::ffi::OsString;
@@ -38,8 +39,9 @@ esac
 /// # Errors
 /// Says that it does not, and what is left out by that.
 pub(crate) fn add_target(target: &str) -> Result<(), String> {
-    let added = Command::new("rustup").args(["target", "add", target]).output();
-    match added {
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", target]);
+    match limited(SET_UP_MAX, &rustup).stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stderr);
@@ -125,7 +127,7 @@ fn build(home: &Path, sysroot: &Path) -> io::Result<()> {
         rustc.args(["--edition", "2024", "--target", TARGET, "-O", "-Cpanic=abort", "-Awarnings"]);
         rustc.args(["--emit", "obj", "-o"]).arg(lib.join(format!("{part}.o")));
         rustc.arg(source.join(format!("rtstartup/{part}.rs"))).env("RUSTC_BOOTSTRAP", "1");
-        step(&mut rustc)?;
+        step(&rustc)?;
     }
     // Scripts and macros that run while something is built run here.
     let here = "x86_64-unknown-linux-gnu";
@@ -152,7 +154,7 @@ fn build(home: &Path, sysroot: &Path) -> io::Result<()> {
     cargo.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER", GCC);
     // As those of rustup are built: what it keeps to itself stays so, and LTO works.
     cargo.env("RUSTFLAGS", "-Zforce-unstable-if-unmarked -Cembed-bitcode=yes");
-    step(&mut cargo)?;
+    step(&cargo)?;
     for entry in fs::read_dir(folder.join(TARGET).join("release/deps"))? {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
         let is_library = path.extension().is_some_and(|it| it == "rlib");
@@ -164,8 +166,8 @@ fn build(home: &Path, sysroot: &Path) -> io::Result<()> {
 }
 
 /// Runs a program that has to succeed.
-pub(super) fn step(command: &mut Command) -> io::Result<()> {
-    let output = command.stdin(Stdio::null()).output()?;
+pub(super) fn step(command: &Command) -> io::Result<()> {
+    let output = limited(SET_UP_MAX, command).stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());
     }
