@@ -328,7 +328,8 @@ mod tests {
         let first = put(&pool, b"one").unwrap();
         assert_eq!(first.as_ptr() as usize % ALIGN, 0, "a block begins with a page");
         let more = resident().unwrap().saturating_sub(before);
-        assert!(more < 8 << 20 >> 12, "{more} pages of 64 MiB");
+        // Other tests of this process take some meanwhile.
+        assert!(more < 32 << 20 >> 12, "{more} pages of 64 MiB");
     }
 
     #[test]

@@ -160,7 +160,8 @@ counters! {
         messages_in,
         /// Messages queued.
         messages_out,
-        /// Messages refused because a queue was full: `limits.send_queue_bytes`.
+        /// Messages refused because a queue was full: `limits.send_queue_bytes`. Of a broadcast, one for each
+        /// member that it was refused to.
         messages_refused,
         /// Posts refused because too many wait: `limits.posts`.
         posts_refused,

@@ -70,7 +70,8 @@ impl Members {
     }
 }
 
-/// What became of one broadcast. The sum of all is for how many members it was meant.
+/// What became of one broadcast. The sum of all is for how many members it was meant; a worker that
+/// refuses it to all of its members, or is gone, counts an excepted one with them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Delivered {
