@@ -101,6 +101,32 @@ pub(crate) struct Counts {
 }
 
 impl Shared {
+    /// Of a connection of worker `worker`, from `peer_addr` to `local_addr`.
+    pub(crate) fn new(
+        id: ConnId,
+        (peer_addr, local_addr): (Addr, Addr),
+        connected_at: Time,
+        worker: u16,
+        queue_bytes_max: u64,
+    ) -> Self {
+        Self {
+            id,
+            peer_addr,
+            local_addr,
+            connected_at,
+            counts: Counts::default(),
+            link: Mutex::default(),
+            route: Mutex::new(worker),
+            slot: AtomicU64::new(u64::MAX),
+            remote_bytes: AtomicU64::new(0),
+            local_bytes: AtomicU64::new(0),
+            queue_bytes_max,
+            posts: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+        }
+    }
+
     /// Bytes in mailboxes and in the send half.
     pub(crate) fn queued_bytes(&self) -> u64 {
         self.remote_bytes.load(Ordering::Relaxed) + self.local_bytes.load(Ordering::Relaxed)

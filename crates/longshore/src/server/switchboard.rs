@@ -109,12 +109,20 @@ impl Switchboard {
 
     /// Gives `cmd` to a worker, and wakes it if it sleeps.
     pub(crate) fn push(&self, worker: u16, cmd: Cmd) {
-        let desk = &self.desks[usize::from(worker)];
-        match desk.mailbox.push(cmd) {
-            Ok(true) => drop(desk.wake.get().inspect(|wake| wake())),
-            Ok(false) => {}
-            Err(cmd) => self.too_late(worker, cmd),
+        if let Err(cmd) = self.try_push(worker, cmd) {
+            self.too_late(worker, cmd);
         }
+    }
+
+    /// The same; the command comes back if the worker is gone.
+    fn try_push(&self, worker: u16, cmd: Cmd) -> Result<(), Cmd> {
+        let desk = &self.desks[usize::from(worker)];
+        if desk.mailbox.push(cmd)? {
+            if let Some(wake) = desk.wake.get() {
+                wake();
+            }
+        }
+        Ok(())
     }
 
     /// A worker ends: what it was asked for and has not done is given up.
@@ -290,7 +298,12 @@ impl Switchboard {
     /// Asks a connection's worker for something, in order with what else is asked of it.
     pub(crate) fn push_to(&self, shared: &Arc<Shared>, cmd: impl FnOnce(Arc<Shared>) -> Cmd) {
         let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
-        self.push(*route, cmd(Arc::clone(shared)));
+        let (worker, pushed) = (*route, self.try_push(*route, cmd(Arc::clone(shared))));
+        drop(route);
+        // A post is the user's: its drop may ask for something of the same connection.
+        if let Err(cmd) = pushed {
+            self.too_late(worker, cmd);
+        }
     }
 }
 
@@ -298,6 +311,8 @@ impl Switchboard {
 mod tests {
     use super::super::members::Tally;
     use super::*;
+    use longshore_base::Time;
+    use longshore_port::Addr;
 
     fn broadcast(members: &Arc<Members>) -> Broadcast {
         let bytes = Bytes::from_static(b"to all");
@@ -324,6 +339,30 @@ mod tests {
             assert_eq!(tally.poll(), Some(Delivered { gone: 1, ..Delivered::default() }));
         }
         assert_eq!(board.budget.used(), 0);
+    }
+
+    /// Asks for something of a connection when it is dropped.
+    struct Asks(Arc<(Switchboard, Arc<Shared>)>);
+
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let (board, shared) = &*self.0;
+            board.push_to(shared, |shared| Cmd::Admit { shared });
+        }
+    }
+
+    #[test]
+    fn a_post_that_comes_too_late_is_dropped_outside_of_any_lock() {
+        let board = Switchboard::new(1, 10, u64::MAX);
+        board.leave_desk(0, []);
+        let addr = Addr::Ip(([127, 0, 0, 1], 0).into());
+        let shared = Shared::new(ConnId(1), (addr, addr), Time::ZERO, 0, 0);
+        let both = Arc::new((board, Arc::new(shared)));
+        let (board, shared) = &*both;
+        let work = Box::new(Asks(Arc::clone(&both)));
+        board.push_to(shared, |shared| Cmd::Post { shared, work });
+        assert_eq!(board.posts_skipped.load(Ordering::Relaxed), 1);
+        assert_eq!(Arc::strong_count(&both), 1);
     }
 
     #[test]

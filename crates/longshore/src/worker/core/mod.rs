@@ -14,7 +14,7 @@ use super::timer_wheel::TimerWheel;
 use crate::config::Limits;
 use crate::metrics::Counters;
 use crate::server::mailbox::{Cmd, DialStart};
-use crate::server::shared::{Counts, Shared};
+use crate::server::shared::Shared;
 use crate::server::switchboard::{Desk, Switchboard};
 use crate::{ConnId, Server};
 use longshore_base::{Slab, Time, Token};
@@ -23,8 +23,8 @@ use longshore_proto::connection::SendPool;
 use memory::Memory;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Free blocks that a worker keeps for its next sends.
@@ -172,22 +172,9 @@ impl Core {
         limits: &Limits,
     ) -> Arc<Shared> {
         self.next_conn += 1;
-        Arc::new(Shared {
-            id: ConnId(u64::from(self.me) << 48 | self.next_conn),
-            peer_addr,
-            local_addr,
-            connected_at: self.now,
-            counts: Counts::default(),
-            link: Mutex::default(),
-            route: Mutex::new(self.me),
-            slot: AtomicU64::new(u64::MAX),
-            remote_bytes: AtomicU64::new(0),
-            local_bytes: AtomicU64::new(0),
-            queue_bytes_max: limits.send_queue_bytes,
-            posts: AtomicU32::new(0),
-            closed: AtomicBool::new(false),
-            refused: AtomicBool::new(false),
-        })
+        let id = ConnId(u64::from(self.me) << 48 | self.next_conn);
+        let addrs = (peer_addr, local_addr);
+        Arc::new(Shared::new(id, addrs, self.now, self.me, limits.send_queue_bytes))
     }
 
     /// The slot of a connection that a handle of whatever worker names: `None` if it lives elsewhere,
