@@ -82,7 +82,7 @@ impl Builder {
         F: Fn(&Peer<'_>) -> Result<H, Reject> + Send + Sync + 'static,
     {
         let check = listener.check();
-        let Listener { at, codec, limits, role, backlog, options, filter } = listener;
+        let Listener { at, codec, limits, role, backlog, options, filter, group } = listener;
         let counters = Arc::new(LaneCounters::default());
         let for_lane = Arc::clone(&counters);
         let limits = Arc::new(limits.settled(role, &codec));
@@ -102,7 +102,11 @@ impl Builder {
             });
             let factory = Arc::clone(&factory);
             let factory: Factory<H> = Foreign::new(Box::new(move |peer| factory(peer)));
-            Box::new(Lane::of_listener(Arc::clone(shared), factory, filter.clone()))
+            let members = group.as_ref().and_then(|group| group.members_at(board)).map(Arc::clone);
+            if group.is_some() && members.is_none() {
+                event!(error, "the group of a listener is of another server: nobody joins it");
+            }
+            Box::new(Lane::of_listener(Arc::clone(shared), factory, filter.clone(), members))
                 as Box<dyn AnyLane>
         });
         self.setup.listeners.push(Planned {

@@ -1,7 +1,7 @@
 //! Where and how to listen.
 
 use crate::config::{Limits, MakeFilter, Role, check_frame_bytes, check_socket_options, in_range};
-use crate::{ConfigError, Result};
+use crate::{ConfigError, Group, Result};
 use longshore_base::Foreign;
 use longshore_port::SocketOptions;
 use longshore_proto::Codec;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// An address to listen on, the codec of its connections, and their limits.
 #[must_use = "a listener does nothing until it is given to `listen`"]
-pub struct Listener<C> {
+pub struct Listener<C: Codec> {
     pub(crate) at: Result<Bound, ConfigError>,
     pub(crate) codec: C,
     pub(crate) limits: Limits,
@@ -20,6 +20,7 @@ pub struct Listener<C> {
     pub(crate) backlog: u32,
     pub(crate) options: SocketOptions,
     pub(crate) filter: Option<MakeFilter>,
+    pub(crate) group: Option<Group<C>>,
 }
 
 /// Where a listener comes from.
@@ -29,7 +30,7 @@ pub(crate) enum Bound {
     Already(TcpListener),
 }
 
-impl<C> fmt::Debug for Listener<C> {
+impl<C: Codec> fmt::Debug for Listener<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listener").field("at", &self.at).finish_non_exhaustive()
     }
@@ -61,7 +62,8 @@ impl<C: Codec> Listener<C> {
 
     fn new(at: Result<Bound, ConfigError>, codec: C) -> Self {
         let (limits, options) = (Limits::default(), SocketOptions::default());
-        Self { at, codec, limits, role: Role::SERVES, backlog: 1024, options, filter: None }
+        let (role, backlog) = (Role::SERVES, 1024);
+        Self { at, codec, limits, role, backlog, options, filter: None, group: None }
     }
 
     /// Limits of this listener's connections.
@@ -97,7 +99,46 @@ impl<C: Codec> Listener<C> {
         self
     }
 
+    /// Puts each of its connections into a group, before its first callback. Several listeners of one
+    /// server may have the same.
+    ///
+    /// ```
+    /// use longshore::{Ctx, Group, Handler, Lines, Listener, Result, Server};
+    /// use std::time::Duration;
+    ///
+    /// /// Only listens.
+    /// struct Listens;
+    ///
+    /// impl Handler for Listens {
+    ///     type Codec = Lines;
+    ///     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, _: &str) -> Result {
+    ///         cx.send("nobody asked you")
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result {
+    /// let all = Group::new(Lines::max(1024));
+    /// let listener = Listener::tcp("127.0.0.1:0", Lines::max(1024)).push_only().group(&all);
+    /// let server = Server::builder()
+    ///     .listen(listener, |_| Ok(Listens))
+    ///     .every(Duration::from_secs(1), move |_, tick| {
+    ///         let _ = all.broadcast(&format!("second {}", tick.number));
+    ///     })
+    ///     .start()?;
+    /// # server.shutdown(std::time::Duration::ZERO);
+    /// # server.wait()
+    /// # }
+    /// ```
+    pub fn group(mut self, group: &Group<C>) -> Self {
+        self.group = Some(group.clone());
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.group.as_ref().is_some_and(Group::has_home) {
+            let text = "the group of a listener has members of another server: make one for each";
+            return Err(ConfigError::Contradiction(text.into()));
+        }
         self.limits.check()?;
         in_range("listener.backlog", self.backlog, 1..=65_535, "1024")?;
         check_socket_options(&self.options)?;

@@ -105,6 +105,8 @@ pub(crate) const DRAIN_WITHIN: TimeLimit = TimeLimit::new("drain_within", Durati
 /// Of a group: bytes of broadcasts on their way to one worker. Or the longest frame of its codec, if
 /// that is more.
 pub(crate) const GROUP_PENDING_BYTES: u64 = 4 << 20;
+/// Groups by key, unless said otherwise.
+pub(crate) const GROUPS_MAX: usize = 65_536;
 /// Of one attempt to connect.
 pub(crate) const CONNECT: TimeLimit = TimeLimit::new("connector.timeout", Duration::from_secs(10));
 /// Most that a worker looks before it sleeps, in microseconds.

@@ -132,6 +132,7 @@ impl Server {
         snapshot.memory_bytes = self.0.board.budget.used();
         snapshot.connections = self.0.board.open_connections() as u64;
         snapshot.messages_refused += self.0.board.messages_refused.load(Ordering::Relaxed);
+        snapshot.groups_refused += self.0.board.groups_refused.load(Ordering::Relaxed);
         snapshot.posts_refused += self.0.board.posts_refused.load(Ordering::Relaxed);
         snapshot.posts_skipped += self.0.board.posts_skipped.load(Ordering::Relaxed);
         snapshot.refused_by_shutdown += self.0.board.refused_by_shutdown.load(Ordering::Relaxed);

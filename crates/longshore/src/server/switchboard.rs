@@ -73,6 +73,8 @@ pub(crate) struct Switchboard {
     pub(crate) log: LogGates,
     /// Sends of handles that were refused because a queue was full.
     pub(crate) messages_refused: AtomicU64,
+    /// Groups that were not made because there are as many already as may be.
+    pub(crate) groups_refused: AtomicU64,
     /// Posts that were refused because as many wait already as may.
     pub(crate) posts_refused: AtomicU64,
     /// Posts whose connection was gone before their turn.
@@ -93,6 +95,7 @@ impl Switchboard {
             budget: Budget::new(memory_max),
             log: LogGates::default(),
             messages_refused: AtomicU64::new(0),
+            groups_refused: AtomicU64::new(0),
             posts_refused: AtomicU64::new(0),
             posts_skipped: AtomicU64::new(0),
             refused_by_shutdown: AtomicU64::new(0),
@@ -238,13 +241,13 @@ impl Switchboard {
         true
     }
 
-    /// A connection is to join a group. Says whether it may: not when it is closing or gone.
+    /// A connection that was counted joins. Says whether it still may.
     pub(crate) fn push_join(&self, shared: &Arc<Shared>, members: &Arc<Members>) -> bool {
         let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
         if shared.closed.load(Ordering::Acquire) {
+            members.sub(*route);
             return false;
         }
-        members.add(*route);
         let (shared, members) = (Arc::clone(shared), Arc::clone(members));
         self.push(*route, Cmd::Join { shared, members });
         true
@@ -327,7 +330,7 @@ mod tests {
     #[test]
     fn a_broadcast_for_a_worker_that_is_gone_is_answered_and_takes_no_memory() {
         let board = Switchboard::new(1, 10, u64::MAX);
-        let members = Arc::new(Members::new(1, u64::MAX));
+        let members = Arc::new(Members::new(1, u64::MAX, None));
         members.add(0);
         let [waits, comes_late] = [(); 2].map(|()| broadcast(&members));
         board.broadcast(&waits);
@@ -370,7 +373,7 @@ mod tests {
         // By memory at once; by what waits of the group, for a worker that does not take it.
         for (memory, pending, fit) in [(100, u64::MAX, 0), (u64::MAX, 300, 2)] {
             let board = Switchboard::new(1, 10, memory);
-            let members = Arc::new(Members::new(1, pending));
+            let members = Arc::new(Members::new(1, pending, None));
             members.add(0);
             members.add(0);
             let all = [(); 3].map(|()| broadcast(&members));

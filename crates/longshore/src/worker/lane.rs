@@ -6,6 +6,7 @@ use super::core::Core;
 use crate::config::{Limits, MakeFilter};
 use crate::conn::{LaneShared, Posted};
 use crate::handler::{Handler, Peer, Reject, Timer};
+use crate::server::members::Members;
 use crate::{Closed, Ctx, DisconnectReason, Error, Result};
 use longshore_base::{BlockPool, Foreign, Slab, Token, caught, panic_text};
 use longshore_port::RecvBuf;
@@ -28,6 +29,8 @@ pub(crate) struct Lane<H: Handler> {
     shared: Arc<LaneShared<H>>,
     factory: Factory<H>,
     filter: Option<MakeFilter>,
+    /// Which all its connections join.
+    group: Option<Arc<Members>>,
     seats: Slab<Seat<H>>,
     /// Memory of torn frames.
     torn: BlockPool,
@@ -42,9 +45,10 @@ impl<H: Handler> Lane<H> {
         shared: Arc<LaneShared<H>>,
         factory: Factory<H>,
         filter: Option<MakeFilter>,
+        group: Option<Arc<Members>>,
     ) -> Self {
         let torn = BlockPool::new(TORN_KEPT_MAX);
-        Self { shared, factory, filter, seats: Slab::new(), torn }
+        Self { shared, factory, filter, group, seats: Slab::new(), torn }
     }
 
     /// For the one connection of a connector.
@@ -53,7 +57,8 @@ impl<H: Handler> Lane<H> {
         factory: Factory<H>,
         filter: Option<MakeFilter>,
     ) -> Self {
-        Self { shared, factory, filter, seats: Slab::tiny(), torn: BlockPool::new(1) }
+        let torn = BlockPool::new(1);
+        Self { shared, factory, filter, group: None, seats: Slab::tiny(), torn }
     }
 }
 
@@ -108,6 +113,9 @@ pub(crate) trait AnyLane {
 
     /// Its [`LaneShared`], for who looks up a connection by its name.
     fn shared(&self) -> Weak<dyn Any + Send + Sync>;
+
+    /// The group that each of its connections joins.
+    fn group(&self) -> Option<Arc<Members>>;
 
     /// Asks the factory. The seat it got, or why the connection is refused.
     fn admit(&mut self, peer: &Peer<'_>) -> Result<Token, Refusal>;
@@ -173,6 +181,10 @@ impl<H: Handler> AnyLane for Lane<H> {
     fn shared(&self) -> Weak<dyn Any + Send + Sync> {
         let shared: Weak<LaneShared<H>> = Arc::downgrade(&self.shared);
         shared
+    }
+
+    fn group(&self) -> Option<Arc<Members>> {
+        self.group.clone()
     }
 
     fn admit(&mut self, peer: &Peer<'_>) -> Result<Token, Refusal> {

@@ -80,14 +80,17 @@ impl<P: Port> Worker<P> {
             },
             Err(refusal) => Err((refusal, None)),
         };
-        let admitted = admitted.map(|(filter, seat)| (filter, seat, lane.shared()));
+        let admitted = admitted.map(|(filter, seat)| (filter, seat, lane.shared(), lane.group()));
         let of = conn.lane;
         self.look_at_callback(of, "factory");
         let conn = self.core.conns.get_mut(token).expect("it stands");
         match admitted {
-            Ok((filter, seat, lane)) => {
+            Ok((filter, seat, lane, group)) => {
                 (conn.filter, conn.seat) = (filter, Some(seat));
                 self.core.board.enter(&shared, lane);
+                if let Some(group) = group {
+                    self.core.take_into_group(token, &group);
+                }
                 self.start_filter(token);
                 self.call(token, Callback::Connect);
                 self.tell_too(token);

@@ -18,6 +18,10 @@ on_every_port! {
     what_cannot_be_encoded_reaches_nobody,
     a_group_is_of_one_server,
     a_broadcast_to_a_server_that_has_stopped_adds_up,
+    a_group_by_key_is_made_by_its_first_member_and_gone_with_its_last,
+    there_are_no_more_groups_by_key_than_may_be,
+    a_group_by_key_that_is_joined_while_its_last_member_leaves_stays,
+    all_connections_of_a_listener_are_in_its_group,
 }
 
 type Room = Group<LengthDelimited>;
@@ -353,4 +357,112 @@ fn a_broadcast_to_a_server_that_has_stopped_adds_up(lab: &mut Lab) {
     }
     let receipt = room.broadcast(b"nobody").unwrap();
     assert_eq!(delivered(lab, &receipt), (0, 0, 0));
+}
+
+type Rooms = Groups<String, LengthDelimited>;
+
+fn a_group_by_key_is_made_by_its_first_member_and_gone_with_its_last(lab: &mut Lab) {
+    let limits = Limits::new().first_byte(Duration::ZERO);
+    let (server, connects) = serve(lab, 2, limits, echo);
+    let mut members = connect(lab, &server, &connects, 4);
+    let rooms = Rooms::new(codec());
+    let receipt = rooms.broadcast("red", b"nobody").unwrap();
+    assert_eq!(receipt.poll(), Some(Delivered::default()), "there is no such room");
+    assert!(rooms.broadcast("red", &vec![0; (1 << 20) + 1]).is_err(), "though nobody hears it");
+    for (at, (_, conn)) in members.iter().enumerate() {
+        assert_eq!(rooms.join(if at < 3 { "red" } else { "blue" }, conn), Sent::Queued);
+    }
+    assert_eq!(rooms.join("blue", &members[0].1), Sent::Queued, "one may be in several");
+    assert_eq!(rooms.list(), [("blue".to_owned(), 2), ("red".to_owned(), 3)]);
+    let receipt = rooms.broadcast("red", b"to the red ones").unwrap();
+    assert_eq!(delivered(lab, &receipt), (3, 0, 0));
+    let receipt = rooms.broadcast_except("blue", members[0].1.id(), b"to the other").unwrap();
+    assert_eq!(delivered(lab, &receipt), (1, 0, 0));
+    for (at, (peer, _)) in members.iter_mut().enumerate() {
+        let wanted = if at < 3 { "to the red ones" } else { "to the other" };
+        assert_eq!(lab.hear(peer), wanted.as_bytes());
+    }
+    rooms.leave("blue", &members[0].1);
+    rooms.leave("green", &members[0].1);
+    members.truncate(3); // the last of blue is gone
+    wait(lab, || rooms.list() == [("red".to_owned(), 3)]);
+    wait(lab, || rooms.len() == 1 && rooms.members("blue") == 0);
+    members.clear();
+    wait(lab, || rooms.is_empty());
+}
+
+fn there_are_no_more_groups_by_key_than_may_be(lab: &mut Lab) {
+    let (server, connects) = serve(lab, 1, Limits::new().first_byte(Duration::ZERO), echo);
+    let (_peer, conn) = connect(lab, &server, &connects, 1).pop().unwrap();
+    let rooms: Groups<u32, _> = Groups::at_most(3, codec());
+    for (room, wanted) in [Sent::Queued, Sent::Queued, Sent::Queued, Sent::Full].iter().enumerate()
+    {
+        assert_eq!(rooms.join(u32::try_from(room).unwrap(), &conn), *wanted);
+    }
+    assert_eq!(rooms.join(1_u32, &conn), Sent::Queued, "it is there already");
+    assert_eq!(server.snapshot().groups_refused, 1);
+    rooms.leave(&1, &conn);
+    wait(lab, || rooms.members(&1) == 0);
+    assert_eq!(rooms.join(3_u32, &conn), Sent::Queued, "there is room again");
+    assert_eq!(rooms.list(), [(0, 1), (2, 1), (3, 1)]);
+    conn.abort();
+    assert_eq!(rooms.join(0_u32, &conn), Sent::Closed);
+    assert_eq!(rooms.join(7_u32, &conn), Sent::Closed);
+    wait(lab, || rooms.is_empty());
+    let (other, others) = serve(lab, 1, Limits::new(), echo);
+    let (_peer, conn) = connect(lab, &server, &connects, 1).pop().unwrap();
+    let (_other_peer, stranger) = connect(lab, &other, &others, 1).pop().unwrap();
+    assert_eq!(rooms.join(0_u32, &conn), Sent::Queued);
+    assert_eq!(rooms.join(0_u32, &stranger), Sent::Closed, "of another server");
+    assert_eq!(rooms.len(), 1);
+}
+
+fn a_group_by_key_that_is_joined_while_its_last_member_leaves_stays(lab: &mut Lab) {
+    let (server, connects) = serve(lab, 2, Limits::new(), echo);
+    let mut members = connect(lab, &server, &connects, 2);
+    let rooms = Rooms::new(codec());
+    for round in 0..20_u8 {
+        // Two are never out at the same time, each is out in turn.
+        for (goes, stays) in [(0, 1), (1, 0)] {
+            assert_eq!(rooms.join("room", &members[stays].1), Sent::Queued);
+            rooms.leave("room", &members[goes].1);
+            let receipt = rooms.broadcast("room", &[round]).unwrap();
+            assert_eq!(delivered(lab, &receipt), (1, 0, 0));
+            assert_eq!(lab.hear(&mut members[stays].0), [round]);
+        }
+    }
+    assert_eq!(rooms.list(), [("room".to_owned(), 1)]);
+}
+
+fn all_connections_of_a_listener_are_in_its_group(lab: &mut Lab) {
+    let all = Room::new(codec());
+    let of_callback = all.clone();
+    let factory = move |_: &longshore::Peer<'_>| {
+        let all = of_callback.clone();
+        Ok(Probe::new(channel().0, move |_, event| {
+            if let Event::Connect(_) = event {
+                all.broadcast(b"somebody came")?; // who came is one of them
+            }
+            Ok(())
+        }))
+    };
+    let [one, other] =
+        [(); 2].map(|()| Listener::addr(lab.addr(), codec()).push_only().group(&all));
+    let builder = Server::builder().workers(2).listen(one, factory.clone()).listen(other, factory);
+    let server = lab.start(builder);
+    let mut peers = Vec::new();
+    for at in [0, 1] {
+        let Addr::Ip(addr) = server.local_addrs()[at] else { unreachable!("over IP") };
+        let mut peer = lab.connect_to(addr);
+        assert_eq!(lab.hear(&mut peer), b"somebody came");
+        peers.push(peer);
+    }
+    assert_eq!(lab.hear(&mut peers[0]), b"somebody came");
+    assert_eq!(all.len(), 2);
+    peers.pop();
+    wait(lab, || all.len() == 1);
+    let again = Listener::addr(lab.addr(), codec()).group(&all);
+    let builder = Server::builder().listen(again, |_| Ok(Probe::new(channel().0, echo())));
+    let text = builder.check().unwrap_err().to_string();
+    assert!(text.contains("group of a listener"), "{text}");
 }

@@ -26,6 +26,12 @@ impl Core {
         groups.push(Membership { members, at });
     }
 
+    /// A connection is taken in, before its first callback.
+    pub(crate) fn take_into_group(&mut self, token: Token, members: &Arc<Members>) {
+        members.add(self.me);
+        self.join_group(Some(token), Arc::clone(members));
+    }
+
     /// A connection leaves a group, if it is a member.
     pub(super) fn leave_group(&mut self, token: Token, members: &Arc<Members>) {
         let Some(groups) = self.conns.get_mut(token).and_then(|conn| conn.groups.as_mut()) else {

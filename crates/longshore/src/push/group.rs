@@ -2,7 +2,7 @@
 
 use crate::config::GROUP_PENDING_BYTES;
 use crate::server::mailbox::{Broadcast, COMMAND_BYTES, Cmd};
-use crate::server::members::{Members, Tally};
+use crate::server::members::{Emptied, Members, Tally};
 use crate::server::switchboard::Switchboard;
 use crate::{Conn, ConnId, Delivered, Handler};
 use bytes::Bytes;
@@ -52,9 +52,11 @@ use std::sync::{Arc, OnceLock};
 pub struct Group<C: Codec>(Arc<Inner<C>>);
 
 struct Inner<C: Codec> {
-    codec: Foreign<C>,
-    /// Where its members are: known when the first one joins.
+    codec: Arc<Foreign<C>>,
+    /// Where its members are: known when the first one joins, or when a listener has it.
     home: OnceLock<Home>,
+    /// Who hears when a worker has no member any more.
+    emptied: Option<Emptied>,
 }
 
 struct Home {
@@ -77,7 +79,12 @@ impl<C: Codec> fmt::Debug for Group<C> {
 impl<C: Codec> Group<C> {
     /// A group without members, whose messages are encoded by `codec`.
     pub fn new(codec: C) -> Self {
-        Self(Arc::new(Inner { codec: Foreign::new(codec), home: OnceLock::new() }))
+        Self::one_of(&Arc::new(Foreign::new(codec)), None)
+    }
+
+    /// The same with a codec that others use, too.
+    pub(super) fn one_of(codec: &Arc<Foreign<C>>, emptied: Option<Emptied>) -> Self {
+        Self(Arc::new(Inner { codec: Arc::clone(codec), home: OnceLock::new(), emptied }))
     }
 
     /// The bytes of the longest frame must always find room.
@@ -90,12 +97,33 @@ impl<C: Codec> Group<C> {
     /// no if it is closing or gone, or of another server than the members before it. Who is a member
     /// already stays one.
     pub fn join<H: Handler<Codec = C>>(&self, conn: &Conn<H>) -> bool {
+        self.expect(conn) && self.join_expected(conn)
+    }
+
+    /// Counts a connection that is to join, if it may. [`join_expected`](Self::join_expected) has to
+    /// follow.
+    pub(super) fn expect<H: Handler<Codec = C>>(&self, conn: &Conn<H>) -> bool {
         let board = &conn.lane.board;
-        let home = self.0.home.get_or_init(|| Home {
-            board: Arc::clone(board),
-            members: Arc::new(Members::new(board.workers, self.pending_max())),
+        self.members_at(board).is_some_and(|members| members.expect(&conn.shared))
+    }
+
+    pub(super) fn join_expected<H: Handler<Codec = C>>(&self, conn: &Conn<H>) -> bool {
+        let board = &conn.lane.board;
+        self.members_at(board).is_some_and(|members| board.push_join(&conn.shared, members))
+    }
+
+    /// Its members, if it is of that server, or of none until now.
+    pub(crate) fn members_at(&self, board: &Arc<Switchboard>) -> Option<&Arc<Members>> {
+        let home = self.0.home.get_or_init(|| {
+            let members = Members::new(board.workers, self.pending_max(), self.0.emptied.clone());
+            Home { board: Arc::clone(board), members: Arc::new(members) }
         });
-        Arc::ptr_eq(&home.board, board) && board.push_join(&conn.shared, &home.members)
+        Arc::ptr_eq(&home.board, board).then_some(&home.members)
+    }
+
+    /// Whether it is of some server.
+    pub(crate) fn has_home(&self) -> bool {
+        self.0.home.get().is_some()
     }
 
     /// Lets a connection go: what is broadcast after this it does not hear.
@@ -107,8 +135,7 @@ impl<C: Codec> Group<C> {
 
     /// Members now. Who joins counts at once; who leaves, or ends, when its worker has seen to it.
     pub fn len(&self) -> usize {
-        let Some(Home { members, .. }) = self.0.home.get() else { return 0 };
-        (0..members.workers()).map(|worker| members.count(worker)).sum()
+        self.0.home.get().map_or(0, |home| home.members.total())
     }
 
     /// Whether there is no member.
@@ -137,14 +164,12 @@ impl<C: Codec> Group<C> {
 
     /// Sends whole frames, encoded elsewhere, to every member but `except`.
     pub fn broadcast_encoded(&self, except: Option<ConnId>, bytes: Bytes) -> Receipt {
+        let Some(home) = self.0.home.get().filter(|_| !bytes.is_empty()) else {
+            return Receipt::of_nobody();
+        };
         let tally = Arc::new(Tally::new());
-        match self.0.home.get() {
-            Some(Home { board, members }) if !bytes.is_empty() => {
-                let (members, tally) = (Arc::clone(members), Arc::clone(&tally));
-                board.broadcast(&Broadcast { members, bytes, except, tally });
-            }
-            _ => tally.end(Delivered::default()),
-        }
+        let members = Arc::clone(&home.members);
+        home.board.broadcast(&Broadcast { members, bytes, except, tally: Arc::clone(&tally) });
         Receipt(tally)
     }
 }
@@ -154,6 +179,13 @@ impl<C: Codec> Group<C> {
 pub struct Receipt(Arc<Tally>);
 
 impl Receipt {
+    /// Of what was meant for nobody.
+    pub(super) fn of_nobody() -> Self {
+        let tally = Tally::new();
+        tally.end(Delivered::default());
+        Self(Arc::new(tally))
+    }
+
     /// For how many members it is queued, and for how many it is not; `None` while workers are still
     /// about it.
     pub fn poll(&self) -> Option<Delivered> {
