@@ -72,7 +72,7 @@ pub use longshore_proto::connection::{Filter, IdleOf, Linger, TooManyTimers};
 pub use longshore_proto::frame::*;
 pub use longshore_proto::{Codec, Decoded, FrameError, In, Out};
 pub use metrics::Snapshot;
-pub use push::{Group, Groups, Receipt};
+pub use push::{Claim, Group, Groups, OnDuplicate, Owners, Receipt};
 pub use reason::DisconnectReason;
 pub use server::{ConnId, ConnInfo, Delivered, Sent, Server, Tick};
 

@@ -190,6 +190,9 @@ reasons! {
     /// The handler, or a handle, closed it with a reason in the user's words.
     Said(why: Cow<'static, str>) = "said", usual, "{why}";
 
+    /// Another connection has claimed its key of owners that kick the older one.
+    Replaced = "replaced", usual, "another connection took its place";
+
     /// `abort` was called, on it or on a handle.
     Aborted = "aborted", usual, "aborted by this side";
 

@@ -107,6 +107,8 @@ pub(crate) const DRAIN_WITHIN: TimeLimit = TimeLimit::new("drain_within", Durati
 pub(crate) const GROUP_PENDING_BYTES: u64 = 4 << 20;
 /// Groups by key, unless said otherwise.
 pub(crate) const GROUPS_MAX: usize = 65_536;
+/// Keys of owners, unless said otherwise.
+pub(crate) const OWNERS_MAX: usize = 1 << 20;
 /// Of one attempt to connect.
 pub(crate) const CONNECT: TimeLimit = TimeLimit::new("connector.timeout", Duration::from_secs(10));
 /// Most that a worker looks before it sleeps, in microseconds.

@@ -163,6 +163,8 @@ counters! {
         /// Messages refused because a queue was full: `limits.send_queue_bytes`. Of a broadcast, one for each
         /// member that it was refused to.
         messages_refused,
+        /// Claims refused because the key is taken, or there are as many keys as may be: `Owners`.
+        claims_refused,
         /// Groups not made because there are as many as may be: `Groups::at_most`.
         groups_refused,
         /// Posts refused because too many wait: `limits.posts`.

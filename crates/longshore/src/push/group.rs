@@ -2,7 +2,8 @@
 
 use crate::config::GROUP_PENDING_BYTES;
 use crate::server::mailbox::{Broadcast, COMMAND_BYTES, Cmd};
-use crate::server::members::{Emptied, Members, Tally};
+use crate::server::members::{Members, Tally};
+use crate::server::notice::Notice;
 use crate::server::switchboard::Switchboard;
 use crate::{Conn, ConnId, Delivered, Handler};
 use bytes::Bytes;
@@ -56,7 +57,7 @@ struct Inner<C: Codec> {
     /// Where its members are: known when the first one joins, or when a listener has it.
     home: OnceLock<Home>,
     /// Who hears when a worker has no member any more.
-    emptied: Option<Emptied>,
+    emptied: Option<Notice>,
 }
 
 struct Home {
@@ -83,7 +84,7 @@ impl<C: Codec> Group<C> {
     }
 
     /// The same with a codec that others use, too.
-    pub(super) fn one_of(codec: &Arc<Foreign<C>>, emptied: Option<Emptied>) -> Self {
+    pub(super) fn one_of(codec: &Arc<Foreign<C>>, emptied: Option<Notice>) -> Self {
         Self(Arc::new(Inner { codec: Arc::clone(codec), home: OnceLock::new(), emptied }))
     }
 

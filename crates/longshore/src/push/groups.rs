@@ -2,7 +2,7 @@
 
 use super::group::{Group, Receipt};
 use crate::config::GROUPS_MAX;
-use crate::server::members::Emptied;
+use crate::server::notice::Notice;
 use crate::{Conn, ConnId, Handler, Sent};
 use bytes::Bytes;
 use longshore_base::Foreign;
@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 ///
 /// Each is a [`Group`] and keeps its promises; a connection may be in any number of them. At most
 /// 65,536 at a time, unless [`at_most`](Self::at_most) says otherwise: keys come from peers. Cloning
-/// it is cheap, and it works from any thread, callbacks included. Keys are compared under a lock of
-/// its own, so that a comparison must not ask anything of it.
+/// it is cheap, and it works from any thread, callbacks included. Keys are compared, cloned and
+/// dropped under a lock of its own: a key must not ask anything of it.
 ///
 /// ```
 /// use longshore::{Ctx, Groups, Handler, Lines, Listener, Result, Server};
@@ -53,8 +53,9 @@ pub struct Groups<K, C: Codec>(Arc<Inner<K, C>>);
 struct Inner<K, C: Codec> {
     codec: Arc<Foreign<C>>,
     most: usize,
-    emptied: Emptied,
-    /// Under it: comparisons of keys, and the lock of a connection's route.
+    /// Groups of which a worker has no member any more, by their numbers.
+    emptied: Notice,
+    /// Under it: what keys do, and the lock of a connection's route.
     table: Mutex<Table<K, C>>,
 }
 
@@ -89,7 +90,7 @@ impl<K: Ord + Clone, C: Codec> Groups<K, C> {
         Self(Arc::new(Inner {
             codec: Arc::new(Foreign::new(codec)),
             most: groups,
-            emptied: Emptied::default(),
+            emptied: Notice::default(),
             table: Mutex::new(table),
         }))
     }
@@ -220,31 +221,24 @@ impl<K: Ord + Clone, C: Codec> Groups<K, C> {
         self.with(|table| table.groups.get(key).map(|(_, group)| group.clone()))
     }
 
-    /// Something with the table, in which no group is that lost its last member. What those were is
-    /// dropped outside of the lock.
+    /// Something with the table, from which the groups go first that have lost their last member.
     fn with<T>(&self, run: impl FnOnce(&mut Table<K, C>) -> T) -> T {
         let emptied = self.0.emptied.take();
         let mut table = self.0.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<_> = emptied.into_iter().map(|number| table.take_out(number)).collect();
-        let outcome = run(&mut table);
-        drop(table);
-        drop(gone);
-        outcome
+        for number in emptied {
+            table.take_out(number);
+        }
+        run(&mut table)
     }
 }
 
-/// A group with its keys.
-type Gone<K, C> = (K, Option<(K, (u64, Group<C>))>);
-
 impl<K: Ord + Clone, C: Codec> Table<K, C> {
     /// Takes out the group of that number, if it has no member.
-    fn take_out(&mut self, number: u64) -> Option<Gone<K, C>> {
-        let key = self.keys.get(&number)?;
-        if self.groups.get(key).is_some_and(|(_, group)| !group.is_empty()) {
-            return None; // somebody came meanwhile
-        }
-        let key = self.keys.remove(&number)?;
-        let group = self.groups.remove_entry(&key);
-        Some((key, group))
+    fn take_out(&mut self, number: u64) {
+        let Some(key) = self.keys.get(&number) else { return };
+        if self.groups.get(key).is_some_and(|(_, group)| group.is_empty()) {
+            self.groups.remove(key);
+            self.keys.remove(&number);
+        } // else somebody came meanwhile
     }
 }

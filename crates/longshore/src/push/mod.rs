@@ -1,7 +1,9 @@
-//! One message for many: groups of connections, and groups by key.
+//! One message for many: groups of connections, groups by key, and connections by who is behind them.
 
 mod group;
 mod groups;
+mod owners;
 
 pub use group::{Group, Receipt};
 pub use groups::Groups;
+pub use owners::{Claim, OnDuplicate, Owners};

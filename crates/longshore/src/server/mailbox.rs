@@ -1,6 +1,7 @@
 //! The one FIFO through which everything enters a worker's thread.
 
 use super::members::{Delivered, Members, Tally};
+use super::notice::Notice;
 use super::shared::{ConnId, Shared};
 use super::source::Source;
 use crate::connector::{Attempt, ConnectError, Plan};
@@ -21,6 +22,8 @@ pub(crate) enum Ending {
     Close(Option<Cow<'static, str>>),
     /// Reset.
     Abort,
+    /// Another connection has taken its key.
+    Replaced,
     /// A handle's send found the queue full, and the listener's policy is to disconnect.
     SlowReader,
 }
@@ -90,6 +93,8 @@ pub(crate) enum Cmd {
     Look,
     /// Its peer has logged in.
     Admit { shared: Arc<Shared> },
+    /// A connection has a key, so its peer has logged in; who hears of its end, if nobody does yet.
+    Claimed { shared: Arc<Shared>, ended: Option<Notice> },
     /// A connection joins a group.
     Join { shared: Arc<Shared>, members: Arc<Members> },
     /// It leaves a group.
@@ -121,6 +126,7 @@ impl Cmd {
                 | Self::Look
                 | Self::Admit { .. }
                 | Self::Measure { .. }
+                | Self::Claimed { .. }
                 | Self::Join { .. }
                 | Self::Leave { .. }
                 | Self::Broadcast(_)

@@ -1,9 +1,10 @@
 //! Who is in a group, worker by worker, and what became of what was sent to all of them.
 
+use super::notice::Notice;
 use super::shared::Shared;
 use longshore_base::Token;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The untyped half of a group.
 #[derive(Debug)]
@@ -11,29 +12,8 @@ pub(crate) struct Members {
     workers: Box<[OfWorker]>,
     /// Most bytes of broadcasts that may be on their way to one worker.
     pending_max: u64,
-    emptied: Option<Emptied>,
-}
-
-/// Hears of a group, by its number, whenever one of its workers has no member any more.
-///
-/// At most once for each worker, until somebody joins again: who lets members in takes them out.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Emptied {
-    numbers: Arc<Mutex<Vec<u64>>>,
-    /// Of this group.
-    number: u64,
-}
-
-impl Emptied {
-    /// The same list, for another group.
-    pub(crate) fn of(&self, number: u64) -> Self {
-        Self { numbers: Arc::clone(&self.numbers), number }
-    }
-
-    /// The groups that it heard of since.
-    pub(crate) fn take(&self) -> Vec<u64> {
-        std::mem::take(&mut *self.numbers.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+    /// Hears whenever a worker has no member any more.
+    emptied: Option<Notice>,
 }
 
 /// Those of one worker.
@@ -49,7 +29,7 @@ struct OfWorker {
 }
 
 impl Members {
-    pub(crate) fn new(workers: usize, pending_max: u64, emptied: Option<Emptied>) -> Self {
+    pub(crate) fn new(workers: usize, pending_max: u64, emptied: Option<Notice>) -> Self {
         let workers = (0..workers).map(|_| OfWorker::default()).collect();
         Self { workers, pending_max, emptied }
     }
@@ -98,8 +78,8 @@ impl Members {
     /// One of a worker has left, or did not arrive.
     pub(crate) fn sub(&self, worker: u16) {
         let before = self.of(worker).count.fetch_sub(1, Ordering::Relaxed);
-        if let Some(Emptied { numbers, number }) = self.emptied.as_ref().filter(|_| before == 1) {
-            numbers.lock().unwrap_or_else(PoisonError::into_inner).push(*number);
+        if let Some(emptied) = self.emptied.as_ref().filter(|_| before == 1) {
+            emptied.tell();
         }
     }
 

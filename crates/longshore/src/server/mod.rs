@@ -3,6 +3,7 @@
 pub(crate) mod budget;
 pub(crate) mod mailbox;
 pub(crate) mod members;
+pub(crate) mod notice;
 mod sent;
 pub(crate) mod shared;
 pub(crate) mod source;
@@ -132,6 +133,7 @@ impl Server {
         snapshot.memory_bytes = self.0.board.budget.used();
         snapshot.connections = self.0.board.open_connections() as u64;
         snapshot.messages_refused += self.0.board.messages_refused.load(Ordering::Relaxed);
+        snapshot.claims_refused += self.0.board.claims_refused.load(Ordering::Relaxed);
         snapshot.groups_refused += self.0.board.groups_refused.load(Ordering::Relaxed);
         snapshot.posts_refused += self.0.board.posts_refused.load(Ordering::Relaxed);
         snapshot.posts_skipped += self.0.board.posts_skipped.load(Ordering::Relaxed);

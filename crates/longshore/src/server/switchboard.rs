@@ -73,6 +73,8 @@ pub(crate) struct Switchboard {
     pub(crate) log: LogGates,
     /// Sends of handles that were refused because a queue was full.
     pub(crate) messages_refused: AtomicU64,
+    /// Claims of owners that were refused.
+    pub(crate) claims_refused: AtomicU64,
     /// Groups that were not made because there are as many already as may be.
     pub(crate) groups_refused: AtomicU64,
     /// Posts that were refused because as many wait already as may.
@@ -95,6 +97,7 @@ impl Switchboard {
             budget: Budget::new(memory_max),
             log: LogGates::default(),
             messages_refused: AtomicU64::new(0),
+            claims_refused: AtomicU64::new(0),
             groups_refused: AtomicU64::new(0),
             posts_refused: AtomicU64::new(0),
             posts_skipped: AtomicU64::new(0),
@@ -150,6 +153,7 @@ impl Switchboard {
             }
             Cmd::Send { bytes, .. } => self.budget.take_post(bytes.len() as u64),
             Cmd::Join { members, .. } => members.sub(worker),
+            Cmd::Claimed { ended: Some(ended), .. } => ended.tell(),
             Cmd::Broadcast(broadcast) => {
                 self.has_arrived(worker, &broadcast);
                 broadcast.give_up(worker, |gone| Delivered { gone, ..Delivered::default() });

@@ -2,6 +2,7 @@
 
 use crate::config::Limits;
 use crate::server::members::Members;
+use crate::server::notice::Notice;
 use crate::server::shared::Shared;
 use crate::server::source::Source;
 use crate::{Closed, DisconnectReason, Server, TrackedSend};
@@ -96,6 +97,14 @@ impl Membership {
     }
 }
 
+/// The lists that a connection is in, and has to be taken out of at its end.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    pub(crate) groups: Vec<Membership>,
+    /// Those that hear of its end, and see to the rest themselves.
+    pub(crate) owners: Vec<Notice>,
+}
+
 /// How the peer's stream ended. Told once everything before it was handled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum InputEnd {
@@ -184,9 +193,8 @@ pub(crate) struct Connection {
     pub(crate) torn: Torn,
     /// What the codec answered by itself when the queue was full.
     pub(crate) held: Option<Box<Bytes>>,
-    /// The groups that it is in.
-    #[expect(clippy::box_collection, reason = "most connections are in none")]
-    pub(crate) groups: Option<Box<Vec<Membership>>>,
+    /// Where it is listed. Most connections are nowhere.
+    pub(crate) listed: Option<Box<Listed>>,
     pub(crate) filter: Option<Box<dyn Filter>>,
     pub(crate) reason: Option<Box<DisconnectReason>>,
     pub(crate) facts: Facts,
@@ -225,7 +233,7 @@ impl Connection {
             ended: None,
             torn: Torn::default(),
             held: None,
-            groups: None,
+            listed: None,
             filter: None,
             reason: None,
             facts: Facts::default(),

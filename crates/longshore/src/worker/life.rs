@@ -7,6 +7,7 @@ use super::lane::{Callback, Refusal};
 use super::names::{Kind, name};
 use crate::metrics::Refused;
 use crate::server::mailbox::Cmd;
+use crate::server::notice::Notice;
 use crate::server::shared::Shared;
 use crate::server::source::Source;
 use crate::{DisconnectReason, Peer, TrackedSend};
@@ -169,8 +170,9 @@ impl<P: Port> Worker<P> {
         self.core.memory.ended += 1;
         conn.shared.closed.store(true, Ordering::Release);
         conn.send.clear(&mut self.core.pool);
-        if let Some(groups) = conn.groups.take() {
-            self.core.leave_groups(&groups);
+        if let Some(listed) = conn.listed.take() {
+            listed.owners.iter().for_each(Notice::tell);
+            self.core.leave_groups(&listed.groups);
         }
         if caught(|| drop(conn.filter.take())).is_err() {
             self.core.counters().panics.add(1);

@@ -23,6 +23,7 @@ mod listening;
 mod memory;
 mod model;
 mod net;
+mod owners;
 mod pages;
 mod planted;
 mod posts;

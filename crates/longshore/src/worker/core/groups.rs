@@ -15,7 +15,7 @@ impl Core {
         let Some((token, conn)) = conn.filter(|(_, conn)| conn.is_open()) else {
             return members.sub(self.me);
         };
-        let groups = conn.groups.get_or_insert_default();
+        let groups = &mut conn.listed.get_or_insert_default().groups;
         if groups.iter().any(|group| group.is_of(&members)) {
             return members.sub(self.me);
         }
@@ -34,13 +34,15 @@ impl Core {
 
     /// A connection leaves a group, if it is a member.
     pub(super) fn leave_group(&mut self, token: Token, members: &Arc<Members>) {
-        let Some(groups) = self.conns.get_mut(token).and_then(|conn| conn.groups.as_mut()) else {
-            return;
-        };
+        let Some(groups) = self.groups_of(token) else { return };
         if let Some(place) = groups.iter().position(|group| group.is_of(members)) {
             let group = groups.swap_remove(place);
             self.take_out(&group);
         }
+    }
+
+    fn groups_of(&mut self, token: Token) -> Option<&mut Vec<Membership>> {
+        Some(&mut self.conns.get_mut(token)?.listed.as_mut()?.groups)
     }
 
     /// A connection that is gone is a member of nothing.
@@ -57,7 +59,7 @@ impl Core {
         let moved = slots.get(*at).copied();
         drop(slots);
         members.sub(self.me);
-        let moved = moved.and_then(|token| self.conns.get_mut(token)?.groups.as_mut());
+        let moved = moved.and_then(|token| self.groups_of(token));
         if let Some(group) = moved.and_then(|it| it.iter_mut().find(|it| it.is_of(members))) {
             group.at = *at;
         }

@@ -48,6 +48,7 @@ impl Core {
                     Ending::Close(None) => (DisconnectReason::Local, How::Flush),
                     Ending::Close(Some(why)) => (DisconnectReason::Said(why), How::Flush),
                     Ending::Abort => (DisconnectReason::Aborted, How::Reset),
+                    Ending::Replaced => (DisconnectReason::Replaced, How::Flush),
                     Ending::SlowReader => (DisconnectReason::SlowReader, How::Reset),
                 };
                 self.end_now(token, reason, how);
@@ -59,6 +60,19 @@ impl Core {
             Cmd::Admit { shared } => {
                 if let Some(token) = self.token_of(&shared) {
                     self.admit(token);
+                }
+            }
+            Cmd::Claimed { shared, ended } => {
+                let conn = self.token_of(&shared).and_then(|token| self.conns.get_mut(token));
+                match (conn, ended) {
+                    (Some(conn), ended) => {
+                        conn.deadlines.handle_admitted();
+                        if let Some(ended) = ended {
+                            conn.listed.get_or_insert_default().owners.push(ended);
+                        }
+                    }
+                    (None, Some(ended)) => ended.tell(),
+                    (None, None) => {}
                 }
             }
             Cmd::Join { shared, members } => self.join_group(self.token_of(&shared), members),
