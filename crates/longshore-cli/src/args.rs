@@ -16,7 +16,11 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   longshore serve
   longshore serve --listen 127.0.0.1:0 --protocol lines
-  longshore serve --driver readiness --workers 1 --idle 30s";
+  longshore serve --driver readiness --workers 1 --idle 30s
+
+Commands on standard input, a line each: list, send ID TEXT, all TEXT, kick ID, help. On a
+terminal it says who comes and leaves, with -v each message. --json answers with an object a
+line, and with -v tells connected, left and message; at most 20 a second, then how many more.";
 
 const CONNECT_EXAMPLES: &str = "\
 Examples:

@@ -29,6 +29,8 @@ static ANSWERS: Log = Log::new();
 struct Log {
     queue: Mutex<Queue>,
     changed: Condvar,
+    /// How to say that lines were dropped.
+    dropped_line: Mutex<fn(u64) -> String>,
 }
 
 struct Queue {
@@ -38,12 +40,24 @@ struct Queue {
     writing: bool,
     /// There is such a thread.
     has_thread: bool,
+    /// Who would wait for room is not wanted any more.
+    patience_over: bool,
 }
 
 impl Log {
     const fn new() -> Self {
-        let queue = Queue { lines: VecDeque::new(), dropped: 0, writing: false, has_thread: false };
-        Self { queue: Mutex::new(queue), changed: Condvar::new() }
+        let queue = Queue {
+            lines: VecDeque::new(),
+            dropped: 0,
+            writing: false,
+            has_thread: false,
+            patience_over: false,
+        };
+        Self {
+            queue: Mutex::new(queue),
+            changed: Condvar::new(),
+            dropped_line: Mutex::new(dropped_line),
+        }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -65,6 +79,26 @@ impl Log {
         self.changed.notify_all();
     }
 
+    /// A line of who waits for a reader, and leaves room for those who do not. Says whether it went
+    /// in: not when such lines are no more wanted.
+    fn push_patiently(&self, line: &[u8]) -> bool {
+        let full = |queue: &mut Queue| queue.lines.len() >= LINES_MAX / 2 && !queue.patience_over;
+        let waited = self.changed.wait_while(self.queue(), full);
+        let mut queue = waited.unwrap_or_else(PoisonError::into_inner);
+        if queue.patience_over {
+            return false;
+        }
+        queue.lines.push_back(line.to_vec());
+        drop(queue);
+        self.changed.notify_all();
+        true
+    }
+
+    fn end_patience(&self) {
+        self.queue().patience_over = true;
+        self.changed.notify_all();
+    }
+
     /// Waits for a line; first, where some were dropped, one that says so.
     fn take(&self) -> Vec<u8> {
         let mut queue = self.queue();
@@ -75,7 +109,10 @@ impl Log {
         queue.writing = true;
         match mem::take(&mut queue.dropped) {
             0 => queue.lines.pop_front().unwrap_or_default(),
-            count => format!("{count} lines were dropped: nobody read them\n").into(),
+            count => {
+                let say = self.dropped_line.lock().unwrap_or_else(PoisonError::into_inner);
+                say(count).into()
+            }
         }
     }
 
@@ -124,6 +161,11 @@ pub(crate) fn say(text: impl std::fmt::Display) {
     LOG.push(format!("{text}\n").as_bytes());
 }
 
+/// How many lines were dropped, in words.
+fn dropped_line(count: u64) -> String {
+    format!("{count} lines were dropped: nobody read them\n")
+}
+
 /// Lets answers go out by a thread of their own from now on, which `write` is called on, if there
 /// is one to be had.
 pub(crate) fn start_answers(write: fn(&[u8])) {
@@ -135,6 +177,11 @@ pub(crate) fn start_answers(write: fn(&[u8])) {
     ANSWERS.queue().has_thread = writer.is_ok();
 }
 
+/// Has `say` make the line that tells how many answers were dropped.
+pub(crate) fn tell_dropped_answers(say: fn(u64) -> String) {
+    *ANSWERS.dropped_line.lock().unwrap_or_else(PoisonError::into_inner) = say;
+}
+
 /// An answer, if they have a thread. Says whether they have.
 pub(crate) fn answer(line: &[u8]) -> bool {
     let has_thread = ANSWERS.queue().has_thread;
@@ -142,6 +189,17 @@ pub(crate) fn answer(line: &[u8]) -> bool {
         ANSWERS.push(line);
     }
     has_thread
+}
+
+/// An answer of who waits for a reader, on a thread that nobody needs. Says whether it is on its way:
+/// not when answers have no thread, nor after [`end_patience`].
+pub(crate) fn patient_answer(line: &[u8]) -> bool {
+    ANSWERS.queue().has_thread && ANSWERS.push_patiently(line)
+}
+
+/// From now on there is no [`patient_answer`] any more: what follows is the last that is said.
+pub(crate) fn end_patience() {
+    ANSWERS.end_patience();
 }
 
 /// Gives the last lines a moment to go out.

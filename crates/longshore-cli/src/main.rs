@@ -5,17 +5,23 @@
 //! | `args.rs` | the command line |
 //! | `cmd/` | the commands, a file each |
 //! | `echo.rs` | the handler of `serve` |
+//! | `feed.rs`, `console.rs`, `input.rs` | who comes and goes, and what the operator says to them |
+//! | `talk.rs` | lines as messages |
 //! | `system.rs` | what the system tells about itself |
 //! | `out.rs`, `log.rs`, `exit.rs` | what people and programs get to see: answers, log, exit codes |
 #![forbid(unsafe_code)]
 
 mod args;
 mod cmd;
+mod console;
 mod echo;
 mod exit;
+mod feed;
+mod input;
 mod log;
 mod out;
 mod system;
+mod talk;
 
 use args::{Args, Command};
 use clap::Parser;

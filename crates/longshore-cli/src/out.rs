@@ -4,10 +4,12 @@ use crate::args::Common;
 use crate::exit::{Exit, Failure};
 use crate::log;
 use serde_json::{Map, Value, json};
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{FilterFn, LevelFilter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Version of the shape of `--json` lines.
 const JSON_VERSION: u32 = 1;
@@ -15,11 +17,15 @@ const JSON_VERSION: u32 = 1;
 /// Width of the word at the start of a line.
 const LABEL_WIDTH: usize = 9;
 
+/// Where the log has the ends of connections from.
+const LIFE: &str = "longshore::worker::life";
+
 /// How to speak: in words or JSON, with colour or without.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
-    json: bool,
-    quiet: bool,
+    common: Common,
+    /// A person reads the answers.
+    person: bool,
     colour: bool,
 }
 
@@ -33,26 +39,58 @@ impl Output {
             (false, 1) => LevelFilter::DEBUG,
             (false, _) => LevelFilter::TRACE,
         };
+        let terminal = io::stdout().is_terminal();
+        let person = terminal && !common.json && !common.quiet;
         log::start();
+        if common.json {
+            log::tell_dropped_answers(dropped_object);
+        }
         tracing_subscriber::fmt()
             .with_max_level(level)
             .with_target(false)
             .with_ansi(!no_colour && io::stderr().is_terminal())
             .with_writer(|| log::Line)
             .log_internal_errors(false)
+            .finish()
+            .with(FilterFn::new(move |line| {
+                // The end of a connection that is nobody's fault: `feed` tells it too.
+                let level = LevelFilter::from_level(*line.level());
+                !(person && level == LevelFilter::DEBUG && line.target() == LIFE)
+            }))
             .init();
-        let colour = !no_colour && io::stdout().is_terminal();
-        Self { json: common.json, quiet: common.quiet, colour }
+        let colour = !no_colour && terminal;
+        Self { common, person, colour }
     }
 
     /// Whether the answer is to be JSON.
     pub(crate) fn is_json(self) -> bool {
-        self.json
+        self.common.json
     }
 
     /// Whether only what was asked for is to be said.
     pub(crate) fn is_quiet(self) -> bool {
-        self.quiet
+        self.common.quiet
+    }
+
+    /// Whether more is to be said.
+    pub(crate) fn is_verbose(self) -> bool {
+        self.common.verbose > 0
+    }
+
+    /// Whether a person sees what happens: words, on a terminal.
+    pub(crate) fn is_for_person(self) -> bool {
+        self.person
+    }
+
+    /// The answer to something asked: words or an object. It waits for who reads it, unlike others.
+    /// Says whether answers are still wanted.
+    pub(crate) fn answer(self, words: impl Display, fields: Value) -> bool {
+        let line = if self.common.json {
+            format!("{}\n", versioned(fields))
+        } else {
+            format!("{words}\n")
+        };
+        log::patient_answer(line.as_bytes())
     }
 
     /// A line behind a word that says what it is about.
@@ -63,7 +101,7 @@ impl Output {
 
     /// Why the program ends, on stderr.
     pub(crate) fn failure(self, failure: &Failure) {
-        if self.json {
+        if self.common.json {
             object(json!({ "error": failure.text, "exit_code": failure.exit as u8 }));
         } else {
             log::say(&failure.text);
@@ -95,6 +133,10 @@ pub(crate) fn line(text: impl Display) {
 /// Waits for no reader of answers from now on: for a server, which has to stop without one.
 pub(crate) fn wait_for_nobody() {
     log::start_answers(raw);
+}
+
+fn dropped_object(count: u64) -> String {
+    format!("{}\n", versioned(json!({ "event": "dropped", "lines_total": count })))
 }
 
 /// Bytes as they are.
@@ -131,6 +173,14 @@ fn versioned(fields: Value) -> Value {
         object.extend(fields);
     }
     Value::Object(object)
+}
+
+/// Two digits a byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}"); // a String takes everything
+        hex
+    })
 }
 
 /// `1234567` as `1,234,567`.

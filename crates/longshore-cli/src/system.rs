@@ -48,6 +48,9 @@ impl Facts {
 /// this one; and to open each file of a process there has Wine's server lose a lock that it needs.
 const IS_LINUX: bool = matches!(std::env::consts::OS.as_bytes(), b"linux");
 
+/// It stops nobody for reading a terminal.
+const IS_WINDOWS: bool = matches!(std::env::consts::OS.as_bytes(), b"windows");
+
 /// What a file of the system says.
 fn told(path: impl AsRef<Path>) -> Option<String> {
     if IS_LINUX { fs::read_to_string(path).ok() } else { None }
@@ -56,6 +59,34 @@ fn told(path: impl AsRef<Path>) -> Option<String> {
 /// The same without white space around it.
 fn word(path: impl AsRef<Path>) -> Option<String> {
     Some(told(path)?.trim().to_owned())
+}
+
+/// Whether [`may_read_terminal`] is ever true here.
+pub(crate) fn tells_of_terminals() -> bool {
+    IS_LINUX || IS_WINDOWS
+}
+
+/// Whether this process may read its terminal. A process in the background may not: the system stops
+/// it for trying. Where nobody can tell, it may not either.
+pub(crate) fn may_read_terminal() -> bool {
+    IS_WINDOWS || told("/proc/self/stat").is_some_and(|stat| is_in_foreground(&stat))
+}
+
+/// Whether the group of a process is that which its terminal listens to. Source:
+/// `proc_pid_stat(5)`: `pgrp` and `tpgid`, which is -1 without a terminal.
+fn is_in_foreground(stat: &str) -> bool {
+    // The name of the program stands between parentheses and may contain some.
+    let Some((_, behind_name)) = stat.rsplit_once(')') else { return false };
+    let fields: Vec<&str> = behind_name.split_ascii_whitespace().collect();
+    let [_state, _parent, group, _session, _terminal, foreground, ..] = fields[..] else {
+        return false;
+    };
+    group == foreground
+}
+
+/// Whether standard input is known to have nothing at all.
+pub(crate) fn input_is_null() -> bool {
+    IS_LINUX && fs::read_link("/proc/self/fd/0").is_ok_and(|to| to == Path::new("/dev/null"))
 }
 
 /// The limit that holds, of the table in `/proc/self/limits`. Source: `proc_pid_limits(5)`.
@@ -188,6 +219,17 @@ Max locked memory         unlimited            unlimited            bytes";
         assert_eq!(soft_limit(table, "Max open files"), Some(1024));
         assert_eq!(soft_limit(table, "Max locked memory"), Some(u64::MAX));
         assert_eq!(soft_limit(table, "Max nothing"), None);
+    }
+
+    #[test]
+    fn a_process_is_in_the_foreground_if_its_terminal_listens_to_its_group() {
+        let of = |group: i32, foreground: i32| {
+            is_in_foreground(&format!("7 (a) S (b)) S 1 {group} 3 34816 {foreground} 4194304 0"))
+        };
+        assert!(of(9, 9));
+        assert!(!of(9, 8), "another group has the terminal");
+        assert!(!of(9, -1), "there is no terminal");
+        assert!(!is_in_foreground("") && !is_in_foreground("7 (a) S 1 9"));
     }
 
     #[test]

@@ -6,11 +6,10 @@
 use crate::args::{ConnectArgs, Protocol};
 use crate::exit::{Exit, Failure};
 use crate::out::{self, Output};
-use longshore::{
-    Client, ClientError, Codec, FrameError, LengthDelimited, Lines, Longshore, Message, Raw,
-};
+use crate::talk::{Reply, Talk, without_end};
+use longshore::{Client, ClientError, Codec, FrameError, LengthDelimited, Lines, Longshore, Raw};
 use serde_json::{Value, json};
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::net::Shutdown;
 use std::sync::mpsc::{Receiver, channel};
@@ -41,75 +40,6 @@ pub(crate) fn run(args: &ConnectArgs, out: Output) -> Result<Exit, Failure> {
         Protocol::Lines => talk(args, out, Lines::max(MESSAGE_MAX)),
         Protocol::Length => talk(args, out, LengthDelimited::u32_be(MESSAGE_MAX)),
     }
-}
-
-/// A codec that lines can be sent with.
-trait Talk: Codec + Copy {
-    /// A line, with its end, as a message.
-    fn message(line: &[u8]) -> Result<Self::Item<'_>, String>;
-
-    /// What to show of an answer.
-    fn reply(frame: Self::Frame<'_>) -> Reply<'_>;
-}
-
-/// An answer, as it is to be shown.
-enum Reply<'a> {
-    /// Bytes that may be a piece of anything: without a line end of ours.
-    Piece(&'a [u8]),
-    Whole(&'a [u8]),
-    Numbered(u16, &'a [u8]),
-}
-
-impl Talk for Raw {
-    fn message(line: &[u8]) -> Result<Self::Item<'_>, String> {
-        Ok(line)
-    }
-
-    fn reply(frame: Self::Frame<'_>) -> Reply<'_> {
-        Reply::Piece(frame)
-    }
-}
-
-impl Talk for LengthDelimited {
-    fn message(line: &[u8]) -> Result<Self::Item<'_>, String> {
-        Ok(without_end(line))
-    }
-
-    fn reply(frame: Self::Frame<'_>) -> Reply<'_> {
-        Reply::Whole(frame)
-    }
-}
-
-impl Talk for Lines {
-    fn message(line: &[u8]) -> Result<Self::Item<'_>, String> {
-        utf8(without_end(line))
-    }
-
-    fn reply(frame: Self::Frame<'_>) -> Reply<'_> {
-        Reply::Whole(frame.as_bytes())
-    }
-}
-
-impl Talk for Longshore {
-    fn message(line: &[u8]) -> Result<Self::Item<'_>, String> {
-        utf8(without_end(line)).map(Message::Text)
-    }
-
-    fn reply(frame: Self::Frame<'_>) -> Reply<'_> {
-        match frame {
-            Message::Text(text) => Reply::Whole(text.as_bytes()),
-            Message::Binary(number, bytes) => Reply::Numbered(number, bytes),
-        }
-    }
-}
-
-fn without_end(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-fn utf8(line: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(line).map_err(|error| format!("a line is not UTF-8: {error}"))
 }
 
 // ---- sending
@@ -403,11 +333,7 @@ fn reply_object(reply: &Reply<'_>) -> Value {
     if let Ok(text) = std::str::from_utf8(bytes) {
         object["text"] = text.into();
     } else {
-        let mut hex = String::new();
-        for byte in bytes {
-            let _ = write!(hex, "{byte:02x}"); // a String takes everything
-        }
-        object["hex"] = hex.into();
+        object["hex"] = out::hex(bytes).into();
     }
     if let Reply::Numbered(number, _) = reply {
         object["number"] = (*number).into();
@@ -418,12 +344,6 @@ fn reply_object(reply: &Reply<'_>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_loses_its_end_and_nothing_else() {
-        let of = [&b"a\r\n"[..], b"a\n", b"a", b"a \n", b"\n", b"a\n\n"].map(without_end);
-        assert_eq!(of, [&b"a"[..], b"a", b"a", b"a ", b"", b"a\n"]);
-    }
 
     #[test]
     fn bytes_that_are_no_text_are_shown_as_hex() {

@@ -1,10 +1,12 @@
 //! `longshore serve`: an echo server.
 
 use crate::args::{Protocol, ServeArgs};
-use crate::echo::{Echo, EchoCodec};
+use crate::console::{self, Source};
+use crate::echo::{Echo, EchoCodec, Site, Speak};
 use crate::exit::{Exit, Failure};
+use crate::feed::{self, Feed};
 use crate::out::{self, Output, counted, grouped};
-use crate::system;
+use crate::{log, system};
 use longshore::{
     Addr, Builder, ConfigError, Error, ErrorKind, LengthDelimited, Limits, Lines, Linger, Listener,
     Longshore, Raw, Ready, Server, SlowReader, Snapshot, StartError,
@@ -12,6 +14,7 @@ use longshore::{
 use serde_json::{Map, Value, json};
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The port when none is given.
@@ -33,7 +36,9 @@ const SEND_QUEUE: u64 = 4 << 20;
 const MESSAGE_MAX: usize = 1 << 20;
 
 pub(crate) fn run(args: &ServeArgs, out: Output) -> Result<Exit, Failure> {
-    let Bound { ready, busy } = bind(args)?;
+    let source = Source::find();
+    let (feed, lines) = feed(out).unzip();
+    let Bound { ready, busy, speaker } = bind(args, &Setting { source, feed: feed.clone() })?;
     let server = ready.start()?;
     server.drain_on_signals()?;
     let started = Instant::now();
@@ -41,9 +46,17 @@ pub(crate) fn run(args: &ServeArgs, out: Output) -> Result<Exit, Failure> {
     if out.is_json() {
         out::object(started_object(&server, args));
     } else if !out.is_quiet() {
-        banner(&server, args, busy, out);
+        banner(&server, args, busy, source, out);
     }
+    if let Some((feed, lines)) = feed.clone().zip(lines) {
+        lines.start(feed, out);
+    }
+    console::start(source, server.clone(), speaker, out);
     let ended = server.wait();
+    log::end_patience();
+    if let Some(feed) = feed {
+        feed.finish();
+    }
     if out.is_json() {
         out::object(stopped_object(&server.snapshot(), started.elapsed()));
     } else if !out.is_quiet() {
@@ -60,20 +73,39 @@ struct Bound {
     ready: Ready,
     /// The default port, if it was in use.
     busy: Option<u16>,
+    speaker: Arc<dyn Speak>,
+}
+
+/// What the handlers are given.
+struct Setting {
+    source: Source,
+    feed: Option<Arc<Feed>>,
+}
+
+/// A person on a terminal wants to see who comes and goes, and with `-v` what they say. A program gets
+/// all of it with `-v` alone.
+fn feed(out: Output) -> Option<(Arc<Feed>, feed::Lines)> {
+    let wanted = out.is_for_person() || out.is_json() && out.is_verbose();
+    wanted.then(|| {
+        let (feed, lines) = feed::new(out.is_verbose());
+        (Arc::new(feed), lines)
+    })
 }
 
 /// Binds where the command line says, or on the first free port from the default one on.
-fn bind(args: &ServeArgs) -> Result<Bound, Failure> {
+fn bind(args: &ServeArgs, setting: &Setting) -> Result<Bound, Failure> {
     if !args.listen.is_empty() {
-        let ready = builder(args, &args.listen).build().map_err(explain)?;
-        return Ok(Bound { ready, busy: None });
+        let (builder, speaker) = builder(args, &args.listen, setting);
+        let ready = builder.build().map_err(explain)?;
+        return Ok(Bound { ready, busy: None, speaker });
     }
     let mut port = PORT_DEFAULT;
     loop {
-        match builder(args, &[format!("127.0.0.1:{port}")]).build() {
+        let (builder, speaker) = builder(args, &[format!("127.0.0.1:{port}")], setting);
+        match builder.build() {
             Ok(ready) => {
                 let busy = (port != PORT_DEFAULT).then_some(PORT_DEFAULT);
-                return Ok(Bound { ready, busy });
+                return Ok(Bound { ready, busy, speaker });
             }
             Err(error) if busy_port(&error).is_some() && port < PORT_DEFAULT + PORTS_TRIED => {
                 port += 1;
@@ -83,7 +115,7 @@ fn bind(args: &ServeArgs) -> Result<Bound, Failure> {
     }
 }
 
-fn builder(args: &ServeArgs, listen: &[String]) -> Builder {
+fn builder(args: &ServeArgs, listen: &[String], setting: &Setting) -> (Builder, Arc<dyn Speak>) {
     let mut builder = Server::builder().driver(args.driver.into()).drain_within(args.limits.drain);
     if let Some(count) = args.workers {
         builder = builder.workers(count);
@@ -95,11 +127,12 @@ fn builder(args: &ServeArgs, listen: &[String]) -> Builder {
         builder = builder.memory(bytes);
     }
     match args.protocol {
-        Protocol::Longshore => echo_on(builder, args, listen, Longshore::max(MESSAGE_MAX)),
-        Protocol::Raw => echo_on(builder, args, listen, Raw::max(MESSAGE_MAX)),
-        Protocol::Lines => echo_on(builder, args, listen, Lines::max(MESSAGE_MAX)),
+        Protocol::Longshore => echo_on(builder, args, listen, setting, Longshore::max(MESSAGE_MAX)),
+        Protocol::Raw => echo_on(builder, args, listen, setting, Raw::max(MESSAGE_MAX)),
+        Protocol::Lines => echo_on(builder, args, listen, setting, Lines::max(MESSAGE_MAX)),
         Protocol::Length => {
-            echo_on(builder, args, listen, LengthDelimited::u32_be(LENGTH_PAYLOAD_MAX))
+            let codec = LengthDelimited::u32_be(LENGTH_PAYLOAD_MAX);
+            echo_on(builder, args, listen, setting, codec)
         }
     }
 }
@@ -108,14 +141,18 @@ fn echo_on<C: EchoCodec>(
     mut builder: Builder,
     args: &ServeArgs,
     listen: &[String],
+    setting: &Setting,
     codec: C,
-) -> Builder {
+) -> (Builder, Arc<dyn Speak>) {
     let limits = limits(args, codec.frame_bytes_max() as u64);
+    let has_operator = setting.source != Source::Nothing;
+    let site = Arc::new(Site::new(codec, has_operator, setting.feed.clone()));
     for addr in listen {
         let listener = Listener::tcp(addr, codec).limits(limits.clone());
-        builder = builder.listen(listener, move |_| Ok(Echo::new(codec)));
+        let site = Arc::clone(&site);
+        builder = builder.listen(listener, move |_| Ok(Echo::new(Arc::clone(&site))));
     }
-    builder
+    (builder, site)
 }
 
 fn limits(args: &ServeArgs, frame_bytes_max: u64) -> Limits {
@@ -190,7 +227,7 @@ fn explain(error: Error) -> Failure {
 
 // ---- what it says
 
-fn banner(server: &Server, args: &ServeArgs, busy: Option<u16>, out: Output) {
+fn banner(server: &Server, args: &ServeArgs, busy: Option<u16>, source: Source, out: Output) {
     let abilities = server.abilities();
     let version = longshore::system_version().map_or_else(String::new, |it| format!(" ({it})"));
     out::line(format_args!(
@@ -210,6 +247,9 @@ fn banner(server: &Server, args: &ServeArgs, busy: Option<u16>, out: Output) {
     }
     if let Some(addr) = server.local_addrs().first() {
         out.labelled("try", try_line(*addr, args.protocol));
+    }
+    if source == Source::Terminal && system::may_read_terminal() {
+        out.labelled("console", console::WORDS);
     }
     let seconds = args.limits.drain.as_secs_f64();
     out.labelled("stop", format_args!("Ctrl-C drains for up to {seconds} s, twice stops at once"));

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests too")]
 
 mod connect;
+mod console;
 mod doctor;
 #[cfg(unix)]
 mod echo;
