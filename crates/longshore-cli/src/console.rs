@@ -282,7 +282,7 @@ fn shown(word: &[u8]) -> String {
 }
 
 /// The one whose name that is, or begins so if there is no other.
-fn find(name: &str, all: impl Iterator<Item = (ConnId, String)>) -> Result<ConnId, String> {
+fn find<T: Copy>(name: &str, all: impl Iterator<Item = (T, String)>) -> Result<T, String> {
     let mut meant = Vec::new();
     for (id, full) in all {
         if full == name {
@@ -335,6 +335,26 @@ mod tests {
         let told = parse("\x1b[2J\u{9b}\u{202e}".as_bytes()).unwrap_err();
         assert_eq!(told, r#"no command "\u{1b}[2J\u{9b}\u{202e}"; help lists what there is"#);
         assert!(parse(&vec![b'x'; 1 << 20]).unwrap_err().len() < 100);
+    }
+
+    #[test]
+    fn a_whole_name_is_that_one_and_a_start_the_only_one() {
+        let of = |name| {
+            find(
+                name,
+                [(1, "1-1"), (2, "1-12"), (3, "2-1")]
+                    .map(|(id, full)| (id, full.into()))
+                    .into_iter(),
+            )
+        };
+        assert_eq!([of("1-1"), of("1-12"), of("2")], [Ok(1), Ok(2), Ok(3)]);
+        assert_eq!(of("1").unwrap_err(), "\"1\" may be 1-1, 1-12; give more of it");
+        assert_eq!(of("3-1").unwrap_err(), "no connection \"3-1\"; list shows who is there");
+        let many = (0..9).map(|number| (number, format!("1-{number}")));
+        assert_eq!(
+            find("1", many).unwrap_err(),
+            "\"1\" may be 1-0, 1-1, 1-2, 1-3, ...; give more of it"
+        );
     }
 
     #[test]

@@ -160,12 +160,12 @@ impl Feed {
         }
     }
 
-    /// A new second: room again, and what was left out in the last one.
+    /// A second is over: what was left out in it, and room again.
     fn refill(&self) -> Option<[u64; KINDS]> {
-        for room in &self.room {
-            room.store(LINES_PER_SECOND, Ordering::Relaxed);
-        }
         let counts = [0, 1, 2].map(|kind| self.left_out[kind].swap(0, Ordering::Relaxed));
+        for room in &self.room {
+            room.store(LINES_PER_SECOND, Ordering::Release);
+        }
         (counts != [0; KINDS]).then_some(counts)
     }
 }
@@ -359,6 +359,27 @@ mod tests {
         assert!(!lines.run_second(&feed, None, &mut |_| ()));
         feed.left_out[0].fetch_add(1, Ordering::Relaxed); // it found no room at the very end
         assert!(lines.run_second(&feed, None, &mut |_| ()));
+    }
+
+    /// It found no room at the end of a second, and was counted when that was over; nothing follows.
+    #[test]
+    fn the_last_one_of_a_flood_is_told_of() {
+        let (feed, lines) = new(false);
+        let feed = Arc::new(feed);
+        let (said, hears) = sync_channel(8);
+        let teller = Arc::clone(&feed);
+        std::thread::spawn(move || {
+            lines.run(&teller, &mut |line| said.send(words_of(line)).unwrap());
+        });
+        feed.tell(Kind::Connected, || Line::LeftOut([1; KINDS]));
+        let patience = Duration::from_secs(30);
+        hears.recv_timeout(patience).unwrap();
+        while feed.room[0].load(Ordering::Acquire) < LINES_PER_SECOND {
+            std::thread::yield_now();
+        }
+        feed.left_out[0].fetch_add(1, Ordering::Relaxed);
+        let told = hears.recv_timeout(patience).unwrap();
+        assert_eq!(told, "left out 1 connected   more than 20 lines a second");
     }
 
     #[test]

@@ -75,9 +75,7 @@ impl Cut {
     fn piece(&mut self, piece: &[u8], take: &mut impl FnMut(Line<'_>) -> bool) -> bool {
         piece.split_inclusive(|byte| *byte == b'\n').all(|part| {
             self.too_long |= self.line.len() + part.len() > LINE_MAX;
-            if self.too_long {
-                self.line.clear();
-            } else {
+            if !self.too_long {
                 self.line.extend_from_slice(part);
             }
             !part.ends_with(b"\n") || self.end(take)

@@ -230,6 +230,34 @@ mod tests {
         assert!(log.flush(Duration::ZERO));
     }
 
+    #[test]
+    fn who_is_patient_drops_nothing_and_leaves_room_for_others() {
+        static LOG: Log = Log::new();
+        let patient = std::thread::spawn(|| {
+            (0..4 * LINES_MAX).all(|number| LOG.push_patiently(format!("{number}\n").as_bytes()))
+        });
+        while LOG.queue().lines.len() < LINES_MAX / 2 {
+            std::thread::yield_now();
+        }
+        for number in 0..4 * LINES_MAX {
+            assert_eq!(LOG.take(), format!("{number}\n").as_bytes());
+            assert!(LOG.queue().lines.len() <= LINES_MAX / 2);
+        }
+        assert!(patient.join().unwrap());
+    }
+
+    #[test]
+    fn who_is_patient_is_sent_away_at_the_end() {
+        static LOG: Log = Log::new();
+        let patient = std::thread::spawn(|| while LOG.push_patiently(b"a line\n") {});
+        while LOG.queue().lines.len() < LINES_MAX / 2 {
+            std::thread::yield_now();
+        }
+        LOG.end_patience();
+        patient.join().unwrap();
+        assert_eq!(LOG.queue().lines.len(), LINES_MAX / 2);
+    }
+
     /// Who waits for the last line hears of its end, with patience left.
     #[test]
     fn the_last_line_that_is_written_ends_a_flush() {
