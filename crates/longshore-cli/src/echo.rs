@@ -54,6 +54,11 @@ impl<C: EchoCodec> Site<C> {
         let everybody = has_operator.then(|| Group::new(codec));
         Self { codec, everybody, moment: OnceLock::new(), feed }
     }
+
+    /// The group that each connection belongs to, if there is one.
+    pub(crate) fn everybody(&self) -> Option<&Group<C>> {
+        self.everybody.as_ref()
+    }
 }
 
 /// Speaking to connections, whatever their protocol. A line is a message, as for `connect`.
@@ -129,10 +134,7 @@ impl<C: EchoCodec> Handler for Echo<C> {
     type Codec = C;
 
     fn on_connect(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
-        if let Some(everybody) = &self.site.everybody {
-            self.site.moment.get_or_init(|| (Instant::now(), cx.now()));
-            everybody.join(&cx.conn());
-        }
+        self.site.moment.get_or_init(|| (Instant::now(), cx.now()));
         if let Some(feed) = &self.site.feed {
             self.came = Some(Instant::now());
             feed.connected(cx.id(), cx.peer_addr());

@@ -148,7 +148,10 @@ fn echo_on<C: EchoCodec>(
     let has_operator = setting.source != Source::Nothing;
     let site = Arc::new(Site::new(codec, has_operator, setting.feed.clone()));
     for addr in listen {
-        let listener = Listener::tcp(addr, codec).limits(limits.clone());
+        let mut listener = Listener::tcp(addr, codec).limits(limits.clone());
+        if let Some(everybody) = site.everybody() {
+            listener = listener.group(everybody);
+        }
         let site = Arc::clone(&site);
         builder = builder.listen(listener, move |_| Ok(Echo::new(Arc::clone(&site))));
     }

@@ -17,6 +17,8 @@ struct Console {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
+    /// The line that says where it listens.
+    listening: String,
     addr: String,
 }
 
@@ -33,9 +35,10 @@ impl Console {
             stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
         let stdin = child.stdin.take();
-        let mut console = Self { child, stdin, lines, addr: String::new() };
-        let first = console.until("127.0.0.1:");
-        let (_, rest) = first.split_once("127.0.0.1:").unwrap();
+        let mut console =
+            Self { child, stdin, lines, addr: String::new(), listening: String::new() };
+        console.listening = console.until("127.0.0.1:");
+        let (_, rest) = console.listening.split_once("127.0.0.1:").unwrap();
         let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
         console.addr = format!("127.0.0.1:{port}");
         if !flags.contains(&"--json") {
@@ -167,6 +170,29 @@ fn a_message_reaches_the_one_it_is_for_and_all_reaches_all() {
         assert_eq!(console.ask("all everybody"), "sent to 2, refused 0, gone 0");
         expect(&mut first, b" two  words \neverybody\n");
         expect(&mut second, b"everybody\n");
+    }
+}
+
+#[test]
+fn all_are_those_of_all_listeners() {
+    let flags = ["--protocol", "lines", "--listen", "127.0.0.1:0", "--json"];
+    let mut console = Console::start(&flags);
+    let listening: Value = serde_json::from_str(&console.listening).unwrap();
+    let addrs = listening["listening"].as_array().unwrap();
+    assert_eq!(addrs.len(), 2);
+    let mut peers: Vec<_> = addrs
+        .iter()
+        .map(|addr| {
+            let mut peer = connect(addr.as_str().unwrap());
+            peer.write_all(b"x\n").unwrap();
+            expect(&mut peer, b"x\n");
+            peer
+        })
+        .collect();
+    console.say("all hi");
+    assert_eq!(console.object()["queued_total"], 2);
+    for peer in &mut peers {
+        expect(peer, b"hi\n");
     }
 }
 
