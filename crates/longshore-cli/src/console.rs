@@ -5,9 +5,10 @@
 
 use crate::echo::Speak;
 use crate::input::{self, Line};
+use crate::log;
 use crate::out::{Output, counted, grouped};
+use crate::system::{self, Terminal};
 use crate::talk::without_end;
-use crate::{log, system};
 use longshore::{ConnId, ConnInfo, Delivered, FrameError, Sent, Server};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal};
@@ -48,8 +49,8 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) fn find() -> Self {
         if io::stdin().is_terminal() {
-            // Where the system tells nothing of terminals there is no use in asking again and again.
-            if system::tells_of_terminals() { Self::Terminal } else { Self::Nothing }
+            // Of one that is not ours, nor ever will be, nobody knows who else reads it.
+            if system::terminal() == Terminal::None { Self::Nothing } else { Self::Terminal }
         } else if system::input_is_null() {
             Self::Nothing
         } else {
@@ -88,11 +89,7 @@ enum Command<'a> {
 impl Console {
     fn run(&self, source: Source) {
         let is_terminal = source == Source::Terminal;
-        let ready = || {
-            if is_terminal {
-                input::wait_for_terminal();
-            }
-        };
+        let ready = || !is_terminal || input::wait_for_terminal();
         let ended = input::each_line(io::stdin().lock(), ready, |line| match line {
             Line::Whole(line) => self.obey(line),
             Line::TooLong => self

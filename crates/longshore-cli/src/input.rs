@@ -1,6 +1,6 @@
 //! Lines of standard input, in bounded memory.
 
-use crate::system;
+use crate::system::{self, Terminal};
 use std::io::{self, BufRead, ErrorKind};
 use std::thread;
 use std::time::Duration;
@@ -25,23 +25,26 @@ pub(crate) enum Line<'a> {
     TooLong,
 }
 
-/// Waits until standard input, which is a terminal, may be read.
-pub(crate) fn wait_for_terminal() {
-    while !system::may_read_terminal() {
-        thread::sleep(BACKGROUND_LOOK);
+/// Waits until standard input, which is a terminal, may be read. Not at all if there is none any more.
+pub(crate) fn wait_for_terminal() -> bool {
+    loop {
+        match system::terminal() {
+            Terminal::Ours => return true,
+            Terminal::Others => thread::sleep(BACKGROUND_LOOK),
+            Terminal::None => return false,
+        }
     }
 }
 
 /// Hands each line to `take`, until there are no more or `take` wants none. `ready` is called before
-/// each read.
+/// each read, and says whether there is to be one.
 pub(crate) fn each_line(
     mut input: impl BufRead,
-    ready: impl Fn(),
+    ready: impl Fn() -> bool,
     mut take: impl FnMut(Line<'_>) -> bool,
 ) -> io::Result<()> {
     let mut cut = Cut::default();
-    loop {
-        ready();
+    while ready() {
         let piece = match input.fill_buf() {
             Ok(piece) => piece,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -61,6 +64,7 @@ pub(crate) fn each_line(
         }
         input.consume(len); // all of it: so each turn is one read
     }
+    Ok(())
 }
 
 /// The line that is not whole yet.
@@ -103,7 +107,7 @@ mod tests {
         let mut lines = Vec::new();
         let taken = each_line(
             BufReader::with_capacity(piece_bytes, input),
-            || (),
+            || true,
             |line| {
                 lines.push(match line {
                     Line::Whole(line) => String::from_utf8(line.to_vec()).unwrap(),
@@ -166,7 +170,7 @@ mod tests {
         let mut count = 0;
         let ended = each_line(
             BufReader::new(Moody(0)),
-            || (),
+            || true,
             |_| {
                 count += 1;
                 true
@@ -180,7 +184,7 @@ mod tests {
         let mut count = 0;
         let ended = each_line(
             &b"one\ntwo\nthree\n"[..],
-            || (),
+            || true,
             |_| {
                 count += 1;
                 count < 2

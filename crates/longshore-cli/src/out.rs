@@ -41,6 +41,8 @@ impl Output {
         };
         let terminal = io::stdout().is_terminal();
         let person = terminal && !common.json && !common.quiet;
+        // Both are seen side by side.
+        let told_twice = person && io::stderr().is_terminal();
         log::start();
         if common.json {
             log::tell_dropped_answers(dropped_object);
@@ -55,7 +57,7 @@ impl Output {
             .with(FilterFn::new(move |line| {
                 // The end of a connection that is nobody's fault: `feed` tells it too.
                 let level = LevelFilter::from_level(*line.level());
-                !(person && level == LevelFilter::DEBUG && line.target() == LIFE)
+                !(told_twice && level == LevelFilter::DEBUG && line.target() == LIFE)
             }))
             .init();
         let colour = !no_colour && terminal;

@@ -61,27 +61,39 @@ fn word(path: impl AsRef<Path>) -> Option<String> {
     Some(told(path)?.trim().to_owned())
 }
 
-/// Whether [`may_read_terminal`] is ever true here.
-pub(crate) fn tells_of_terminals() -> bool {
-    IS_LINUX || IS_WINDOWS
+/// Who may read the terminal of this process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Terminal {
+    /// This process.
+    Ours,
+    /// Another one: this one is in the background, and the system would stop it for trying.
+    Others,
+    /// The process has no terminal, or not any more, or the system does not tell.
+    None,
 }
 
-/// Whether this process may read its terminal. A process in the background may not: the system stops
-/// it for trying. Where nobody can tell, it may not either.
-pub(crate) fn may_read_terminal() -> bool {
-    IS_WINDOWS || told("/proc/self/stat").is_some_and(|stat| is_in_foreground(&stat))
+/// Who may read the terminal now.
+pub(crate) fn terminal() -> Terminal {
+    if IS_WINDOWS {
+        return Terminal::Ours; // it has no such rule
+    }
+    told("/proc/self/stat").map_or(Terminal::None, |stat| terminal_of(&stat))
 }
 
-/// Whether the group of a process is that which its terminal listens to. Source:
+/// The same by the group of a process and the one that its terminal listens to. Source:
 /// `proc_pid_stat(5)`: `pgrp` and `tpgid`, which is -1 without a terminal.
-fn is_in_foreground(stat: &str) -> bool {
+fn terminal_of(stat: &str) -> Terminal {
     // The name of the program stands between parentheses and may contain some.
-    let Some((_, behind_name)) = stat.rsplit_once(')') else { return false };
+    let Some((_, behind_name)) = stat.rsplit_once(')') else { return Terminal::None };
     let fields: Vec<&str> = behind_name.split_ascii_whitespace().collect();
-    let [_state, _parent, group, _session, _terminal, foreground, ..] = fields[..] else {
-        return false;
-    };
-    group == foreground
+    match fields[..] {
+        [_state, _parent, _group, _session, _terminal, "-1", ..] => Terminal::None,
+        [_state, _parent, group, _session, _terminal, foreground, ..] if group == foreground => {
+            Terminal::Ours
+        }
+        [_, _, _, _, _, _, ..] => Terminal::Others,
+        _ => Terminal::None,
+    }
 }
 
 /// Whether standard input is known to have nothing at all.
@@ -222,14 +234,14 @@ Max locked memory         unlimited            unlimited            bytes";
     }
 
     #[test]
-    fn a_process_is_in_the_foreground_if_its_terminal_listens_to_its_group() {
+    fn a_terminal_is_ours_if_it_listens_to_our_group() {
         let of = |group: i32, foreground: i32| {
-            is_in_foreground(&format!("7 (a) S (b)) S 1 {group} 3 34816 {foreground} 4194304 0"))
+            terminal_of(&format!("7 (a) S (b)) S 1 {group} 3 34816 {foreground} 4194304 0"))
         };
-        assert!(of(9, 9));
-        assert!(!of(9, 8), "another group has the terminal");
-        assert!(!of(9, -1), "there is no terminal");
-        assert!(!is_in_foreground("") && !is_in_foreground("7 (a) S 1 9"));
+        assert_eq!(of(9, 9), Terminal::Ours);
+        assert_eq!(of(9, 8), Terminal::Others);
+        assert_eq!(of(9, -1), Terminal::None);
+        assert_eq!([terminal_of(""), terminal_of("7 (a) S 1 9")], [Terminal::None; 2]);
     }
 
     #[test]

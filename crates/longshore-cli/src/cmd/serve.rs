@@ -5,8 +5,9 @@ use crate::console::{self, Source};
 use crate::echo::{Echo, EchoCodec, Site, Speak};
 use crate::exit::{Exit, Failure};
 use crate::feed::{self, Feed};
+use crate::log;
 use crate::out::{self, Output, counted, grouped};
-use crate::{log, system};
+use crate::system::{self, Terminal};
 use longshore::{
     Addr, Builder, ConfigError, Error, ErrorKind, LengthDelimited, Limits, Lines, Linger, Listener,
     Longshore, Raw, Ready, Server, SlowReader, Snapshot, StartError,
@@ -251,7 +252,7 @@ fn banner(server: &Server, args: &ServeArgs, busy: Option<u16>, source: Source, 
     if let Some(addr) = server.local_addrs().first() {
         out.labelled("try", try_line(*addr, args.protocol));
     }
-    if source == Source::Terminal && system::may_read_terminal() {
+    if source == Source::Terminal && system::terminal() == Terminal::Ours {
         out.labelled("console", console::WORDS);
     }
     let seconds = args.limits.drain.as_secs_f64();
