@@ -62,6 +62,8 @@ pub enum Segment<L: Lease> {
     Block(Block),
     /// Shared with others, or kept by somebody: a broadcast, a payload that came as [`Bytes`].
     Shared(Bytes),
+    /// The same, where somebody else counts the memory: all who send it have it once.
+    Common(Bytes),
     /// A piece of what was just received, sent back without a copy.
     Leased(L),
     /// A part of a file, which the port reads. Alone in its send.
@@ -87,7 +89,7 @@ impl<L: Lease> Segment<L> {
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Block(block) => block,
-            Self::Shared(bytes) => bytes,
+            Self::Shared(bytes) | Self::Common(bytes) => bytes,
             Self::Leased(lease) => lease,
             Self::File(range) => panic!("{range:?} is not in memory"),
         }
@@ -101,7 +103,7 @@ impl<L: Lease> Segment<L> {
         match self {
             Self::File(range) => drop(range.split_to(count as u64)),
             Self::Block(block) => block.advance(count),
-            Self::Shared(bytes) => bytes.advance(count),
+            Self::Shared(bytes) | Self::Common(bytes) => bytes.advance(count),
             Self::Leased(lease) => *lease = lease.slice(count..lease.len()),
         }
     }
@@ -175,6 +177,7 @@ pub(crate) mod tests {
         let mut all = [
             Segment::Block(Block::new(text.to_vec())),
             Segment::Shared(text.clone()),
+            Segment::Common(text.clone()),
             Segment::Leased(PlainLease(text)),
         ];
         for segment in &mut all {
@@ -182,7 +185,7 @@ pub(crate) mod tests {
             segment.advance(1);
             assert_eq!(segment.bytes(), b"def");
         }
-        assert_eq!(SendData::Many(all.into()).byte_count(), 9);
+        assert_eq!(SendData::Many(all.into()).byte_count(), 12);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use crate::config::Limits;
 use crate::metrics::LaneCounters;
-use crate::server::mailbox::{Cmd, Ending};
+use crate::server::mailbox::{Cmd, Ending, mail_bytes};
 use crate::server::shared::Shared;
 use crate::server::switchboard::{Named, Switchboard};
-use crate::{ConnId, ConnInfo, Ctx, Handler, Item, Result, Sent, Server};
+use crate::{ConnId, ConnInfo, Ctx, Handler, Item, Result, Sent, Server, SlowReader};
 use bytes::Bytes;
 use longshore_base::Foreign;
 use longshore_port::Addr;
@@ -143,7 +143,16 @@ impl<H: Handler> Conn<H> {
             return Sent::Closed;
         }
         match self.lane.codec.to_bytes(item) {
-            Ok(bytes) => self.send_encoded(bytes),
+            Ok(bytes) => self.push_send(bytes, None),
+            Err(error) => Sent::Invalid(error),
+        }
+    }
+
+    /// As [`send`](Self::send), in the place of the message of that key if one waits, as
+    /// [`Ctx::send_latest`] does.
+    pub fn send_latest(&self, key: u64, item: Item<'_, H>) -> Sent {
+        match self.lane.codec.to_bytes(item) {
+            Ok(bytes) => self.push_send(bytes, Some(key)),
             Err(error) => Sent::Invalid(error),
         }
     }
@@ -151,6 +160,11 @@ impl<H: Handler> Conn<H> {
     /// Queues bytes as they are: whole frames, encoded elsewhere, by [`Codec::to_bytes`] for one.
     /// Of no bytes nothing is heard. Never `Invalid`.
     pub fn send_encoded(&self, bytes: Bytes) -> Sent {
+        self.push_send(bytes, None)
+    }
+
+    /// Takes room for a message on its way, and sends it on it.
+    fn push_send(&self, bytes: Bytes, key: Option<u64>) -> Sent {
         let shared = &self.shared;
         if self.is_closed() {
             return Sent::Closed;
@@ -159,25 +173,55 @@ impl<H: Handler> Conn<H> {
         if len == 0 {
             return Sent::Queued; // nothing to bring over, and nothing that a bound would count
         }
-        let local = shared.local_bytes.load(Ordering::Relaxed);
-        let max = shared.queue_bytes_max.saturating_sub(local);
-        let more = |bytes: u64| bytes.checked_add(len).filter(|sum| *sum <= max);
+        let (limits, mail) = (&self.lane.limits, mail_bytes(&bytes));
+        // Where the oldest goes for the newest, only what is on its way has its bound here.
+        let drops_oldest = limits.slow_reader == SlowReader::DropOldest;
+        let local = |count: u64| if drops_oldest { 0 } else { count };
+        let left = shared.queue_bytes_max;
+        let left = left.saturating_sub(local(shared.local_bytes.load(Ordering::Relaxed)));
+        let more = |bytes: u64| bytes.checked_add(mail).filter(|sum| *sum <= left);
         if shared.remote_bytes.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_err() {
-            self.refuse(len, self.lane.limits.slow_reader.disconnects());
-            return Sent::Full;
+            return self.at_bound(len, limits.slow_reader.disconnects());
+        }
+        if shared.counts_messages {
+            let waiting = local(shared.local_messages.load(Ordering::Relaxed).into());
+            let before = shared.remote_messages.fetch_add(1, Ordering::AcqRel);
+            if u64::from(before) + waiting >= limits.send_queue_messages.into() {
+                self.give_back(mail);
+                return self.at_bound(len, limits.slow_reader.disconnects());
+            }
         }
         let budget = &self.lane.board.budget;
-        if !budget.post(len, shared.queued_bytes().saturating_sub(len)) {
-            shared.remote_bytes.fetch_sub(len, Ordering::AcqRel);
-            self.refuse(len, false);
-            return Sent::Full;
+        if !budget.post(mail, shared.queued_bytes().saturating_sub(mail)) {
+            self.give_back(mail);
+            return self.at_bound(len, false);
         }
-        if self.lane.board.push_send(shared, bytes) {
+        if self.lane.board.push_send(shared, bytes, key) {
             return Sent::Queued;
         }
-        budget.take_post(len);
-        shared.remote_bytes.fetch_sub(len, Ordering::AcqRel);
+        budget.take_post(mail);
+        self.give_back(mail);
         Sent::Closed
+    }
+
+    /// A message does not go on its way.
+    fn give_back(&self, mail: u64) {
+        self.shared.remote_bytes.fetch_sub(mail, Ordering::AcqRel);
+        if self.shared.counts_messages {
+            self.shared.remote_messages.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// There is no room: what the policy of the listener says.
+    #[cold]
+    fn at_bound(&self, len: u64, disconnects: bool) -> Sent {
+        if self.lane.limits.slow_reader.drops() && len <= self.shared.queue_bytes_max {
+            self.lane.board.messages_dropped.fetch_add(1, Ordering::Relaxed);
+            self.shared.counts.messages_dropped.fetch_add(1, Ordering::Relaxed);
+            return Sent::Queued;
+        }
+        self.refuse(len, disconnects);
+        Sent::Full
     }
 
     /// Has `work` run as a callback of this connection, with its handler: on its worker's thread, when no

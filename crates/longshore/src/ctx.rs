@@ -5,13 +5,15 @@ use crate::server::shared::Shared;
 use crate::worker::connection::Connection;
 use crate::worker::core::Core;
 use crate::worker::core::ending::How;
+use crate::worker::core::sending::Fate;
 use crate::{
     Conn, ConnId, ConnInfo, DisconnectReason, Handler, Item, Result, SendError, Sent, Server, Timer,
 };
 use bytes::Bytes;
 use longshore_base::{Time, Token};
 use longshore_port::{Addr, RecvBuf};
-use longshore_proto::connection::TooManyTimers;
+use longshore_proto::Codec;
+use longshore_proto::connection::{Message, TooManyTimers};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -81,15 +83,19 @@ impl<H: Handler> Ctx<'_, H> {
     /// See [`SendError`].
     #[inline]
     pub fn try_send(&mut self, item: Item<'_, H>) -> Result<(), SendError> {
-        self.core.send_item(self.conn, &*self.lane.codec, item, self.lease)
+        self.core.send_item(self.conn, &*self.lane.codec, item, self.lease).map(|_| ())
     }
 
-    /// As [`send`](Self::send), and `on_sent(id)` tells when its last byte is with the kernel.
+    /// As [`send`](Self::send), and `on_sent(id)` tells when its last byte is with the kernel. It is not
+    /// dropped, whatever the policy: where others would be, it is refused.
     ///
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_tracked(&mut self, item: Item<'_, H>, id: u64) -> Result {
-        self.try_send(item)?;
+        let fate = self.core.send_item(self.conn, &*self.lane.codec, item, self.lease)?;
+        if fate == Fate::Dropped {
+            return Err(SendError::Full.into());
+        }
         if let Some(conn) = self.core.conns.get_mut(self.conn) {
             conn.send.track(id);
             if conn.send.is_idle() {
@@ -104,14 +110,43 @@ impl<H: Handler> Ctx<'_, H> {
     /// # Errors
     /// `Full` and `Closed`.
     pub fn send_encoded(&mut self, frames: Bytes) -> Result<(), SendError> {
-        self.core.send_encoded(self.conn, frames)
+        self.core.send_message(self.conn, Message::new(frames)).map(|_| ())
+    }
+
+    /// As [`send`](Self::send), of something of which only the latest counts: it takes the place of the
+    /// message of that key, if one waits that has not begun to leave, and else its own at the end.
+    /// So a peer that reads slowly gets fewer and newer messages, under any policy, and never waits
+    /// for the same key twice. Keys are those of this connection.
+    ///
+    /// ```
+    /// # use longshore::{Ctx, Handler, Lines, Result};
+    /// # struct Player { number: u64 }
+    /// # impl Handler for Player {
+    /// # type Codec = Lines;
+    /// fn on_message(&mut self, cx: &mut Ctx<'_, Self>, place: &str) -> Result {
+    ///     cx.send_latest(self.number, place)
+    /// }
+    /// # }
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_latest(&mut self, key: u64, item: Item<'_, H>) -> Result {
+        let bytes = self.lane.codec.to_bytes(item).map_err(SendError::Encode)?;
+        let message = Message { key: Some(key), ..Message::new(bytes) };
+        self.core.send_message(self.conn, message)?;
+        Ok(())
     }
 
     /// Sends to another connection. On the same worker a large payload of the frame at hand is
     /// handed on without a copy; else it is as [`Conn::send`], whose answer it has as well.
     pub fn send_to<G: Handler>(&mut self, to: &Conn<G>, item: Item<'_, G>) -> Sent {
         match self.core.token_of(&to.shared) {
-            Some(token) => Sent::of(self.core.send_item(token, &*to.lane.codec, item, self.lease)),
+            Some(token) => {
+                let sent = self.core.send_item(token, &*to.lane.codec, item, self.lease);
+                Sent::of(sent.map(|_| ()))
+            }
             None => to.send(item),
         }
     }

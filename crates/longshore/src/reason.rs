@@ -157,6 +157,10 @@ reasons! {
     SlowReader = "slow_reader", fault, "did not take what it was sent, its queue is full",
         limit send_queue_bytes, "raise it, or let limits.slow_reader refuse";
 
+    /// More than `limits.send_queue_soft_bytes` waited for all of `limits.send_queue_soft`.
+    FellBehind = "fell_behind", fault, "did not catch up with what it was sent",
+        limit send_queue_soft, "raise it, or limits.send_queue_soft_bytes";
+
     /// The peer took no byte within `limits.write`.
     WriteStalled = "write_stalled", fault, "takes no bytes",
         limit write, "raise it for peers on slow lines";

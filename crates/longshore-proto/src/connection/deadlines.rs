@@ -27,6 +27,8 @@ pub enum Due {
     Idle,
     /// A send may be stuck: to be looked at, see [`Deadlines::is_stuck`].
     Write,
+    /// It has been behind with what it is sent for too long.
+    Behind,
     /// What the system was too short of memory for may be tried again.
     Retry,
     /// A timer of that key.
@@ -70,6 +72,8 @@ pub struct Deadlines {
     acknowledged: Option<u64>,
     /// Since when the time of what the peer owes stands still; `NEVER` if it runs.
     paused: Time,
+    /// When it has been behind for too long; `NEVER` if it keeps up.
+    behind: Time,
     /// When to try again; `NEVER` if nothing was refused.
     retry: Time,
     /// When that was last so, and how long it had to wait then.
@@ -94,6 +98,7 @@ impl Deadlines {
             write: Time::NEVER,
             taken: now,
             acknowledged: None,
+            behind: Time::NEVER,
             paused: Time::NEVER,
             retry: Time::NEVER,
             retried: Time::ZERO,
@@ -210,6 +215,16 @@ impl Deadlines {
         self.write = Time::NEVER;
     }
 
+    /// Whether more waits for it than may for long; `within` that time it has to catch up.
+    #[inline]
+    pub fn handle_queue(&mut self, now: Time, is_behind: bool, within: Duration) {
+        if !is_behind {
+            self.behind = Time::NEVER;
+        } else if self.behind == Time::NEVER && !within.is_zero() {
+            self.behind = now + within;
+        }
+    }
+
     /// The system had no memory for an op. Nothing is to be asked of it until [`Due::Retry`] (R14).
     pub fn handle_refused(&mut self, now: Time) {
         // A while without trouble, and it is a new one.
@@ -280,6 +295,7 @@ impl Deadlines {
         self.login = Time::NEVER;
         self.frame = Time::NEVER;
         self.idle = Duration::ZERO;
+        self.behind = Time::NEVER;
         self.timers = None;
     }
 
@@ -308,7 +324,8 @@ impl Deadlines {
     /// When something is due at the earliest; `NEVER` if nothing is.
     pub fn next(&self) -> Time {
         let timer = self.next_timer().map_or(Time::NEVER, |(at, _)| at);
-        self.idle_at().min(self.owed_at().0).min(self.write).min(self.retry).min(timer)
+        let ours = self.write.min(self.behind).min(self.retry);
+        self.idle_at().min(self.owed_at().0).min(ours).min(timer)
     }
 
     /// The next thing that is due at `now`; each is told once. To be called until `None`.
@@ -319,6 +336,10 @@ impl Deadlines {
         if self.write <= now {
             self.write = Time::NEVER;
             return Some(Due::Write);
+        }
+        if self.behind <= now {
+            self.behind = Time::NEVER;
+            return Some(Due::Behind);
         }
         if self.retry <= now {
             self.retry = Time::NEVER;
@@ -374,6 +395,24 @@ mod tests {
         let mut deadlines = Deadlines::new(at(0), 10 * SECOND, Duration::ZERO);
         deadlines.handle_heard(at(3));
         assert_eq!(deadlines.handle_timeout(at(100)), None);
+    }
+
+    #[test]
+    fn who_is_behind_has_to_catch_up_in_time() {
+        let mut deadlines = Deadlines::new(at(0), Duration::ZERO, Duration::ZERO);
+        deadlines.handle_queue(at(1), true, 5 * SECOND);
+        deadlines.handle_queue(at(4), true, 5 * SECOND);
+        assert_eq!(deadlines.next(), at(6), "since it fell behind");
+        deadlines.handle_queue(at(5), false, 5 * SECOND);
+        assert_eq!(deadlines.next(), Time::NEVER);
+        deadlines.handle_queue(at(7), true, 5 * SECOND);
+        assert_eq!(deadlines.handle_timeout(at(12)), Some(Due::Behind));
+        assert_eq!(deadlines.handle_timeout(at(12)), None);
+        deadlines.handle_queue(at(13), true, Duration::ZERO);
+        assert_eq!(deadlines.next(), Time::NEVER, "zero is no deadline");
+        deadlines.handle_queue(at(13), true, SECOND);
+        deadlines.handle_closing();
+        assert_eq!(deadlines.next(), Time::NEVER);
     }
 
     #[test]

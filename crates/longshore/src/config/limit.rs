@@ -96,6 +96,12 @@ pub(crate) const SEND_QUEUE_BYTES: Limit<u64> =
 /// Its default is that part of the queue, and the queue its bound.
 pub(crate) const SEND_QUEUE_LOW_BYTES: &str = "limits.send_queue_low_bytes";
 pub(crate) const SEND_QUEUE_LOW_PART: u64 = 4;
+pub(crate) const SEND_QUEUE_MESSAGES: Limit<u32> =
+    Limit::new("limits.send_queue_messages", u32::MAX, 1..=u32::MAX);
+/// None is its default, and the queue its bound.
+pub(crate) const SEND_QUEUE_SOFT_BYTES: &str = "limits.send_queue_soft_bytes";
+pub(crate) const SEND_QUEUE_SOFT: TimeLimit =
+    TimeLimit::new("limits.send_queue_soft", Duration::from_secs(10));
 pub(crate) const POSTS: Limit<u32> = Limit::new("limits.posts", 1_024, 1..=1 << 20);
 pub(crate) const LINGER_WAIT: TimeLimit =
     TimeLimit::new("limits.linger.wait", Linger::DEFAULT.wait);

@@ -3,7 +3,8 @@
 use super::limit::{
     FIRST_BYTE, FRAME, FRAME_BYTES_MAX, FRAME_RATE, IDLE, LINGER_TOTAL, LINGER_WAIT, LOGIN,
     PER_SOURCE, POSTS, RECV_CREDIT_BYTES, SEND_QUEUE_BYTES, SEND_QUEUE_LOW_BYTES,
-    SEND_QUEUE_LOW_PART, WRITE, in_range,
+    SEND_QUEUE_LOW_PART, SEND_QUEUE_MESSAGES, SEND_QUEUE_SOFT, SEND_QUEUE_SOFT_BYTES, WRITE,
+    in_range,
 };
 use crate::ConfigError;
 use longshore_proto::Codec;
@@ -21,9 +22,19 @@ pub enum SlowReader {
     /// The send fails, the connection stays; `on_writable` comes at the low mark. What flow control
     /// needs.
     Refuse,
+    /// The send is well, and its message is dropped and counted. For what is soon said again.
+    DropNewest,
+    /// The send is well; for it the oldest whole message is dropped and counted that has not begun to
+    /// leave. If there is none, its own is. For news of which the latest count. Messages are kept
+    /// one by one for it, which costs an allocation each.
+    DropOldest,
 }
 
 impl SlowReader {
+    pub(crate) fn drops(self) -> bool {
+        matches!(self, Self::DropNewest | Self::DropOldest)
+    }
+
     pub(crate) fn disconnects(self) -> bool {
         self == Self::Disconnect
     }
@@ -89,6 +100,9 @@ pub struct Limits {
     pub(crate) recv_credit_bytes: u32,
     pub(crate) send_queue_bytes: u64,
     pub(crate) send_queue_low_bytes: Option<u64>,
+    pub(crate) send_queue_messages: u32,
+    pub(crate) send_queue_soft_bytes: Option<u64>,
+    pub(crate) send_queue_soft: Duration,
     pub(crate) posts: u32,
     pub(crate) slow_reader: SlowReader,
     pub(crate) half_close: HalfClose,
@@ -119,6 +133,9 @@ impl Default for Limits {
             recv_credit_bytes: RECV_CREDIT_BYTES.default,
             send_queue_bytes: SEND_QUEUE_BYTES.default,
             send_queue_low_bytes: None,
+            send_queue_messages: SEND_QUEUE_MESSAGES.default,
+            send_queue_soft_bytes: None,
+            send_queue_soft: SEND_QUEUE_SOFT.default,
             posts: POSTS.default,
             slow_reader: SlowReader::default(),
             half_close: HalfClose::default(),
@@ -229,7 +246,31 @@ impl Limits {
         self
     }
 
-    /// What happens at that bound. Default [`SlowReader::Disconnect`].
+    /// Most messages that wait behind a send of one peer that is not answered, 1 to 2^32 - 1, which is
+    /// `u32::MAX`, for as many as [`send_queue_bytes`](Self::send_queue_bytes) takes. Default that. With
+    /// a number messages are kept one by one, which costs an allocation each.
+    pub fn send_queue_messages(mut self, most: u32) -> Self {
+        self.send_queue_messages = most;
+        self
+    }
+
+    /// Bytes in the send queue that may be exceeded for [`send_queue_soft`](Self::send_queue_soft) only:
+    /// who has not caught up by then is ended, whatever the policy, as
+    /// [`FellBehind`](crate::DisconnectReason::FellBehind). At most `send_queue_bytes`. Default none.
+    pub fn send_queue_soft_bytes(mut self, bytes: u64) -> Self {
+        self.send_queue_soft_bytes = Some(bytes);
+        self
+    }
+
+    /// How long more than [`send_queue_soft_bytes`](Self::send_queue_soft_bytes) may wait without a
+    /// break. Default 10 s; zero is for ever.
+    pub fn send_queue_soft(mut self, within: Duration) -> Self {
+        self.send_queue_soft = within;
+        self
+    }
+
+    /// What happens at the bound of the queue, in bytes or in messages. Default
+    /// [`SlowReader::Disconnect`].
     pub fn slow_reader(mut self, policy: SlowReader) -> Self {
         self.slow_reader = policy;
         self
@@ -248,6 +289,16 @@ impl Limits {
         self
     }
 
+    /// Whether messages are kept one by one until they leave.
+    pub(crate) fn keeps_whole(&self) -> bool {
+        self.slow_reader == SlowReader::DropOldest || self.counts_messages()
+    }
+
+    /// Whether there is a bound in messages.
+    pub(crate) fn counts_messages(&self) -> bool {
+        self.send_queue_messages != SEND_QUEUE_MESSAGES.default
+    }
+
     /// Bytes in the send queue at which it is writable again.
     pub(crate) fn low_mark(&self) -> u64 {
         self.send_queue_low_bytes.unwrap_or(self.send_queue_bytes / SEND_QUEUE_LOW_PART)
@@ -262,12 +313,16 @@ impl Limits {
         SEND_QUEUE_BYTES.check(bytes)?;
         let default = format!("1/{SEND_QUEUE_LOW_PART} of it");
         in_range(SEND_QUEUE_LOW_BYTES, self.low_mark(), 0..=bytes, &default)?;
+        SEND_QUEUE_MESSAGES.check(self.send_queue_messages)?;
+        let soft = self.send_queue_soft_bytes.unwrap_or(bytes);
+        in_range(SEND_QUEUE_SOFT_BYTES, soft, 0..=bytes, "none")?;
         for (limit, value) in [
             (FIRST_BYTE, self.first_byte),
             (LOGIN, self.login),
             (FRAME, self.frame),
             (IDLE, self.idle),
             (WRITE, self.write),
+            (SEND_QUEUE_SOFT, self.send_queue_soft),
             (LINGER_WAIT, self.linger.wait),
             (LINGER_TOTAL, self.linger.total),
         ] {
@@ -375,6 +430,9 @@ mod tests {
             recv_credit_bytes: _,
             send_queue_bytes: _,
             send_queue_low_bytes: _,
+            send_queue_messages: _,
+            send_queue_soft_bytes: _,
+            send_queue_soft: _,
             posts: _,
             slow_reader,
             half_close,
@@ -395,6 +453,16 @@ mod tests {
             "reason `slow_reader`, or the send is refused: counter `messages_refused`",
         );
         queue[2] += ", or the longest frame of the codec";
+        let mut messages = count(
+            &SEND_QUEUE_MESSAGES,
+            "none: an echo pushes nothing",
+            "as the bytes: counter `messages_refused`",
+        );
+        messages[2] = "none".into();
+        let policies = [SlowReader::Disconnect, SlowReader::Refuse];
+        let policies = [policies, [SlowReader::DropNewest, SlowReader::DropOldest]].concat();
+        let policies = policies.iter().map(|policy| format!("{policy:?}")).collect::<Vec<_>>();
+        let policies = policies.join(", ");
         let mut most = count(&CONNECTIONS, "`--connections`", "counter `refused_connections`");
         most[2] = connections;
         let mut memory =
@@ -444,13 +512,22 @@ mod tests {
                 "0 B to the queue",
                 "after a refusal: `on_writable`",
             ),
+            messages,
+            row(
+                SEND_QUEUE_SOFT_BYTES,
+                "none: an echo pushes nothing",
+                "none",
+                "0 B to the queue",
+                "for `limits.send_queue_soft`: reason `fell_behind`",
+            ),
+            time(&SEND_QUEUE_SOFT, "none: an echo pushes nothing", "reason `fell_behind`"),
             count(&POSTS, "none: an echo has none", "the post is refused: counter `posts_refused`"),
             row(
                 "limits.slow_reader",
                 "none: an echo refuses",
                 &format!("{slow_reader:?}"),
-                &format!("{:?}, {:?}", SlowReader::Disconnect, SlowReader::Refuse),
-                "what a full send queue ends: the connection, or the send",
+                &policies,
+                "what a full send queue ends: the connection, the send, or a message",
             ),
             row(
                 "limits.half_close",

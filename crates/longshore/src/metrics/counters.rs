@@ -160,9 +160,11 @@ counters! {
         messages_in,
         /// Messages queued.
         messages_out,
-        /// Messages refused because a queue was full: `limits.send_queue_bytes`. Of a broadcast, one for each
-        /// member that it was refused to.
+        /// Messages refused because a queue was full: `limits.send_queue_bytes`, `limits.send_queue_messages`. Of a
+        /// broadcast, one for each member that it was refused to.
         messages_refused,
+        /// Messages dropped at the same bounds, where `limits.slow_reader` says so.
+        messages_dropped,
         /// Claims refused because the key is taken, or there are as many keys as may be: `Owners`.
         claims_refused,
         /// Groups not made because there are as many as may be: `Groups::at_most`.

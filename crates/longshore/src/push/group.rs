@@ -163,14 +163,28 @@ impl<C: Codec> Group<C> {
         Ok(self.broadcast_encoded(Some(id), self.0.codec.to_bytes(item)?))
     }
 
+    /// Sends to every member something of which only the latest counts: see
+    /// [`Ctx::send_latest`](crate::Ctx::send_latest).
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    pub fn broadcast_latest(&self, key: u64, item: C::Item<'_>) -> Result<Receipt, FrameError> {
+        Ok(self.push(Some(key), None, self.0.codec.to_bytes(item)?))
+    }
+
     /// Sends whole frames, encoded elsewhere, to every member but `except`.
     pub fn broadcast_encoded(&self, except: Option<ConnId>, bytes: Bytes) -> Receipt {
+        self.push(None, except, bytes)
+    }
+
+    fn push(&self, key: Option<u64>, except: Option<ConnId>, bytes: Bytes) -> Receipt {
         let Some(home) = self.0.home.get().filter(|_| !bytes.is_empty()) else {
             return Receipt::of_nobody();
         };
         let tally = Arc::new(Tally::new());
         let members = Arc::clone(&home.members);
-        home.board.broadcast(&Broadcast { members, bytes, except, tally: Arc::clone(&tally) });
+        let of_tally = Arc::clone(&tally);
+        home.board.broadcast(Broadcast { members, bytes, key, except, tally: of_tally });
         Receipt(tally)
     }
 }

@@ -6,6 +6,8 @@
 //!                from all    │ the largest    │ new ones│ the largest
 //! ```
 
+use bytes::Bytes;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a worker takes or frees until it says so: no atomic write for a message.
@@ -35,7 +37,7 @@ pub(crate) enum Level {
 pub(crate) struct Budget {
     pub(crate) max: u64,
     used: AtomicU64,
-    /// What handles sent and no worker has taken over yet.
+    /// What handles sent and no worker has taken over yet, and payloads that many send.
     mail: AtomicU64,
 }
 
@@ -57,6 +59,18 @@ impl Budget {
             self.mail.fetch_add(bytes, Ordering::Relaxed);
         }
         fits
+    }
+
+    /// Takes room that there is no question of.
+    pub(crate) fn take(&self, bytes: u64) {
+        self.mail.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes room for what many send, if there is any: once for all of them, until the last is through.
+    pub(crate) fn hold(budget: &Arc<Self>, bytes: &Bytes) -> Option<Bytes> {
+        let fits = budget.post(bytes.len() as u64, SMALL_BYTES);
+        let held = || Held { bytes: bytes.clone(), budget: Arc::clone(budget) };
+        fits.then(|| Bytes::from_owner(held()))
     }
 
     /// That has arrived, or never will.
@@ -86,6 +100,24 @@ impl Budget {
         } else {
             Level::Over
         }
+    }
+}
+
+/// A payload that counts as long as anybody has it.
+struct Held {
+    bytes: Bytes,
+    budget: Arc<Budget>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.take_post(self.bytes.len() as u64);
     }
 }
 
@@ -121,5 +153,17 @@ mod tests {
         assert!(budget.post(400, SMALL_BYTES - 400), "who holds little is let through");
         budget.take_post(800);
         assert_eq!((budget.used(), budget.left()), (600, 400));
+    }
+
+    #[test]
+    fn a_payload_counts_once_for_all_until_the_last_has_dropped_it() {
+        let budget = Arc::new(Budget::new(1_000));
+        let all = Budget::hold(&budget, &Bytes::from(vec![7; 600])).unwrap();
+        let parts = [all.clone(), all.slice(..10), all.slice(10..)];
+        drop(all);
+        assert_eq!(budget.used(), 600);
+        assert!(Budget::hold(&budget, &Bytes::from(vec![7; 401])).is_none(), "no room");
+        drop(parts);
+        assert_eq!(budget.used(), 0);
     }
 }

@@ -57,6 +57,8 @@ impl fmt::Debug for DialStart {
 pub(crate) struct Broadcast {
     pub(crate) members: Arc<Members>,
     pub(crate) bytes: Bytes,
+    /// Of which key it is the latest.
+    pub(crate) key: Option<u64>,
     pub(crate) except: Option<ConnId>,
     pub(crate) tally: Arc<Tally>,
 }
@@ -64,8 +66,13 @@ pub(crate) struct Broadcast {
 /// What a command takes in a mailbox, beside its bytes.
 pub(crate) const COMMAND_BYTES: u64 = 128;
 
+/// What a message of a handle takes on its way: many small ones are more than their bytes.
+pub(crate) fn mail_bytes(bytes: &Bytes) -> u64 {
+    COMMAND_BYTES.max(bytes.len() as u64)
+}
+
 impl Broadcast {
-    /// What it takes while it is on its way to one worker.
+    /// What it takes while it is on its way to one worker, its bytes included.
     pub(crate) fn mail_bytes(&self) -> u64 {
         self.bytes.len() as u64 + COMMAND_BYTES
     }
@@ -81,8 +88,8 @@ impl Broadcast {
 pub(crate) enum Cmd {
     /// A connection that the door accepted for lane number `lane`.
     Adopt { socket: Unattached, lane: u16, source: Option<Source> },
-    /// Whole frames for a connection.
-    Send { shared: Arc<Shared>, bytes: Bytes },
+    /// Whole frames for a connection, and of which key they are the latest.
+    Send { shared: Arc<Shared>, bytes: Bytes, key: Option<u64> },
     /// A handle's send was refused: `on_writable` is owed.
     Refused { shared: Arc<Shared> },
     /// A connection is to end.

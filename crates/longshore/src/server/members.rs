@@ -105,6 +105,9 @@ pub struct Delivered {
     /// they are ended. Or members of a worker for which too much waits already, of this group or by
     /// `limits.memory`: those stay.
     pub refused: u64,
+    /// Members that lost a message by it, where that is the policy of their listener: this one, or an
+    /// older one for it.
+    pub dropped: u64,
     /// Members that were closing or gone.
     pub gone: u64,
 }
@@ -114,6 +117,7 @@ pub struct Delivered {
 pub(crate) struct Tally {
     queued: AtomicU64,
     refused: AtomicU64,
+    dropped: AtomicU64,
     gone: AtomicU64,
     /// Parts that are not done: one for each worker, and one for who gives them out.
     open: AtomicUsize,
@@ -126,6 +130,7 @@ impl Tally {
         Self {
             queued: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             gone: AtomicU64::new(0),
             open: AtomicUsize::new(1),
             done: Mutex::new(false),
@@ -142,6 +147,7 @@ impl Tally {
     pub(crate) fn end(&self, part: Delivered) {
         self.queued.fetch_add(part.queued, Ordering::Relaxed);
         self.refused.fetch_add(part.refused, Ordering::Relaxed);
+        self.dropped.fetch_add(part.dropped, Ordering::Relaxed);
         self.gone.fetch_add(part.gone, Ordering::Relaxed);
         // What was counted before is seen by who finds that this was the last.
         if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -158,6 +164,7 @@ impl Tally {
         (self.open.load(Ordering::Acquire) == 0).then(|| Delivered {
             queued: self.queued.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
             gone: self.gone.load(Ordering::Relaxed),
         })
     }
@@ -179,13 +186,13 @@ mod tests {
         let tally = Tally::new();
         tally.begin();
         tally.begin();
-        tally.end(Delivered { queued: 2, ..Delivered::default() });
+        tally.end(Delivered { queued: 2, dropped: 5, ..Delivered::default() });
         tally.end(Delivered::default());
         assert_eq!(tally.poll(), None);
         std::thread::scope(|scope| {
             scope.spawn(|| tally.end(Delivered { refused: 1, gone: 3, ..Delivered::default() }));
             tally.wait();
         });
-        assert_eq!(tally.poll(), Some(Delivered { queued: 2, refused: 1, gone: 3 }));
+        assert_eq!(tally.poll(), Some(Delivered { queued: 2, refused: 1, dropped: 5, gone: 3 }));
     }
 }

@@ -135,6 +135,7 @@ impl Server {
         snapshot.messages_refused += self.0.board.messages_refused.load(Ordering::Relaxed);
         snapshot.claims_refused += self.0.board.claims_refused.load(Ordering::Relaxed);
         snapshot.groups_refused += self.0.board.groups_refused.load(Ordering::Relaxed);
+        snapshot.messages_dropped += self.0.board.messages_dropped.load(Ordering::Relaxed);
         snapshot.posts_refused += self.0.board.posts_refused.load(Ordering::Relaxed);
         snapshot.posts_skipped += self.0.board.posts_skipped.load(Ordering::Relaxed);
         snapshot.refused_by_shutdown += self.0.board.refused_by_shutdown.load(Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! What all threads know of a connection.
 
+use crate::config::Limits;
 use longshore_base::Time;
 use longshore_port::{Addr, Link};
 use std::fmt;
@@ -57,6 +58,8 @@ pub struct ConnInfo {
     pub messages_in: u64,
     /// Messages queued by sends.
     pub messages_out: u64,
+    /// Messages dropped because it reads too slowly, where its listener's policy is to.
+    pub messages_dropped: u64,
     /// What the system knew of the way to the peer when it was last asked to be measured; nothing
     /// before that.
     pub link: Link,
@@ -81,6 +84,12 @@ pub(crate) struct Shared {
     pub(crate) local_bytes: AtomicU64,
     /// Most bytes of both together.
     pub(crate) queue_bytes_max: u64,
+    /// Whether messages have a bound as well.
+    pub(crate) counts_messages: bool,
+    /// Messages of handles in a mailbox, and those that wait in the send half. Counted only where
+    /// they have a bound.
+    pub(crate) remote_messages: AtomicU32,
+    pub(crate) local_messages: AtomicU32,
     /// Posts that wait for their turn.
     pub(crate) posts: AtomicU32,
     pub(crate) closed: AtomicBool,
@@ -98,16 +107,18 @@ pub(crate) struct Counts {
     pub(crate) bytes_out: AtomicU64,
     pub(crate) messages_in: AtomicU64,
     pub(crate) messages_out: AtomicU64,
+    /// Any thread adds to it.
+    pub(crate) messages_dropped: AtomicU64,
 }
 
 impl Shared {
-    /// Of a connection of worker `worker`, from `peer_addr` to `local_addr`.
+    /// Of a connection of worker `worker`, from `peer_addr` to `local_addr`, with these limits.
     pub(crate) fn new(
         id: ConnId,
         (peer_addr, local_addr): (Addr, Addr),
         connected_at: Time,
         worker: u16,
-        queue_bytes_max: u64,
+        limits: &Limits,
     ) -> Self {
         Self {
             id,
@@ -120,7 +131,10 @@ impl Shared {
             slot: AtomicU64::new(u64::MAX),
             remote_bytes: AtomicU64::new(0),
             local_bytes: AtomicU64::new(0),
-            queue_bytes_max,
+            queue_bytes_max: limits.send_queue_bytes,
+            counts_messages: limits.counts_messages(),
+            remote_messages: AtomicU32::new(0),
+            local_messages: AtomicU32::new(0),
             posts: AtomicU32::new(0),
             closed: AtomicBool::new(false),
             refused: AtomicBool::new(false),
@@ -134,7 +148,8 @@ impl Shared {
 
     /// As any thread sees it.
     pub(crate) fn info(&self) -> ConnInfo {
-        let Counts { bytes_in, bytes_out, messages_in, messages_out } = &self.counts;
+        let Counts { bytes_in, bytes_out, messages_in, messages_out, messages_dropped } =
+            &self.counts;
         ConnInfo {
             id: self.id,
             peer_addr: self.peer_addr,
@@ -145,6 +160,7 @@ impl Shared {
             bytes_out: bytes_out.load(Ordering::Relaxed),
             messages_in: messages_in.load(Ordering::Relaxed),
             messages_out: messages_out.load(Ordering::Relaxed),
+            messages_dropped: messages_dropped.load(Ordering::Relaxed),
             link: self.measured().as_deref().copied().unwrap_or_default(),
         }
     }

@@ -1,7 +1,7 @@
 //! What all threads of a server share: the way to each worker, and what is counted across them.
 
-use super::budget::{Budget, SMALL_BYTES};
-use super::mailbox::{Broadcast, Cmd, Ending, Mailbox};
+use super::budget::Budget;
+use super::mailbox::{Broadcast, COMMAND_BYTES, Cmd, Ending, Mailbox, mail_bytes};
 use super::members::{Delivered, Members};
 use super::shared::{ConnId, Shared};
 use crate::metrics::{Counters, LogGates};
@@ -68,7 +68,7 @@ pub(crate) struct Switchboard {
     /// Connections of all workers, and how many there may be.
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_max: usize,
-    pub(crate) budget: Budget,
+    pub(crate) budget: Arc<Budget>,
     /// How much is logged of what peers cause.
     pub(crate) log: LogGates,
     /// Sends of handles that were refused because a queue was full.
@@ -77,6 +77,8 @@ pub(crate) struct Switchboard {
     pub(crate) claims_refused: AtomicU64,
     /// Groups that were not made because there are as many already as may be.
     pub(crate) groups_refused: AtomicU64,
+    /// Messages that were dropped where that is the policy.
+    pub(crate) messages_dropped: AtomicU64,
     /// Posts that were refused because as many wait already as may.
     pub(crate) posts_refused: AtomicU64,
     /// Posts whose connection was gone before their turn.
@@ -94,11 +96,12 @@ impl Switchboard {
             workers,
             connections: AtomicUsize::new(0),
             connections_max,
-            budget: Budget::new(memory_max),
+            budget: Arc::new(Budget::new(memory_max)),
             log: LogGates::default(),
             messages_refused: AtomicU64::new(0),
             claims_refused: AtomicU64::new(0),
             groups_refused: AtomicU64::new(0),
+            messages_dropped: AtomicU64::new(0),
             posts_refused: AtomicU64::new(0),
             posts_skipped: AtomicU64::new(0),
             refused_by_shutdown: AtomicU64::new(0),
@@ -151,7 +154,7 @@ impl Switchboard {
                 self.desks[usize::from(worker)].sub_load();
                 start.refuse();
             }
-            Cmd::Send { bytes, .. } => self.budget.take_post(bytes.len() as u64),
+            Cmd::Send { bytes, .. } => self.budget.take_post(mail_bytes(&bytes)),
             Cmd::Join { members, .. } => members.sub(worker),
             Cmd::Claimed { ended: Some(ended), .. } => ended.tell(),
             Cmd::Broadcast(broadcast) => {
@@ -236,12 +239,12 @@ impl Switchboard {
 
     /// Sends to a connection, unless it is closing or gone: looked at under the same lock as the
     /// close, so that what is queued is flushed, and what is not is told.
-    pub(crate) fn push_send(&self, shared: &Arc<Shared>, bytes: Bytes) -> bool {
+    pub(crate) fn push_send(&self, shared: &Arc<Shared>, bytes: Bytes, key: Option<u64>) -> bool {
         let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
         if shared.closed.load(Ordering::Acquire) {
             return false;
         }
-        self.push(*route, Cmd::Send { shared: Arc::clone(shared), bytes });
+        self.push(*route, Cmd::Send { shared: Arc::clone(shared), bytes, key });
         true
     }
 
@@ -258,13 +261,17 @@ impl Switchboard {
     }
 
     /// Sends to all members of a group, on each worker that has some.
-    pub(crate) fn broadcast(&self, broadcast: &Broadcast) {
+    pub(crate) fn broadcast(&self, mut broadcast: Broadcast) {
+        let held = Budget::hold(&self.budget, &broadcast.bytes);
+        let fits = held.is_some();
+        broadcast.bytes = held.unwrap_or_default();
+        let broadcast = &broadcast;
         for worker in 0..broadcast.members.workers() {
             if broadcast.members.count(worker) == 0 {
                 continue;
             }
             broadcast.tally.begin();
-            if self.sets_out(worker, broadcast) {
+            if fits && self.sets_out(worker, broadcast) {
                 self.push(worker, Cmd::Broadcast(Box::new(broadcast.clone())));
             } else {
                 broadcast.give_up(worker, |refused| {
@@ -278,20 +285,16 @@ impl Switchboard {
 
     /// Whether there is room for a broadcast on its way to a worker.
     fn sets_out(&self, worker: u16, broadcast: &Broadcast) -> bool {
-        let (members, bytes) = (&broadcast.members, broadcast.mail_bytes());
-        if !members.set_out(worker, bytes) {
-            return false;
-        }
-        let fits = self.budget.post(bytes, SMALL_BYTES);
-        if !fits {
-            members.arrived(worker, bytes);
+        let fits = broadcast.members.set_out(worker, broadcast.mail_bytes());
+        if fits {
+            self.budget.take(COMMAND_BYTES);
         }
         fits
     }
 
     /// It is on its way no more.
     pub(crate) fn has_arrived(&self, worker: u16, broadcast: &Broadcast) {
-        self.budget.take_post(broadcast.mail_bytes());
+        self.budget.take_post(COMMAND_BYTES);
         broadcast.members.arrived(worker, broadcast.mail_bytes());
     }
 
@@ -318,6 +321,7 @@ impl Switchboard {
 mod tests {
     use super::super::members::Tally;
     use super::*;
+    use crate::Limits;
     use longshore_base::Time;
     use longshore_port::Addr;
 
@@ -326,6 +330,7 @@ mod tests {
         Broadcast {
             members: Arc::clone(members),
             bytes,
+            key: None,
             except: None,
             tally: Arc::new(Tally::new()),
         }
@@ -337,11 +342,11 @@ mod tests {
         let members = Arc::new(Members::new(1, u64::MAX, None));
         members.add(0);
         let [waits, comes_late] = [(); 2].map(|()| broadcast(&members));
-        board.broadcast(&waits);
+        board.broadcast(waits.clone());
         assert_eq!(waits.tally.poll(), None, "the worker has to do its part");
         assert_eq!(board.budget.used(), waits.mail_bytes());
         board.leave_desk(0, []);
-        board.broadcast(&comes_late);
+        board.broadcast(comes_late.clone());
         for Broadcast { tally, .. } in [&waits, &comes_late] {
             assert_eq!(tally.poll(), Some(Delivered { gone: 1, ..Delivered::default() }));
         }
@@ -363,7 +368,7 @@ mod tests {
         let board = Switchboard::new(1, 10, u64::MAX);
         board.leave_desk(0, []);
         let addr = Addr::Ip(([127, 0, 0, 1], 0).into());
-        let shared = Shared::new(ConnId(1), (addr, addr), Time::ZERO, 0, 0);
+        let shared = Shared::new(ConnId(1), (addr, addr), Time::ZERO, 0, &Limits::new());
         let both = Arc::new((board, Arc::new(shared)));
         let (board, shared) = &*both;
         let work = Box::new(Asks(Arc::clone(&both)));
@@ -375,14 +380,14 @@ mod tests {
     #[test]
     fn what_there_is_no_room_for_on_its_way_is_refused_to_all_members() {
         // By memory at once; by what waits of the group, for a worker that does not take it.
-        for (memory, pending, fit) in [(100, u64::MAX, 0), (u64::MAX, 300, 2)] {
+        for (memory, pending, fit) in [(5, u64::MAX, 0), (u64::MAX, 300, 2)] {
             let board = Switchboard::new(1, 10, memory);
             let members = Arc::new(Members::new(1, pending, None));
             members.add(0);
             members.add(0);
             let all = [(); 3].map(|()| broadcast(&members));
             for it in &all {
-                board.broadcast(it);
+                board.broadcast(it.clone());
             }
             let refused = Some(Delivered { refused: 2, ..Delivered::default() });
             let answers = all.each_ref().map(|it| it.tally.poll());

@@ -5,7 +5,7 @@ use crate::server::members::Members;
 use crate::server::notice::Notice;
 use crate::server::shared::Shared;
 use crate::server::source::Source;
-use crate::{Closed, DisconnectReason, Server, TrackedSend};
+use crate::{Closed, DisconnectReason, Server, SlowReader, TrackedSend};
 use bytes::Bytes;
 use longshore_base::{OutOfMemory, Time, Token, try_extend};
 use longshore_port::{PortError, RecvBuf, SocketId};
@@ -218,10 +218,14 @@ impl Connection {
         let mut deadlines = Deadlines::new(now, limits.first_byte, limits.idle);
         deadlines.set_idle_of(limits.idle_of);
         deadlines.set_login(now, limits.login);
+        let mut send = SendHalf::default();
+        if limits.keeps_whole() {
+            send.keep_whole();
+        }
         Self {
             shared,
             socket: None,
-            send: SendHalf::default(),
+            send,
             deadlines,
             closing: Closing::default(),
             limits,
@@ -291,9 +295,10 @@ impl Connection {
             return 0; // they go as soon as the port is through with them
         }
         let mut bytes = self.torn.memory as u64;
-        let queued = self.send.queued();
+        // What many send is counted once, elsewhere.
+        let queued = self.send.queued() - self.send.common();
         if queued > FREE_BYTES {
-            bytes += queued;
+            bytes += queued + self.send.overhead();
         }
         if self.backlog.is_some() || self.held.is_some() {
             let held = self.held.as_ref().map_or(0, |reply| reply.len());
@@ -310,6 +315,35 @@ impl Connection {
         self.send.queued() + remote.saturating_sub(self.remote_bytes)
     }
 
+    /// Those that count against the bound of the queue here: where handles have a bound of their own for
+    /// what is on its way, that is not among them.
+    pub(crate) fn queued_here(&self) -> u64 {
+        let drops_oldest = self.limits.slow_reader == SlowReader::DropOldest;
+        if drops_oldest { self.send.queued() } else { self.queued() }
+    }
+
+    /// Whether as many messages wait as may.
+    pub(crate) fn is_full(&self) -> bool {
+        if !self.limits.counts_messages() {
+            return false;
+        }
+        let on_their_way = match self.limits.slow_reader {
+            SlowReader::DropOldest => 0,
+            _ => self.shared.remote_messages.load(Ordering::Relaxed) as usize,
+        };
+        self.send.waiting() + on_their_way >= self.limits.send_queue_messages as usize
+    }
+
+    /// A message for it was dropped.
+    pub(crate) fn count_dropped(&self) {
+        self.shared.counts.messages_dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What it holds, with its part of what others hold, too: what becomes free with it, at best.
+    pub(crate) fn weight(&self) -> u64 {
+        self.counted + self.send.common()
+    }
+
     /// Bytes that a handle sent are in the send half now.
     pub(crate) fn take_remote(&mut self, bytes: u64) {
         self.remote_bytes += bytes;
@@ -324,6 +358,25 @@ impl Connection {
             self.give_remote_back(queued);
         }
         self.shared.local_bytes.store(queued - self.remote_bytes, Ordering::Release);
+        self.publish_waiting();
+    }
+
+    /// Tells other threads how many messages wait, where that has a bound.
+    #[inline]
+    pub(crate) fn publish_waiting(&self) {
+        if self.shared.counts_messages {
+            let waiting = u32::try_from(self.send.waiting()).unwrap_or(u32::MAX);
+            self.shared.local_messages.store(waiting, Ordering::Release);
+        }
+    }
+
+    /// Whether more waits for it than may for long.
+    #[inline]
+    pub(crate) fn look_at_queue(&mut self, now: Time) -> bool {
+        let Some(soft) = self.limits.send_queue_soft_bytes else { return false };
+        let is_behind = self.is_open() && self.send.queued() > soft;
+        self.deadlines.handle_queue(now, is_behind, self.limits.send_queue_soft);
+        is_behind
     }
 
     /// The same, and what the kernel took. For a send that came back.

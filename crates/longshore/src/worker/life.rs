@@ -166,7 +166,7 @@ impl<P: Port> Worker<P> {
     pub(super) fn closed(&mut self, token: Token) {
         let Some(mut conn) = self.core.conns.remove(token) else { return };
         self.core.wheel.clear(token.index());
-        self.core.memory.count(conn.counted, 0, &self.core.board, self.core.me);
+        self.core.memory.count(conn.counted, 0, &self.core.board);
         self.core.memory.ended += 1;
         conn.shared.closed.store(true, Ordering::Release);
         conn.send.clear(&mut self.core.pool);

@@ -60,6 +60,10 @@ impl<P: Port> Worker<P> {
             self.close_further(token, socket);
         }
         let Some(conn) = self.core.conns.get_mut(token) else { return };
+        if conn.look_at_queue(self.core.now) {
+            self.core.rearm(token);
+        }
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
         if conn.filter.is_some() {
             conn.publish_queued(); // it may have made more or less of it
         }
@@ -130,6 +134,7 @@ impl<P: Port> Worker<P> {
         if bytes > 0 {
             conn.deadlines.handle_said(now);
         }
+        conn.look_at_queue(now);
         if conn.send.is_idle() {
             conn.deadlines.handle_all_sent();
         } else if bytes > 0 {

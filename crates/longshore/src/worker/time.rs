@@ -109,6 +109,7 @@ impl<P: Port> Worker<P> {
                 Due::Frame => self.too_late(token, DisconnectReason::FrameTimeout),
                 Due::Write if self.attempt_timed_out(token) => {}
                 Due::Write => self.look_at_write(token),
+                Due::Behind => self.core.end(token, DisconnectReason::FellBehind, How::Reset),
                 Due::Retry => self.core.mark(token),
                 Due::Idle => {
                     self.call(token, Callback::Idle);

@@ -31,6 +31,7 @@ mod promises;
 mod same;
 mod sending;
 mod settings;
+mod slow;
 mod smoke;
 mod stopping;
 mod threads;

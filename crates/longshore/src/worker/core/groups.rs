@@ -1,11 +1,13 @@
 //! Groups: who of this worker is a member, and what all members are sent.
 
 use super::Core;
+use super::sending::Fate;
 use crate::SendError;
 use crate::server::mailbox::Broadcast;
 use crate::server::members::{Delivered, Members};
 use crate::worker::connection::Membership;
 use longshore_base::Token;
+use longshore_proto::connection::Message;
 use std::sync::Arc;
 
 impl Core {
@@ -67,7 +69,7 @@ impl Core {
 
     /// Queues the same bytes for each member.
     pub(super) fn broadcast(&mut self, broadcast: &Broadcast) {
-        let Broadcast { members, bytes, except, tally } = broadcast;
+        let Broadcast { members, bytes, key, except, tally } = broadcast;
         let mut part = Delivered::default();
         // Out of the lock: a log line of who is refused is the user's to read.
         let slots = std::mem::take(&mut *members.slots(self.me));
@@ -76,8 +78,10 @@ impl Core {
             if !self.conns.get(token).is_some_and(|conn| is_meant(conn.shared.id)) {
                 continue;
             }
-            match self.queue_encoded(token, bytes.clone()) {
-                Ok(()) => part.queued += 1,
+            let message = Message { shared: true, key: *key, ..Message::new(bytes.clone()) };
+            match self.queue_message(token, message) {
+                Ok(Fate::Queued) => part.queued += 1,
+                Ok(Fate::QueuedForOlder | Fate::Dropped) => part.dropped += 1,
                 Err(SendError::Closed) => part.gone += 1,
                 Err(_) => part.refused += 1,
             }

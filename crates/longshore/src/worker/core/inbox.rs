@@ -2,8 +2,12 @@
 
 use super::Core;
 use super::ending::How;
-use crate::DisconnectReason;
-use crate::server::mailbox::{Cmd, Ending};
+use crate::server::mailbox::{Cmd, Ending, mail_bytes};
+use crate::server::shared::Shared;
+use crate::{DisconnectReason, SlowReader};
+use bytes::Bytes;
+use longshore_proto::connection::Message;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Core {
@@ -26,17 +30,36 @@ impl Core {
         self.inbox = inbox;
     }
 
+    /// A message of a handle has come, for which there was room when it set out.
+    fn arrived(&mut self, shared: &Arc<Shared>, bytes: Bytes, key: Option<u64>) {
+        let (len, mail) = (bytes.len() as u64, mail_bytes(&bytes));
+        self.board.budget.take_post(mail);
+        let token = self.token_of(shared);
+        let message = Message { key, ..Message::new(bytes) };
+        let conn = token.and_then(|token| self.conns.get(token));
+        let stays = if conn.is_some_and(|conn| conn.limits.slow_reader == SlowReader::DropOldest) {
+            // There it had room on its way only, and an older one may have to go for it.
+            let _ = token.map(|token| self.queue_message(token, message));
+            0
+        } else if let Some(conn) = token.and_then(|token| self.queue_bytes(token, message)) {
+            conn.take_remote(len);
+            conn.publish_waiting();
+            len
+        } else {
+            0
+        };
+        if stays < mail {
+            shared.remote_bytes.fetch_sub(mail - stays, Ordering::AcqRel);
+        }
+        if shared.counts_messages {
+            shared.remote_messages.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
     /// Touches queues and flags only, never user code: safe in the middle of a callback.
     fn apply(&mut self, cmd: Cmd) {
         match cmd {
-            Cmd::Send { shared, bytes } => {
-                let (token, len) = (self.token_of(&shared), bytes.len() as u64);
-                self.board.budget.take_post(len);
-                match token.and_then(|token| self.queue_bytes(token, bytes)) {
-                    Some(conn) => conn.take_remote(len),
-                    None => drop(shared.remote_bytes.fetch_sub(len, Ordering::AcqRel)),
-                }
-            }
+            Cmd::Send { shared, bytes, key } => self.arrived(&shared, bytes, key),
             Cmd::Refused { shared } => {
                 if let Some(token) = self.token_of(&shared) {
                     self.owed.push_back(token); // the low mark may be passed already

@@ -79,17 +79,18 @@ impl Memory {
         let holds = conn.memory();
         if holds != conn.counted {
             let before = std::mem::replace(&mut conn.counted, holds);
-            self.count(before, holds, board, me);
+            self.count(before, holds, board);
+        }
+        let weight = conn.weight();
+        if weight > self.largest {
+            self.largest = weight;
+            board.desks[usize::from(me)].largest.store(weight, Ordering::Relaxed);
         }
     }
 
-    /// A connection of worker `me` held `before` bytes, and now `after`.
-    pub(crate) fn count(&mut self, before: u64, after: u64, board: &Switchboard, me: u16) {
+    /// A connection held `before` bytes, and now `after`.
+    pub(crate) fn count(&mut self, before: u64, after: u64, board: &Switchboard) {
         self.held = self.held + after - before;
-        if after > self.largest {
-            self.largest = after;
-            board.desks[usize::from(me)].largest.store(after, Ordering::Relaxed);
-        }
         if self.held.abs_diff(self.told) >= STEP_BYTES {
             self.peak = self.peak.max(self.held);
             self.tell(&board.budget);

@@ -7,7 +7,7 @@ mod inbox;
 mod memory;
 mod reading;
 mod relief;
-mod sending;
+pub(crate) mod sending;
 
 use super::connection::Connection;
 use super::timer_wheel::TimerWheel;
@@ -174,7 +174,7 @@ impl Core {
         self.next_conn += 1;
         let id = ConnId(u64::from(self.me) << 48 | self.next_conn);
         let addrs = (peer_addr, local_addr);
-        Arc::new(Shared::new(id, addrs, self.now, self.me, limits.send_queue_bytes))
+        Arc::new(Shared::new(id, addrs, self.now, self.me, limits))
     }
 
     /// The slot of a connection that a handle of whatever worker names: `None` if it lives elsewhere,

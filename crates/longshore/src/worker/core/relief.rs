@@ -136,12 +136,12 @@ impl Core {
 
     /// Reads no more from the connections that hold more than others.
     fn hold_back(&mut self) {
-        let of_large = || self.conns.iter().filter(|(_, conn)| conn.counted >= SMALL_BYTES);
+        let of_large = || self.conns.iter().filter(|(_, conn)| conn.weight() >= SMALL_BYTES);
         let (count, sum) =
-            of_large().fold((0, 0), |(n, sum), (_, conn)| (n + 1, sum + conn.counted));
+            of_large().fold((0, 0), |(n, sum), (_, conn)| (n + 1, sum + conn.weight()));
         let share = sum / u64::max(count, 1);
         let held_back: Vec<_> = of_large()
-            .filter(|(_, conn)| conn.counted >= share && conn.may_be_held_back())
+            .filter(|(_, conn)| conn.weight() >= share && conn.may_be_held_back())
             .map(|(token, _)| token)
             .collect();
         if held_back.is_empty() {
@@ -173,8 +173,9 @@ impl Core {
     /// has it, which looks by itself. Says whether it ended one.
     fn end_largest(&mut self) -> bool {
         let open = self.conns.iter().filter(|(_, conn)| !conn.is_leaving());
-        let largest = open.max_by_key(|(_, conn)| conn.counted);
-        let (token, holds) = largest.map_or((None, 0), |(token, conn)| (Some(token), conn.counted));
+        let largest = open.max_by_key(|(_, conn)| conn.weight());
+        let (token, holds) =
+            largest.map_or((None, 0), |(token, conn)| (Some(token), conn.weight()));
         self.memory.largest = holds;
         self.desk().largest.store(holds, Ordering::Relaxed);
         let others = self.board.desks.iter().enumerate();

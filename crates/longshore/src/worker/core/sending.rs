@@ -3,13 +3,24 @@
 use super::Core;
 use super::ending::How;
 use crate::worker::connection::Connection;
-use crate::{DisconnectReason, SendError};
+use crate::{DisconnectReason, SendError, SlowReader};
 use bytes::Bytes;
 use longshore_base::Token;
 use longshore_port::RecvBuf;
 use longshore_proto::Codec;
-use longshore_proto::connection::Refused;
+use longshore_proto::connection::{Message, Refused};
 use std::sync::atomic::Ordering;
+
+/// What became of a message that was not refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    /// It waits.
+    Queued,
+    /// It waits, and an older one was dropped for it.
+    QueuedForOlder,
+    /// It was dropped.
+    Dropped,
+}
 
 impl Core {
     /// Encodes `item` behind what the connection has queued.
@@ -20,10 +31,13 @@ impl Core {
         codec: &C,
         item: C::Item<'_>,
         lease: Option<&RecvBuf>,
-    ) -> Result<(), SendError> {
+    ) -> Result<Fate, SendError> {
         self.catch_up();
         let conn = self.conns.get_mut(token).filter(|conn| conn.is_open());
         let Some(conn) = conn else { return Err(SendError::Closed) };
+        if conn.send.keeps_whole() {
+            return self.queue_message(token, Message::new(codec.to_bytes(item)?));
+        }
         let queued = conn.queued();
         let room = conn.limits.send_queue_bytes.saturating_sub(queued);
         let never = queued == 0; // no room now is no room ever
@@ -39,35 +53,55 @@ impl Core {
                     self.dirty.push(token);
                 }
                 self.counters().messages_out.add(1);
-                Ok(())
+                Ok(Fate::Queued)
             }
             Err(Refused::Encode(error)) => Err(SendError::Encode(error)),
-            Err(Refused::Full) if left > room as u64 => Err(self.refuse_full(token, never)),
-            Err(Refused::Full) => Err(self.refuse_memory(token)),
+            Err(Refused::Full) => self.at_bound(token, left > room as u64, never),
         }
     }
 
     /// Queues whole frames that were encoded already, within the bound.
-    pub(crate) fn send_encoded(&mut self, token: Token, bytes: Bytes) -> Result<(), SendError> {
+    pub(crate) fn send_message(
+        &mut self,
+        token: Token,
+        message: Message,
+    ) -> Result<Fate, SendError> {
         self.catch_up();
-        self.queue_encoded(token, bytes)
+        self.queue_message(token, message)
     }
 
     /// The same without a look at what others have asked for meanwhile.
-    pub(super) fn queue_encoded(&mut self, token: Token, bytes: Bytes) -> Result<(), SendError> {
-        let conn = self.conns.get(token).filter(|conn| conn.is_open());
-        let Some(conn) = conn else { return Err(SendError::Closed) };
-        let (len, max) = (bytes.len() as u64, conn.limits.send_queue_bytes);
-        if conn.queued().saturating_add(len) > max {
-            return Err(self.refuse_full(token, len > max));
+    pub(super) fn queue_message(
+        &mut self,
+        token: Token,
+        mut message: Message,
+    ) -> Result<Fate, SendError> {
+        let mut fate = Fate::Queued;
+        loop {
+            let conn = self.conns.get_mut(token).filter(|conn| conn.is_open());
+            let Some(conn) = conn else { return Err(SendError::Closed) };
+            let (len, max) = (message.bytes.len() as u64, conn.limits.send_queue_bytes);
+            let replaced = message.key.map_or(0, |key| conn.send.queued_of(key));
+            let queued = conn.queued_here() - replaced;
+            let full = queued.saturating_add(len) > max || (replaced == 0 && conn.is_full());
+            // What many send takes no more of the memory than it does already.
+            let short = !message.shared && len > self.memory.left(&self.board.budget, queued);
+            let drops_oldest = conn.limits.slow_reader == SlowReader::DropOldest;
+            if !(full || short) {
+                message.may_drop = drops_oldest;
+                if let Some(conn) = self.queue_bytes(token, message) {
+                    conn.publish_queued();
+                }
+                return Ok(fate);
+            }
+            let never = len > max;
+            if never || !drops_oldest || !conn.send.drop_oldest(&mut self.pool) {
+                return self.at_bound(token, full, never);
+            }
+            conn.count_dropped();
+            self.counters().messages_dropped.add(1);
+            fate = Fate::QueuedForOlder;
         }
-        if len > self.memory.left(&self.board.budget, conn.queued()) {
-            return Err(self.refuse_memory(token));
-        }
-        if let Some(conn) = self.queue_bytes(token, bytes) {
-            conn.publish_queued();
-        }
-        Ok(())
     }
 
     /// Queues what a codec answers by itself. Where a full queue refuses, it waits for room, and all
@@ -82,7 +116,7 @@ impl Core {
         // Where all together hold too much this peer is not to blame, and may wait.
         let short = len > self.memory.left(&self.board.budget, conn.queued());
         if !(full || short) || len > max || (full && conn.limits.slow_reader.disconnects()) {
-            return self.send_encoded(token, bytes);
+            return self.send_message(token, Message::new(bytes)).map(|_| ());
         }
         conn.held = Some(Box::new(bytes));
         conn.facts.waits_for_room = true;
@@ -132,7 +166,7 @@ impl Core {
         conn.facts.waits_for_room = false;
         conn.stop_or_go(now);
         if let Some(reply) = conn.held.take() {
-            if let Some(conn) = self.queue_bytes(token, *reply) {
+            if let Some(conn) = self.queue_bytes(token, Message::new(*reply)) {
                 conn.publish_queued();
             }
         }
@@ -143,18 +177,37 @@ impl Core {
 
     /// Queues bytes without asking whether they fit: that was asked before. Nothing, unless the
     /// connection is open.
-    pub(super) fn queue_bytes(&mut self, token: Token, bytes: Bytes) -> Option<&mut Connection> {
+    pub(super) fn queue_bytes(
+        &mut self,
+        token: Token,
+        message: Message,
+    ) -> Option<&mut Connection> {
         let conn = self.conns.get_mut(token).filter(|conn| conn.is_open())?;
         conn.messages_out += 1;
-        self.memory.queued += bytes.len() as u64;
-        conn.send.handle_bytes(bytes, &mut self.pool);
+        if !message.shared {
+            self.memory.queued += message.bytes.len() as u64;
+        }
+        conn.send.handle_message(message, &mut self.pool);
         self.counters().messages_out.add(1);
         self.mark(token);
         self.conns.get_mut(token)
     }
 
-    /// The queue is at its bound: what the policy of the listener says. Nothing is owed to who
-    /// sends what will `never` fit.
+    /// There is no room, in the queue if that is `full`, else in memory: what the policy of the listener
+    /// says.
+    #[cold]
+    fn at_bound(&mut self, token: Token, full: bool, never: bool) -> Result<Fate, SendError> {
+        let conn = self.conns.get(token).filter(|conn| conn.limits.slow_reader.drops() && !never);
+        if let Some(conn) = conn {
+            conn.count_dropped();
+            self.counters().messages_dropped.add(1);
+            return Ok(Fate::Dropped);
+        }
+        Err(if full { self.refuse_full(token, never) } else { self.refuse_memory(token) })
+    }
+
+    /// The queue is at its bound, and nothing is dropped. Nothing is owed to who sends what will
+    /// `never` fit.
     #[cold]
     fn refuse_full(&mut self, token: Token, never: bool) -> SendError {
         self.counters().messages_refused.add(1);

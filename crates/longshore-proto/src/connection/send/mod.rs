@@ -8,7 +8,10 @@
 //! One unanswered send at a time. What one turn produces goes out as one send; what comes back
 //! short goes in front again. Untyped: it lives beside thousands of others in one table.
 
-use super::Filter;
+mod filtered;
+mod pool;
+mod staged;
+
 use crate::frame::Kept;
 use crate::{Codec, FrameError, Out};
 use bytes::Bytes;
@@ -16,7 +19,11 @@ use longshore_base::{
     Block, BlockPool, FILE_BYTES_MAX, FileRange, Lease, SEGMENTS_MAX, SEND_BYTES_MAX, Segment,
     SendData,
 };
+use staged::Staged;
 use std::collections::VecDeque;
+
+pub use pool::SendPool;
+pub use staged::Message;
 
 /// A tail this long becomes a segment, so that it is not copied again and again while it grows.
 const TAIL_SEALED_MIN: usize = 32 * 1024;
@@ -28,68 +35,6 @@ const SHARED_COPIED_MAX: usize = 512;
 /// acknowledged its completion is the only sign of progress, and a peer on a slow line must be able to
 /// give one within the write deadline.
 const WHOLE_BYTES_MAX: usize = 64 * 1024;
-
-/// What all send halves of a worker use in turn.
-#[derive(Debug)]
-pub struct SendPool<L: Lease> {
-    /// Memory of tails.
-    pub blocks: BlockPool,
-    /// Vectors of gathered sends, and queues of connections that have one.
-    vectors: Vec<Vec<Segment<L>>>,
-    queues: Vec<VecDeque<Segment<L>>>,
-    kept: Vec<Kept>,
-}
-
-/// Vectors and queues that are kept for reuse.
-const VECTORS_KEPT_MAX: usize = 1024;
-
-impl<L: Lease> SendPool<L> {
-    /// A pool that keeps at most `blocks_max` blocks.
-    pub fn new(blocks_max: usize) -> Self {
-        let (blocks, vectors, queues) = (BlockPool::new(blocks_max), Vec::new(), Vec::new());
-        Self { blocks, vectors, queues, kept: Vec::new() }
-    }
-
-    /// Frees what was kept for a peak. For a slow, regular tick.
-    pub fn trim(&mut self) {
-        self.blocks.trim();
-        self.vectors = Vec::new();
-        self.queues = Vec::new();
-        self.kept = Vec::new();
-    }
-
-    /// Memory of segments that were not sent as they were.
-    fn give_back(&mut self, data: SendData<L>) {
-        let mut give = |segment| {
-            if let Segment::Block(block) = segment {
-                self.blocks.give(block);
-            }
-        };
-        match data {
-            SendData::One(segment) => give(segment),
-            SendData::Many(mut segments) => {
-                segments.drain(..).for_each(give);
-                self.give_vector(segments);
-            }
-        }
-    }
-
-    fn give_vector(&mut self, vector: Vec<Segment<L>>) {
-        debug_assert!(vector.is_empty(), "segments are taken out first");
-        if self.vectors.len() < VECTORS_KEPT_MAX {
-            self.vectors.push(vector);
-        }
-    }
-
-    /// Largest queue that is kept: one slow peer must not pin the memory of its worst moment.
-    fn give_queue(&mut self, queue: VecDeque<Segment<L>>) {
-        debug_assert!(queue.is_empty(), "segments are taken out first");
-        let kept = (1..=SEGMENTS_MAX).contains(&queue.capacity());
-        if kept && self.queues.len() < VECTORS_KEPT_MAX {
-            self.queues.push(queue);
-        }
-    }
-}
 
 /// Why an item was not queued.
 #[derive(Debug, PartialEq, Eq)]
@@ -127,6 +72,12 @@ pub struct SendHalf<L: Lease> {
     held: u64,
     /// Bytes between the two that lie in files, where they take no memory.
     in_files: u64,
+    /// Bytes between the two that somebody else counts.
+    common: u64,
+    /// Messages behind all that, if they have to stay whole until they begin to leave.
+    staged: Option<Box<Staged>>,
+    /// All messages have to.
+    keeps_whole: bool,
     /// Bytes of the first file that are being read for the filter; 0 is none.
     reading: u32,
     /// (offset, id) of sends that somebody wants to hear of, ascending.
@@ -148,6 +99,9 @@ impl<L: Lease> Default for SendHalf<L> {
             filtered: 0,
             held: 0,
             in_files: 0,
+            common: 0,
+            staged: None,
+            keeps_whole: false,
             reading: 0,
             tracked: None,
             in_flight: 0,
@@ -177,7 +131,40 @@ impl<L: Lease> SendHalf<L> {
     /// Bytes in memory, accepted and not yet taken by the kernel; those that a filter keeps too.
     #[inline]
     pub fn queued(&self) -> u64 {
-        self.end - self.sent - self.in_files + self.held
+        let staged = self.staged.as_ref().map_or(0, |staged| staged.bytes());
+        self.end - self.sent - self.in_files + self.held + staged
+    }
+
+    /// Of those bytes, the ones that somebody else counts.
+    pub fn common(&self) -> u64 {
+        self.common + self.staged.as_ref().map_or(0, |staged| staged.shared_bytes())
+    }
+
+    /// What messages take beside their bytes.
+    pub fn overhead(&self) -> u64 {
+        self.staged.as_ref().map_or(0, |staged| staged.overhead_bytes())
+    }
+
+    /// Messages that have not begun to leave, of those that are kept whole until then.
+    pub fn waiting(&self) -> usize {
+        self.staged.as_ref().map_or(0, |staged| staged.count())
+    }
+
+    /// From now on each message is kept whole until it begins to leave, and may be dropped until
+    /// then.
+    pub fn keep_whole(&mut self) {
+        self.keeps_whole = true;
+    }
+
+    /// Whether what is sent now has to be given as a message: [`handle_message`](Self::handle_message).
+    #[inline]
+    pub fn keeps_whole(&self) -> bool {
+        self.keeps_whole || self.staged.is_some()
+    }
+
+    /// Bytes of the message of that key that waits; 0 if none does.
+    pub fn queued_of(&self, key: u64) -> u64 {
+        self.staged.as_ref().map_or(0, |staged| staged.bytes_of(key))
     }
 
     /// Whether nothing is queued and nothing in flight, and a filter keeps nothing.
@@ -191,6 +178,7 @@ impl<L: Lease> SendHalf<L> {
     }
 
     /// Whether somebody wants to hear of a send.
+    /// Whether somebody wants to hear of a send.
     pub fn is_tracked(&self) -> bool {
         self.tracked.is_some()
     }
@@ -202,7 +190,7 @@ impl<L: Lease> SendHalf<L> {
 
     /// Whether nothing is queued and nothing in flight.
     pub fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.end == self.sent
+        self.in_flight == 0 && self.end == self.sent && self.staged.is_none()
     }
 
     /// Whether a send has not been answered.
@@ -246,6 +234,7 @@ impl<L: Lease> SendHalf<L> {
         room: usize,
         pool: &mut SendPool<L>,
     ) -> Result<usize, Refused> {
+        debug_assert!(!self.keeps_whole(), "it would overtake what waits");
         if self.tail.capacity() == 0 {
             self.tail = pool.blocks.take();
         }
@@ -306,18 +295,87 @@ impl<L: Lease> SendHalf<L> {
 
     /// Queues bytes that are shared with others or kept by somebody.
     pub fn handle_bytes(&mut self, bytes: Bytes, pool: &mut SendPool<L>) {
-        self.end += bytes.len() as u64;
-        if !self.tail.is_empty() && bytes.len() <= SHARED_COPIED_MAX {
-            self.tail.extend_from_slice(&bytes);
-        } else if !bytes.is_empty() {
-            self.seal(pool);
-            self.push(Segment::Shared(bytes), pool);
+        self.handle_message(Message::new(bytes), pool);
+    }
+
+    /// The same, with all that is to be known of them.
+    pub fn handle_message(&mut self, message: Message, pool: &mut SendPool<L>) {
+        if message.bytes.is_empty() {
+            return;
         }
+        if self.keeps_whole() || message.key.is_some() {
+            let staged = &mut self.staged;
+            staged.get_or_insert_with(|| pool.staged.pop().unwrap_or_default()).push(message);
+        } else {
+            self.append(message.bytes, message.shared, pool);
+        }
+    }
+
+    /// Drops the oldest message that has not begun to leave, if there is one that may be dropped.
+    pub fn drop_oldest(&mut self, pool: &mut SendPool<L>) -> bool {
+        let dropped = self.staged.as_mut().is_some_and(|staged| staged.drop_oldest());
+        if dropped && self.waiting() == 0 {
+            self.staged.take().into_iter().for_each(|staged| pool.give_staged(staged));
+        }
+        dropped
+    }
+
+    /// Messages begin to leave, until so many bytes do.
+    #[cold]
+    fn begin_messages(&mut self, most: u64, pool: &mut SendPool<L>) {
+        let Some(mut staged) = self.staged.take() else { return };
+        while self.end - self.sent < most {
+            let Some(Message { bytes, shared, .. }) = staged.pop() else { break };
+            self.append(bytes, shared, pool);
+            while let Some(id) = staged.pop_tracked() {
+                self.tracked.get_or_insert_default().push_back((self.end, id));
+            }
+        }
+        if staged.count() > 0 { self.staged = Some(staged) } else { pool.give_staged(staged) }
+    }
+
+    /// Puts bytes at the end of the stream: small ones together.
+    fn append(&mut self, bytes: Bytes, shared: bool, pool: &mut SendPool<L>) {
+        let len = bytes.len();
+        self.end += len as u64;
+        if len <= SHARED_COPIED_MAX {
+            self.open_tail(pool);
+            if !self.tail.is_empty() {
+                self.tail.extend_from_slice(&bytes);
+                if self.tail.len() >= TAIL_SEALED_MIN {
+                    self.seal(pool);
+                }
+                return;
+            }
+        }
+        self.seal(pool);
+        self.common += if shared { len as u64 } else { 0 };
+        self.push(if shared { Segment::Common(bytes) } else { Segment::Shared(bytes) }, pool);
+    }
+
+    /// A tail of the last bytes, if those are few and were alone until now.
+    fn open_tail(&mut self, pool: &mut SendPool<L>) {
+        let small = |segment: &Segment<L>| {
+            matches!(segment, Segment::Shared(_) | Segment::Common(_))
+                && segment.len() <= SHARED_COPIED_MAX as u64
+        };
+        if !self.tail.is_empty() || !self.queue.back().is_some_and(small) {
+            return;
+        }
+        let Some(last) = self.queue.pop_back() else { return };
+        if matches!(last, Segment::Common(_)) {
+            self.common = self.common.saturating_sub(last.len());
+        }
+        if self.tail.capacity() == 0 {
+            self.tail = pool.blocks.take();
+        }
+        self.tail.extend_from_slice(last.bytes());
     }
 
     /// Queues a part of a file, of any length. It takes no memory of the queue.
     pub fn handle_file(&mut self, range: FileRange<L::File>, pool: &mut SendPool<L>) {
         if range.len > 0 {
+            self.begin_messages(u64::MAX, pool); // they are in front of it
             self.end += range.len;
             self.in_files += range.len;
             self.seal(pool);
@@ -325,67 +383,11 @@ impl<L: Lease> SendHalf<L> {
         }
     }
 
-    /// A piece of a file that has to be read, because a filter is to change it and nothing before it
-    /// is left to send. Its bytes go to [`handle_file_read`](Self::handle_file_read); until then
-    /// there is no other one.
-    pub fn poll_file_read(&mut self) -> Option<FileRange<L::File>> {
-        let idle = self.in_flight == 0 && self.filtered <= self.sent && self.reading == 0;
-        let Some(Segment::File(range)) = self.queue.front().filter(|_| idle) else { return None };
-        let len = range.len.min(self.most_now() as u64 / 2);
-        self.reading = u32::try_from(len).unwrap_or(u32::MAX);
-        Some(FileRange { len, ..range.clone() })
-    }
-
-    /// The piece that was asked for, whole: it takes the place of that part of the file. Nothing
-    /// happens if nothing is to be sent any more.
-    pub fn handle_file_read(&mut self, bytes: Bytes) {
-        let len = u64::from(std::mem::take(&mut self.reading));
-        debug_assert_eq!(bytes.len() as u64, len, "the piece that was asked for");
-        let files = |segment: &mut Segment<L>| matches!(segment, Segment::File(_));
-        let Some(at) = self.queue.iter_mut().position(files) else { return };
-        if self.queue[at].len() == len {
-            self.queue[at] = Segment::Shared(bytes);
-        } else {
-            self.queue[at].advance(bytes.len());
-            self.queue.insert(at, Segment::Shared(bytes));
-        }
-        self.in_files -= len;
-    }
-
-    /// Queues what a filter says by itself, and notes how much it keeps: behind all that came out of
-    /// the filter before, in front of what has not passed it. So the peer gets what the filter made
-    /// in the order in which it was made, which records with numbers or a running key depend on.
-    pub fn handle_filter_reply(&mut self, bytes: &[u8], held: usize, pool: &mut SendPool<L>) {
-        let queue_from = self.sent + u64::from(self.in_flight);
-        let from = self.filtered.max(queue_from);
-        let len = bytes.len() as u64;
-        if len > 0 {
-            let at = self.segments_within(from - queue_from);
-            let before = at.checked_sub(1).and_then(|before| self.queue.get_mut(before));
-            match before {
-                Some(Segment::Block(block)) if block.len() + bytes.len() <= TAIL_SEALED_MIN => {
-                    block.extend_from_slice(bytes);
-                }
-                _ if bytes.len() > SEND_BYTES_MAX => {
-                    self.insert(at, Segment::Shared(Bytes::copy_from_slice(bytes)), pool);
-                }
-                _ => {
-                    let mut block = pool.blocks.take();
-                    block.extend_from_slice(bytes);
-                    self.insert(at, Segment::Block(Block::new(block)), pool);
-                }
-            }
-        }
-        // What was kept until now is told as sent behind this.
-        let first = if self.held > 0 { from } else { from + 1 };
-        self.filtered = from + len;
-        self.shift(first, len);
-        self.held = held as u64;
-    }
-
     /// Wants to hear, as `id`, when all that was accepted up to now is with the kernel.
     pub fn track(&mut self, id: u64) {
-        self.tracked.get_or_insert_default().push_back((self.end, id));
+        if !self.staged.as_mut().is_some_and(|staged| staged.track(id)) {
+            self.tracked.get_or_insert_default().push_back((self.end, id));
+        }
     }
 
     /// The next tracked send whose bytes the kernel has taken.
@@ -412,7 +414,13 @@ impl<L: Lease> SendHalf<L> {
     /// The next send, if there is something and none is in flight. Of a connection without a filter.
     #[inline]
     pub fn poll_transmit(&mut self, pool: &mut SendPool<L>) -> Option<Transmit<L>> {
-        if self.in_flight > 0 || self.end == self.sent {
+        if self.in_flight > 0 {
+            return None;
+        }
+        if self.staged.is_some() {
+            self.begin_messages(self.most_now() as u64, pool);
+        }
+        if self.end == self.sent {
             return None;
         }
         if !self.queue.is_empty() || self.tail.len() > WHOLE_BYTES_MAX {
@@ -424,23 +432,8 @@ impl<L: Lease> SendHalf<L> {
             self.give_memory_back(pool);
         }
         let data = SendData::One(Segment::Block(Block::new(tail)));
-        Some(Transmit { data, whole: self.congested, prompt: self.tracked.is_some() })
-    }
-
-    /// The same of a connection with a filter.
-    ///
-    /// # Errors
-    /// That of the filter. Nothing more can be sent then.
-    pub fn poll_filtered(
-        &mut self,
-        pool: &mut SendPool<L>,
-        filter: &mut (dyn Filter + 'static),
-    ) -> Result<Option<Transmit<L>>, FrameError> {
-        if self.in_flight > 0 || self.end == self.sent {
-            return Ok(None);
-        }
-        let data = self.filtered_data(pool, filter)?;
-        Ok(data.map(|data| self.transmit(data, pool)))
+        let prompt = self.tracked.is_some() || self.staged.is_some();
+        Some(Transmit { data, whole: self.congested, prompt })
     }
 
     fn transmit(&mut self, data: SendData<L>, pool: &mut SendPool<L>) -> Transmit<L> {
@@ -452,7 +445,8 @@ impl<L: Lease> SendHalf<L> {
         } else {
             self.give_memory_back(pool);
         }
-        Transmit { data, whole: self.congested, prompt: more || self.tracked.is_some() }
+        let prompt = more || self.tracked.is_some() || self.staged.is_some();
+        Transmit { data, whole: self.congested, prompt }
     }
 
     /// The next send where there is more than the small messages of one turn.
@@ -485,7 +479,8 @@ impl<L: Lease> SendHalf<L> {
                 at > 0
             }
         };
-        self.congested = short || (self.congested && self.end > self.sent);
+        let more = self.end > self.sent || self.staged.is_some();
+        self.congested = short || (self.congested && more);
     }
 
     /// Frees a segment that went out, or puts what is left of it at place `at` of the queue.
@@ -498,6 +493,9 @@ impl<L: Lease> SendHalf<L> {
         pool: &mut SendPool<L>,
     ) -> bool {
         let len = usize::try_from(segment.len()).unwrap_or(usize::MAX);
+        if matches!(segment, Segment::Common(_)) {
+            self.common = self.common.saturating_sub(len.min(*left) as u64);
+        }
         if *left >= len {
             *left -= len;
             if let Segment::Block(block) = segment {
@@ -520,6 +518,13 @@ impl<L: Lease> SendHalf<L> {
         }
         self.tail.clear();
         self.give_memory_back(pool);
+        if let Some(mut staged) = self.staged.take() {
+            let ids: Vec<_> = staged.take_tracked().map(|id| (u64::MAX, id)).collect();
+            if !ids.is_empty() {
+                self.tracked.get_or_insert_default().extend(ids);
+            }
+            pool.give_staged(staged);
+        }
         if self.held > 0 {
             let kept = self.filtered;
             let tracked = self.tracked.iter_mut().flat_map(|tracked| tracked.iter_mut());
@@ -529,6 +534,7 @@ impl<L: Lease> SendHalf<L> {
         self.filtered = self.sent;
         self.held = 0;
         self.in_files = 0;
+        self.common = 0;
         self.reading = 0;
     }
 
@@ -578,6 +584,7 @@ impl<L: Lease> SendHalf<L> {
             }
             match front {
                 Segment::Shared(bytes) => segments.push(Segment::Shared(bytes.split_to(room))),
+                Segment::Common(bytes) => segments.push(Segment::Common(bytes.split_to(room))),
                 Segment::Leased(lease) => {
                     segments.push(Segment::Leased(lease.slice(0..room)));
                     front.advance(room);
@@ -610,79 +617,9 @@ impl<L: Lease> SendHalf<L> {
         }
     }
 
-    /// The next bytes after they have passed the filter; first those that came back.
-    fn filtered_data(
-        &mut self,
-        pool: &mut SendPool<L>,
-        filter: &mut (dyn Filter + 'static),
-    ) -> Result<Option<SendData<L>>, FrameError> {
-        self.seal(pool);
-        while self.filtered <= self.sent {
-            // The filter keeps what there was, or a file has to be read first.
-            if matches!(self.queue.front(), None | Some(Segment::File(_))) {
-                return Ok(None);
-            }
-            self.pass(pool, filter)?;
-        }
-        let passed = usize::try_from(self.filtered - self.sent).unwrap_or(usize::MAX);
-        Ok(Some(self.gather(pool, passed.min(self.most_now()))))
-    }
-
-    /// Lets bytes of the queue, of which none has passed the filter, pass it.
-    fn pass(
-        &mut self,
-        pool: &mut SendPool<L>,
-        filter: &mut (dyn Filter + 'static),
-    ) -> Result<(), FrameError> {
-        // A filter may make more of it; half leaves room to stay within one send.
-        let plain = self.gather(pool, self.most_now() / 2);
-        let mut wire = pool.blocks.take();
-        for segment in plain.segments() {
-            filter.handle_output(segment.bytes(), &mut wire)?;
-        }
-        self.held = filter.held_bytes() as u64;
-        let (before, after) = (plain.byte_count() as u64, wire.len() as u64);
-        pool.give_back(plain);
-        self.end = self.end - before + after;
-        self.filtered = self.sent + after;
-        for (offset, _) in self.tracked.iter_mut().flat_map(|tracked| tracked.iter_mut()) {
-            let behind = offset.saturating_sub(self.sent + before);
-            *offset = self.sent + after + behind;
-        }
-        match wire.len() {
-            0 => pool.blocks.give_bytes(wire),
-            1..=SEND_BYTES_MAX => self.queue.push_front(Segment::Block(Block::new(wire))),
-            _ => self.queue.push_front(Segment::Shared(wire.into())),
-        }
-        Ok(())
-    }
-
     /// Most bytes of the next send.
     fn most_now(&self) -> usize {
         if self.congested { WHOLE_BYTES_MAX } else { SEND_BYTES_MAX }
-    }
-
-    /// How many whole segments lie within the first `bytes` of the queue.
-    fn segments_within(&self, bytes: u64) -> usize {
-        let mut left = bytes;
-        let lens = self.queue.iter().map(Segment::len);
-        lens.take_while(|len| {
-            left.checked_sub(*len).is_some_and(|rest| {
-                left = rest;
-                true
-            })
-        })
-        .count()
-    }
-
-    /// Moves what is told at stream offset `from` or later by `by` bytes.
-    fn shift(&mut self, from: u64, by: u64) {
-        self.end += by;
-        for (offset, _) in self.tracked.iter_mut().flat_map(|tracked| tracked.iter_mut()) {
-            if *offset >= from {
-                *offset += by;
-            }
-        }
     }
 
     /// A lease must not wait for a peer that does not read.
@@ -708,5 +645,4 @@ fn copied<L: Lease>(segment: Segment<L>, blocks: &mut BlockPool) -> Segment<L> {
 }
 
 #[cfg(test)]
-#[path = "send_tests.rs"]
 mod tests;
