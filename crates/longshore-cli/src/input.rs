@@ -1,6 +1,7 @@
 //! Lines of standard input, in bounded memory.
 
 use crate::system::{self, Terminal};
+use crate::terminal;
 use std::io::{self, BufRead, ErrorKind};
 use std::thread;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub(crate) enum Line<'a> {
 /// Waits until standard input, which is a terminal, may be read. Not at all if there is none any more.
 pub(crate) fn wait_for_terminal() -> bool {
     loop {
+        terminal::wait_for_input();
         match system::terminal() {
             Terminal::Ours => return true,
             Terminal::Others => thread::sleep(BACKGROUND_LOOK),

@@ -5,7 +5,7 @@
 //! | `args.rs` | the command line |
 //! | `cmd/` | the commands, a file each |
 //! | `echo.rs` | the handler of `serve` |
-//! | `feed.rs`, `console.rs`, `input.rs` | who comes and goes, and what the operator says to them |
+//! | `feed.rs`, `console.rs`, `input.rs`, `terminal.rs` | who comes and goes, and what the operator says to them |
 //! | `talk.rs` | lines as messages |
 //! | `system.rs` | what the system tells about itself |
 //! | `out.rs`, `log.rs`, `exit.rs` | what people and programs get to see: answers, log, exit codes |
@@ -22,6 +22,7 @@ mod log;
 mod out;
 mod system;
 mod talk;
+mod terminal;
 
 use args::{Args, Command};
 use clap::Parser;

@@ -160,6 +160,47 @@ def background():
     assert terminal.exit_code() == 0
 
 
+def suspended():
+    """Ctrl-Z, bg, and later fg."""
+
+    def shell():
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        server = os.fork()
+        if server == 0:
+            os.setpgid(0, 0)
+            os.tcsetpgrp(0, os.getpid())
+            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+            serve()
+        stopped, status = os.waitpid(server, os.WUNTRACED)
+        os.tcsetpgrp(0, os.getpid())
+        os.write(1, b"stopped by %d\n" % os.WSTOPSIG(status))
+        os.kill(server, signal.SIGCONT)
+        os.write(1, b"the shell got " + os.read(0, 100))
+        os.tcsetpgrp(0, server)
+        stopped, status = os.waitpid(server, os.WUNTRACED)
+        os._exit(98 if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status))
+
+    terminal = Terminal(shell)
+    port = port_of(terminal)
+    terminal.wait_for("console")
+    terminal.type_in("list")
+    terminal.wait_for("nobody is connected")
+    os.write(terminal.ours, b"\x1a")
+    terminal.wait_for(f"stopped by {int(signal.SIGTSTP)}")
+    peer, name = connect(port)
+    terminal.wait_for(r"connected\S*  (\S+)   " + name)
+    exchange(peer, b"x\n")
+    terminal.type_in("list")
+    terminal.wait_for("the shell got list")
+    exchange(peer, b"x\n")
+    terminal.type_in("list")
+    terminal.wait_for("1 connection\r\n")
+    peer.close()
+    terminal.interrupt()
+    terminal.wait_for(r"stopped\S*    after ")
+    assert terminal.exit_code() == 0
+
+
 def hangup():
     """Without a terminal that is its own, so that no signal tells it: what it reads is over."""
     ours, theirs = pty.openpty()
@@ -201,4 +242,4 @@ def hangup():
     assert b"cannot read" not in said, said
 
 
-{"comings_and_goings": comings_and_goings, "messages": messages, "background": background, "hangup": hangup}[PROMISE]()
+{"comings_and_goings": comings_and_goings, "messages": messages, "background": background, "suspended": suspended, "hangup": hangup}[PROMISE]()

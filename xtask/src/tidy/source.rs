@@ -194,6 +194,7 @@ fn systems(file: &File) -> Vec<Finding> {
         "crates/longshore-port/src/driver/os/",
         "crates/longshore-port/src/driver/poller/mod.rs",
         "crates/longshore/src/signals.rs",
+        "crates/longshore-cli/src/terminal.rs",
     ];
     if file.place.is_none() || file.is_one_of(&allowed) {
         return Vec::new();

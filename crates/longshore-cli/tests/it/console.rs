@@ -567,6 +567,12 @@ fn a_server_in_the_background_leaves_the_terminal_alone_until_it_comes_to_the_fr
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_server_that_is_suspended_goes_on_in_the_background() {
+    on_terminal("suspended");
+}
+
+#[test]
 #[cfg(unix)]
 fn a_terminal_that_goes_away_ends_the_commands_alone() {
     on_terminal("hangup");
