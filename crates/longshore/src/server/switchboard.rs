@@ -58,7 +58,8 @@ impl fmt::Debug for Desk {
 /// Shards of the directory: connects and disconnects of different workers seldom meet.
 const SHARDS: usize = 16;
 
-/// Lock order: `Shared::route`, then a mailbox. A shard alone. No user code under any.
+/// Lock order: `Shared::route`, then a mailbox. A shard alone. No user code and no system call under
+/// any.
 #[derive(Debug)]
 pub(crate) struct Switchboard {
     /// The workers, then the door if there is one.
@@ -118,20 +119,45 @@ impl Switchboard {
 
     /// Gives `cmd` to a worker, and wakes it if it sleeps.
     pub(crate) fn push(&self, worker: u16, cmd: Cmd) {
-        if let Err(cmd) = self.try_push(worker, cmd) {
-            self.too_late(worker, cmd);
+        let put = self.put(worker, cmd);
+        self.was_put(worker, put);
+    }
+
+    /// Puts `cmd` before a worker. Waking it, which is a system call, and dropping what comes too late,
+    /// which may be the user's, is for [`was_put`](Self::was_put), outside of any lock.
+    fn put(&self, worker: u16, cmd: Cmd) -> Result<bool, Cmd> {
+        self.desks[usize::from(worker)].mailbox.push(cmd)
+    }
+
+    fn was_put(&self, worker: u16, put: Result<bool, Cmd>) {
+        match put {
+            Ok(false) => {}
+            Ok(true) => {
+                if let Some(wake) = self.desks[usize::from(worker)].wake.get() {
+                    wake();
+                }
+            }
+            Err(cmd) => self.too_late(worker, cmd),
         }
     }
 
-    /// The same; the command comes back if the worker is gone.
-    fn try_push(&self, worker: u16, cmd: Cmd) -> Result<(), Cmd> {
-        let desk = &self.desks[usize::from(worker)];
-        if desk.mailbox.push(cmd)? {
-            if let Some(wake) = desk.wake.get() {
-                wake();
-            }
+    /// Puts a command of a connection before its worker, in order with what else is asked of it, if
+    /// it `may` be.
+    fn put_for(
+        &self,
+        shared: &Arc<Shared>,
+        may: impl FnOnce(u16) -> bool,
+        cmd: impl FnOnce(Arc<Shared>) -> Cmd,
+    ) -> bool {
+        let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
+        let worker = *route;
+        if !may(worker) {
+            return false;
         }
-        Ok(())
+        let put = self.put(worker, cmd(Arc::clone(shared)));
+        drop(route);
+        self.was_put(worker, put);
+        true
     }
 
     /// A worker ends: what it was asked for and has not done is given up.
@@ -240,24 +266,20 @@ impl Switchboard {
     /// Sends to a connection, unless it is closing or gone: looked at under the same lock as the
     /// close, so that what is queued is flushed, and what is not is told.
     pub(crate) fn push_send(&self, shared: &Arc<Shared>, bytes: Bytes, key: Option<u64>) -> bool {
-        let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
-        if shared.closed.load(Ordering::Acquire) {
-            return false;
-        }
-        self.push(*route, Cmd::Send { shared: Arc::clone(shared), bytes, key });
-        true
+        let is_open = |_| !shared.closed.load(Ordering::Acquire);
+        self.put_for(shared, is_open, |shared| Cmd::Send { shared, bytes, key })
     }
 
     /// A connection that was counted joins. Says whether it still may.
     pub(crate) fn push_join(&self, shared: &Arc<Shared>, members: &Arc<Members>) -> bool {
-        let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
-        if shared.closed.load(Ordering::Acquire) {
-            members.sub(*route);
-            return false;
-        }
-        let (shared, members) = (Arc::clone(shared), Arc::clone(members));
-        self.push(*route, Cmd::Join { shared, members });
-        true
+        let may = |worker| {
+            let is_open = !shared.closed.load(Ordering::Acquire);
+            if !is_open {
+                members.sub(worker);
+            }
+            is_open
+        };
+        self.put_for(shared, may, |shared| Cmd::Join { shared, members: Arc::clone(members) })
     }
 
     /// Sends to all members of a group, on each worker that has some.
@@ -300,20 +322,16 @@ impl Switchboard {
 
     /// Ends a connection. Sends that are asked for after this answer that it is closed.
     pub(crate) fn push_end(&self, shared: &Arc<Shared>, ending: Ending) {
-        let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.closed.store(true, Ordering::Release);
-        self.push(*route, Cmd::End { shared: Arc::clone(shared), ending });
+        let close = |_| {
+            shared.closed.store(true, Ordering::Release);
+            true
+        };
+        self.put_for(shared, close, |shared| Cmd::End { shared, ending });
     }
 
     /// Asks a connection's worker for something, in order with what else is asked of it.
     pub(crate) fn push_to(&self, shared: &Arc<Shared>, cmd: impl FnOnce(Arc<Shared>) -> Cmd) {
-        let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
-        let (worker, pushed) = (*route, self.try_push(*route, cmd(Arc::clone(shared))));
-        drop(route);
-        // A post is the user's: its drop may ask for something of the same connection.
-        if let Err(cmd) = pushed {
-            self.too_late(worker, cmd);
-        }
+        self.put_for(shared, |_| true, cmd);
     }
 }
 
@@ -375,6 +393,36 @@ mod tests {
         board.push_to(shared, |shared| Cmd::Post { shared, work });
         assert_eq!(board.posts_skipped.load(Ordering::Relaxed), 1);
         assert_eq!(Arc::strong_count(&both), 1);
+    }
+
+    #[test]
+    fn a_sleeper_is_woken_outside_of_any_lock() {
+        let board = Switchboard::new(1, 10, u64::MAX);
+        let addr = Addr::Ip(([127, 0, 0, 1], 0).into());
+        let shared = Arc::new(Shared::new(ConnId(1), (addr, addr), Time::ZERO, 0, &Limits::new()));
+        let (woken, of_wake) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&shared));
+        let count = Arc::clone(&woken);
+        let wake = move || {
+            assert!(of_wake.route.try_lock().is_ok(), "the way to its worker is locked");
+            count.fetch_add(1, Ordering::Relaxed);
+        };
+        assert!(board.desks[0].wake.set(Box::new(wake)).is_ok());
+        let asks: [&dyn Fn(); 4] = [
+            &|| assert!(board.push_send(&shared, Bytes::from_static(b"hello"), None)),
+            &|| assert!(board.push_join(&shared, &Arc::new(Members::new(1, u64::MAX, None)))),
+            &|| board.push_to(&shared, |shared| Cmd::Admit { shared }),
+            &|| board.push_end(&shared, Ending::Abort),
+        ];
+        for (at, ask) in asks.iter().enumerate() {
+            board.desks[0].mailbox.swap(&mut Vec::new());
+            assert!(board.desks[0].mailbox.prepare_sleep());
+            ask();
+            ask(); // it is awake
+            assert_eq!(woken.load(Ordering::Relaxed), at + 1);
+            if at == 3 {
+                assert!(!board.push_send(&shared, Bytes::from_static(b"late"), None));
+            }
+        }
     }
 
     #[test]
