@@ -1,11 +1,12 @@
 //! Handles on connections, for any thread.
 
+use crate::any_conn::Way;
 use crate::config::Limits;
 use crate::metrics::LaneCounters;
-use crate::server::mailbox::{Cmd, Ending, mail_bytes};
+use crate::server::mailbox::{Cmd, Ending};
 use crate::server::shared::Shared;
 use crate::server::switchboard::{Named, Switchboard};
-use crate::{ConnId, ConnInfo, Ctx, Handler, Item, Result, Sent, Server, SlowReader};
+use crate::{AnyConn, ConnId, ConnInfo, Ctx, Handler, Item, Result, Sent, Server};
 use bytes::Bytes;
 use longshore_base::Foreign;
 use longshore_port::Addr;
@@ -143,7 +144,7 @@ impl<H: Handler> Conn<H> {
             return Sent::Closed;
         }
         match self.lane.codec.to_bytes(item) {
-            Ok(bytes) => self.push_send(bytes, None),
+            Ok(bytes) => self.way().send(bytes, None),
             Err(error) => Sent::Invalid(error),
         }
     }
@@ -152,7 +153,7 @@ impl<H: Handler> Conn<H> {
     /// [`Ctx::send_latest`] does.
     pub fn send_latest(&self, key: u64, item: Item<'_, H>) -> Sent {
         match self.lane.codec.to_bytes(item) {
-            Ok(bytes) => self.push_send(bytes, Some(key)),
+            Ok(bytes) => self.way().send(bytes, Some(key)),
             Err(error) => Sent::Invalid(error),
         }
     }
@@ -160,68 +161,7 @@ impl<H: Handler> Conn<H> {
     /// Queues bytes as they are: whole frames, encoded elsewhere, by [`Codec::to_bytes`] for one.
     /// Of no bytes nothing is heard. Never `Invalid`.
     pub fn send_encoded(&self, bytes: Bytes) -> Sent {
-        self.push_send(bytes, None)
-    }
-
-    /// Takes room for a message on its way, and sends it on it.
-    fn push_send(&self, bytes: Bytes, key: Option<u64>) -> Sent {
-        let shared = &self.shared;
-        if self.is_closed() {
-            return Sent::Closed;
-        }
-        let len = bytes.len() as u64;
-        if len == 0 {
-            return Sent::Queued; // nothing to bring over, and nothing that a bound would count
-        }
-        let (limits, mail) = (&self.lane.limits, mail_bytes(&bytes));
-        // Where the oldest goes for the newest, only what is on its way has its bound here.
-        let drops_oldest = limits.slow_reader == SlowReader::DropOldest;
-        let local = |count: u64| if drops_oldest { 0 } else { count };
-        let left = shared.queue_bytes_max;
-        let left = left.saturating_sub(local(shared.local_bytes.load(Ordering::Relaxed)));
-        let more = |bytes: u64| bytes.checked_add(mail).filter(|sum| *sum <= left);
-        if shared.remote_bytes.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_err() {
-            return self.at_bound(len, limits.slow_reader.disconnects());
-        }
-        if shared.counts_messages {
-            let waiting = local(shared.local_messages.load(Ordering::Relaxed).into());
-            let before = shared.remote_messages.fetch_add(1, Ordering::AcqRel);
-            if u64::from(before) + waiting >= limits.send_queue_messages.into() {
-                self.give_back(mail);
-                return self.at_bound(len, limits.slow_reader.disconnects());
-            }
-        }
-        let budget = &self.lane.board.budget;
-        if !budget.post(mail, shared.queued_bytes().saturating_sub(mail)) {
-            self.give_back(mail);
-            return self.at_bound(len, false);
-        }
-        if self.lane.board.push_send(shared, bytes, key) {
-            return Sent::Queued;
-        }
-        budget.take_post(mail);
-        self.give_back(mail);
-        Sent::Closed
-    }
-
-    /// A message does not go on its way.
-    fn give_back(&self, mail: u64) {
-        self.shared.remote_bytes.fetch_sub(mail, Ordering::AcqRel);
-        if self.shared.counts_messages {
-            self.shared.remote_messages.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
-
-    /// There is no room: what the policy of the listener says.
-    #[cold]
-    fn at_bound(&self, len: u64, disconnects: bool) -> Sent {
-        if self.lane.limits.slow_reader.drops() && len <= self.shared.queue_bytes_max {
-            self.lane.board.messages_dropped.fetch_add(1, Ordering::Relaxed);
-            self.shared.counts.messages_dropped.fetch_add(1, Ordering::Relaxed);
-            return Sent::Queued;
-        }
-        self.refuse(len, disconnects);
-        Sent::Full
+        self.way().send(bytes, None)
     }
 
     /// Has `work` run as a callback of this connection, with its handler: on its worker's thread, when no
@@ -321,21 +261,20 @@ impl<H: Handler> Conn<H> {
         self.push(|shared| Cmd::Pause { shared, on: false });
     }
 
-    /// The queue is at its bound, or all queues together are. The worker hears of the first refusal
-    /// only: who sends on and on to a worker that is busy must not fill its mailbox with the others.
-    #[cold]
-    fn refuse(&self, len: u64, disconnects: bool) {
-        let shared = &self.shared;
-        self.lane.counters.sends_refused();
-        self.lane.board.messages_refused.fetch_add(1, Ordering::Relaxed);
-        let owed = disconnects || len <= shared.queue_bytes_max;
-        if owed && !shared.refused.swap(true, Ordering::AcqRel) {
-            if disconnects {
-                self.lane.board.push_end(shared, Ending::SlowReader);
-            } else {
-                self.push(|shared| Cmd::Refused { shared });
-            }
+    /// A handle without its type: for tables that mix connections of several listeners.
+    pub fn any(&self) -> AnyConn {
+        let LaneShared { limits, board, counters, .. } = &*self.lane;
+        AnyConn {
+            shared: Arc::clone(&self.shared),
+            limits: Arc::clone(limits),
+            board: Arc::clone(board),
+            counters: Arc::clone(counters),
         }
+    }
+
+    fn way(&self) -> Way<'_> {
+        let LaneShared { limits, board, counters, .. } = &*self.lane;
+        Way { shared: &self.shared, limits, board, counters }
     }
 
     fn push(&self, cmd: impl FnOnce(Arc<Shared>) -> Cmd) {

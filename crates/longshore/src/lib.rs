@@ -31,6 +31,7 @@
 //! seed.
 #![forbid(unsafe_code)]
 
+mod any_conn;
 mod builder;
 mod client;
 mod closed;
@@ -51,6 +52,7 @@ mod signals;
 pub mod testing;
 mod worker;
 
+pub use any_conn::AnyConn;
 pub use builder::{Builder, Ready};
 pub use bytes::Bytes;
 pub use client::{Client, ClientError};

@@ -2,7 +2,8 @@
 
 use crate::net::{Event, Lab, Peer, Probe, codec, echo, frame, on_every_port, wait_until};
 use longshore::*;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 on_every_port! {
@@ -22,6 +23,9 @@ on_every_port! {
     there_are_no_more_groups_by_key_than_may_be,
     a_group_by_key_that_is_joined_while_its_last_member_leaves_stays,
     all_connections_of_a_listener_are_in_its_group,
+    broadcasts_that_wait_together_reach_each_member_as_they_were_asked_for,
+    of_broadcasts_that_wait_together_each_is_queued_that_fits,
+    who_joins_while_slow_members_are_ended_is_a_member,
 }
 
 type Room = Group<LengthDelimited>;
@@ -465,4 +469,122 @@ fn all_connections_of_a_listener_are_in_its_group(lab: &mut Lab) {
     let builder = Server::builder().listen(again, |_| Ok(Probe::new(channel().0, echo())));
     let text = builder.check().unwrap_err().to_string();
     assert!(text.contains("group of a listener"), "{text}");
+}
+
+/// A member whose messages make it broadcast so many at once, each told of by its receipt.
+fn broadcaster(
+    room: &Room,
+    receipts: &Sender<Receipt>,
+    count: u8,
+    len: usize,
+) -> impl Fn() -> Box<dyn FnMut(&mut Ctx<'_, Probe>, &Event) -> Result + Send> + Send + Sync + 'static
+{
+    let (room, receipts) = (room.clone(), receipts.clone());
+    move || {
+        let (room, receipts) = (room.clone(), receipts.clone());
+        Box::new(move |cx, event| {
+            for at in 0..if let Event::Message(_) = event { count } else { 0 } {
+                let bytes = vec![at; len];
+                let receipt = match at {
+                    3 => room.broadcast_except(cx.id(), &bytes)?,
+                    _ => room.broadcast(&bytes)?,
+                };
+                receipts.send(receipt).unwrap();
+            }
+            Ok(())
+        })
+    }
+}
+
+fn broadcasts_that_wait_together_reach_each_member_as_they_were_asked_for(lab: &mut Lab) {
+    let (room, (told, receipts)) = (Room::new(codec()), channel());
+    let script = broadcaster(&room, &told, 6, 3);
+    let (server, connects) = serve(lab, 1, Limits::new().first_byte(Duration::ZERO), script);
+    let mut members = connect(lab, &server, &connects, 4);
+    all_join(&room, &members);
+    members[0].0.say(b"go");
+    for (at, (peer, _)) in members.iter_mut().enumerate() {
+        for number in (0..6_u8).filter(|number| at != 0 || *number != 3) {
+            assert_eq!(lab.hear(peer), [number; 3]);
+        }
+    }
+    for at in 0..6 {
+        let receipt = lab.recv(&receipts);
+        assert_eq!(delivered(lab, &receipt), (if at == 3 { 3 } else { 4 }, 0, 0));
+    }
+    assert_eq!(server.snapshot().messages_out, 6 * 4 - 1);
+    assert_eq!(members[0].1.info().messages_out, 5);
+}
+
+fn of_broadcasts_that_wait_together_each_is_queued_that_fits(lab: &mut Lab) {
+    let (room, (told, receipts)) = (Room::new(codec()), channel());
+    let script = broadcaster(&room, &told, 3, 400);
+    let limits = Limits::new().send_queue_bytes(1_024).slow_reader(SlowReader::Refuse);
+    let limits = limits.first_byte(Duration::ZERO);
+    let factory = {
+        let (told, _) = channel();
+        move |_: &longshore::Peer<'_>| Ok(Probe::new(told.clone(), script()))
+    };
+    let listener = Listener::addr(lab.addr(), LengthDelimited::u32_be(500)).limits(limits);
+    let server = lab.start(Server::builder().listen(listener.group(&room), factory).workers(1));
+    let mut peers = [(); 2].map(|()| lab.connect(&server));
+    wait(lab, || room.len() == 2);
+    peers[0].say(b"go");
+    for peer in &mut peers {
+        assert_eq!(lab.hear(peer), [0; 400]);
+        assert_eq!(lab.hear(peer), [1; 400]);
+    }
+    let said: Vec<_> = (0..3).map(|_| lab.recv(&receipts)).collect();
+    let said: Vec<_> = said.iter().map(|receipt| delivered(lab, receipt)).collect();
+    assert_eq!(said, [(2, 0, 0), (2, 0, 0), (0, 2, 0)]);
+}
+
+/// Bytes that let a connection join when nobody has them any more.
+struct Joins(Room, Conn<Probe>);
+
+impl AsRef<[u8]> for Joins {
+    fn as_ref(&self) -> &[u8] {
+        &[0; 600_000]
+    }
+}
+
+impl Drop for Joins {
+    fn drop(&mut self) {
+        assert!(self.0.join(&self.1));
+    }
+}
+
+fn who_joins_while_slow_members_are_ended_is_a_member(lab: &mut Lab) {
+    let limits = Limits::new().send_queue_bytes((1 << 20) + 4).first_byte(Duration::ZERO);
+    let room = Room::new(codec());
+    let slow: Arc<Mutex<Vec<Conn<Probe>>>> = Arc::default();
+    let (told, done) = channel();
+    let script = {
+        let (room, slow) = (room.clone(), Arc::clone(&slow));
+        move || {
+            let (room, slow, told) = (room.clone(), Arc::clone(&slow), told.clone());
+            move |cx: &mut Ctx<'_, Probe>, event: &Event| {
+                let Event::Message(_) = event else { return Ok(()) };
+                // All in one go: nothing leaves in between, and the broadcast finds no room.
+                for conn in slow.lock().unwrap().iter() {
+                    let joins = Bytes::from_owner(Joins(room.clone(), cx.conn()));
+                    assert!(conn.send_encoded(joins).is_queued());
+                }
+                told.send(room.broadcast(&vec![7; 600_000])?).unwrap();
+                Ok(())
+            }
+        }
+    };
+    let (server, connects) = serve(lab, 1, limits, script);
+    let mut conns = connect(lab, &server, &connects, 4);
+    let (mut late, _) = conns.pop().unwrap();
+    all_join(&room, &conns);
+    slow.lock().unwrap().extend(conns[..2].iter().map(|(_, conn)| conn.clone()));
+    late.say(b"go");
+    let receipt = lab.recv(&done);
+    assert_eq!(delivered(lab, &receipt), (1, 2, 0));
+    slow.lock().unwrap().clear();
+    wait(lab, || room.len() == 2);
+    room.broadcast(b"all").unwrap();
+    assert_eq!(lab.hear(&mut late), b"all");
 }

@@ -17,6 +17,7 @@ on_every_port! {
     what_never_fits_owes_nothing,
     what_an_abort_drops_counts_nowhere,
     what_was_out_before_an_abort_is_counted,
+    a_handle_without_its_type_does_what_needs_none,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -348,4 +349,29 @@ fn what_was_out_before_an_abort_is_counted(lab: &mut Lab) {
         let ended = lab.end_of(&events);
         assert_eq!(conn.info().bytes_out, ended.bytes_out);
     }
+}
+
+fn a_handle_without_its_type_does_what_needs_none(lab: &mut Lab) {
+    let linger = Linger::default().wait(Duration::from_millis(200));
+    let (server, events) = lab.serve(Limits::new().linger(linger), echo);
+    let mut peers = [(); 3].map(|()| lab.connect(&server));
+    let conns: Vec<_> = (0..3).map(|_| lab.next(&events).conn()).collect();
+    let all: Vec<AnyConn> = conns.iter().map(Conn::any).collect();
+    for (conn, any) in conns.iter().zip(&all) {
+        assert_eq!((any.id(), any.peer_addr()), (conn.id(), conn.peer_addr()));
+        assert_eq!(any.local_addr(), conn.local_addr());
+        assert_eq!(any.send_encoded(frame(b"hello").into()), Sent::Queued);
+    }
+    for peer in &mut peers {
+        assert_eq!(lab.hear(peer), b"hello");
+    }
+    all[0].close();
+    assert_eq!(lab.end_of(&events).reason, "local");
+    all[1].close_because("enough");
+    assert_eq!(lab.end_of(&events).why, "enough");
+    all[2].abort();
+    assert_eq!(lab.end_of(&events).reason, "aborted");
+    assert!(all.iter().all(AnyConn::is_closed));
+    assert_eq!(all[0].send_encoded(frame(b"late").into()), Sent::Closed);
+    assert_eq!(all[0].info().messages_out, 1);
 }

@@ -18,8 +18,9 @@ pub struct SendPool<L: Lease> {
     pub(super) kept: Vec<Kept>,
 }
 
-/// Vectors and queues that are kept for reuse.
-const VECTORS_KEPT_MAX: usize = 1024;
+/// Vectors and queues that are kept for reuse: each member of a large group may have one in the same
+/// turn. They are small, and freed by [`SendPool::trim`].
+const VECTORS_KEPT_MAX: usize = 16 * 1024;
 
 impl<L: Lease> SendPool<L> {
     /// A pool that keeps at most `blocks_max` blocks.

@@ -789,3 +789,19 @@ fn many_small_bytes_leave_as_one_segment() {
     let transmit = half.poll_transmit(&mut pool).unwrap();
     assert_eq!(transmit.data.segments()[0].bytes().as_ptr(), alone.as_ptr());
 }
+
+#[test]
+fn the_queues_of_a_large_group_are_used_again() {
+    const MEMBERS: usize = 10_000;
+    let mut pool = SendPool::new(8);
+    let payload = Bytes::from(vec![7; 1000]);
+    let mut members: Vec<_> = (0..MEMBERS).map(|_| Half::default()).collect();
+    for half in &mut members {
+        half.handle_bytes(payload.clone(), &mut pool);
+    }
+    for half in &mut members {
+        let transmit = half.poll_transmit(&mut pool).unwrap();
+        half.handle_sent(1000, transmit.data, &mut pool);
+    }
+    assert_eq!(pool.queues.len(), MEMBERS);
+}

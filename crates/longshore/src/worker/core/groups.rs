@@ -3,12 +3,17 @@
 use super::Core;
 use super::sending::Fate;
 use crate::SendError;
+use crate::server::budget::Budget;
 use crate::server::mailbox::Broadcast;
 use crate::server::members::{Delivered, Members};
 use crate::worker::connection::Membership;
+use bytes::Bytes;
 use longshore_base::Token;
 use longshore_proto::connection::Message;
 use std::sync::Arc;
+
+/// Broadcasts up to so many bytes are put together: a member is then asked once for all of them.
+const MERGED_BYTES_MAX: usize = 64 * 1024;
 
 impl Core {
     /// A connection joins, if it is still there and is no member.
@@ -67,26 +72,65 @@ impl Core {
         }
     }
 
-    /// Queues the same bytes for each member.
-    pub(super) fn broadcast(&mut self, broadcast: &Broadcast) {
-        let Broadcast { members, bytes, key, except, tally } = broadcast;
-        let mut part = Delivered::default();
+    /// Queues broadcasts that came one behind the other, all of one group, for each member: in one go over
+    /// the members, and as one piece for each that has room for all.
+    pub(super) fn broadcast(&mut self, run: &[Box<Broadcast>]) {
+        let Some(Broadcast { members, except, .. }) = run.first().map(|first| &**first) else {
+            return;
+        };
+        let merged = self.merged(run);
+        let mut parts = vec![Delivered::default(); run.len()];
         // Out of the lock: a log line of who is refused is the user's to read.
         let slots = std::mem::take(&mut *members.slots(self.me));
+        let mut all_of_it = 0;
         for &token in &slots {
-            let is_meant = |id| except.is_none_or(|except| except != id);
-            if !self.conns.get(token).is_some_and(|conn| is_meant(conn.shared.id)) {
-                continue;
+            let Some(id) = self.conns.get(token).map(|conn| conn.shared.id) else { continue };
+            if let Some(merged) = &merged {
+                if *except == Some(id) {
+                    continue;
+                }
+                if self.queue_merged(token, merged, run.len() as u64) {
+                    all_of_it += 1;
+                    continue;
+                }
             }
-            let message = Message { shared: true, key: *key, ..Message::new(bytes.clone()) };
-            match self.queue_message(token, message) {
-                Ok(Fate::Queued) => part.queued += 1,
-                Ok(Fate::QueuedForOlder | Fate::Dropped) => part.dropped += 1,
-                Err(SendError::Closed) => part.gone += 1,
-                Err(_) => part.refused += 1,
+            for (broadcast, part) in run.iter().zip(&mut parts) {
+                if broadcast.except != Some(id) {
+                    self.queue_broadcast(token, broadcast, part);
+                }
             }
         }
         *members.slots(self.me) = slots;
-        tally.end(part);
+        for (broadcast, mut part) in run.iter().zip(parts) {
+            part.queued += all_of_it;
+            broadcast.tally.end(part);
+        }
+    }
+
+    fn queue_broadcast(&mut self, token: Token, broadcast: &Broadcast, part: &mut Delivered) {
+        let Broadcast { bytes, key, .. } = broadcast;
+        let message = Message { shared: true, key: *key, ..Message::new(bytes.clone()) };
+        match self.queue_message(token, message) {
+            Ok(Fate::Queued) => part.queued += 1,
+            Ok(Fate::QueuedForOlder | Fate::Dropped) => part.dropped += 1,
+            Err(SendError::Closed) => part.gone += 1,
+            Err(_) => part.refused += 1,
+        }
+    }
+
+    /// All bytes of some broadcasts in one piece, if they are for the same members and not too much to be
+    /// copied once.
+    fn merged(&self, run: &[Box<Broadcast>]) -> Option<Bytes> {
+        let (first, rest) = run.split_first()?;
+        let alike = run.iter().all(|it| it.except == first.except && it.key.is_none());
+        let len: usize = run.iter().map(|broadcast| broadcast.bytes.len()).sum();
+        if rest.is_empty() || !alike || len > MERGED_BYTES_MAX {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(len);
+        for broadcast in run {
+            bytes.extend_from_slice(&broadcast.bytes);
+        }
+        Budget::hold(&self.board.budget, &bytes.into())
     }
 }

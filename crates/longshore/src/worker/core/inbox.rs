@@ -2,13 +2,15 @@
 
 use super::Core;
 use super::ending::How;
-use crate::server::mailbox::{Cmd, Ending, mail_bytes};
+use crate::server::mailbox::{Broadcast, Cmd, Ending, mail_bytes};
 use crate::server::shared::Shared;
 use crate::{DisconnectReason, SlowReader};
 use bytes::Bytes;
 use longshore_proto::connection::Message;
+use std::iter::Peekable;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::vec::Drain;
 
 impl Core {
     /// Applies what other threads queued before now, so that it goes before what this callback is
@@ -24,10 +26,31 @@ impl Core {
     fn apply_inbox(&mut self) {
         let mut inbox = std::mem::take(&mut self.inbox);
         self.desk().mailbox.swap(&mut inbox);
-        for cmd in inbox.drain(..) {
-            if cmd.is_quiet() { self.apply(cmd) } else { self.later.push_back(cmd) }
+        let mut cmds = inbox.drain(..).peekable();
+        while let Some(cmd) = cmds.next() {
+            match cmd {
+                Cmd::Broadcast(first) => self.broadcasts(first, &mut cmds),
+                cmd if cmd.is_quiet() => self.apply(cmd),
+                cmd => self.later.push_back(cmd),
+            }
         }
+        drop(cmds);
         self.inbox = inbox;
+    }
+
+    /// A broadcast has come, and all those of the same group that are right behind it.
+    fn broadcasts(&mut self, first: Box<Broadcast>, cmds: &mut Peekable<Drain<'_, Cmd>>) {
+        let members = Arc::clone(&first.members);
+        let is_next =
+            |cmd: &Cmd| matches!(cmd, Cmd::Broadcast(next) if Arc::ptr_eq(&next.members, &members));
+        let mut run = vec![first];
+        while let Some(Cmd::Broadcast(next)) = cmds.next_if(is_next) {
+            run.push(next);
+        }
+        for broadcast in &run {
+            self.board.has_arrived(self.me, broadcast);
+        }
+        self.broadcast(&run);
     }
 
     /// A message of a handle has come, for which there was room when it set out.
@@ -37,8 +60,10 @@ impl Core {
         let token = self.token_of(shared);
         let message = Message { key, ..Message::new(bytes) };
         let conn = token.and_then(|token| self.conns.get(token));
-        let stays = if conn.is_some_and(|conn| conn.limits.slow_reader == SlowReader::DropOldest) {
-            // There it had room on its way only, and an older one may have to go for it.
+        let drops_oldest =
+            conn.is_some_and(|conn| conn.limits.slow_reader == SlowReader::DropOldest);
+        let stays = if drops_oldest || key.is_some() {
+            // It had room on its way only, and another one may go for it.
             let _ = token.map(|token| self.queue_message(token, message));
             0
         } else if let Some(conn) = token.and_then(|token| self.queue_bytes(token, message)) {
@@ -103,10 +128,6 @@ impl Core {
                 if let Some(token) = self.token_of(&shared) {
                     self.leave_group(token, &members);
                 }
-            }
-            Cmd::Broadcast(broadcast) => {
-                self.board.has_arrived(self.me, &broadcast);
-                self.broadcast(&broadcast);
             }
             Cmd::Look => self.memory.asked = true,
             Cmd::Measure { shared } => {

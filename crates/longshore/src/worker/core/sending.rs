@@ -104,6 +104,25 @@ impl Core {
         }
     }
 
+    /// Queues several messages in one piece, which others have as well, if there is room for all of it and
+    /// they need not stay apart. Says whether it did.
+    pub(super) fn queue_merged(&mut self, token: Token, bytes: &Bytes, messages: u64) -> bool {
+        let Some(conn) = self.conns.get_mut(token).filter(|conn| conn.is_open()) else {
+            return false;
+        };
+        let queued = conn.queued().saturating_add(bytes.len() as u64);
+        if conn.send.keeps_whole() || queued > conn.limits.send_queue_bytes {
+            return false;
+        }
+        let message = Message { shared: true, ..Message::new(bytes.clone()) };
+        conn.send.handle_message(message, &mut self.pool);
+        conn.messages_out += messages;
+        conn.publish_queued();
+        self.counters().messages_out.add(messages);
+        self.mark(token);
+        true
+    }
+
     /// Queues what a codec answers by itself. Where a full queue refuses, it waits for room, and all
     /// input with it: nobody could be told that it is lost.
     pub(crate) fn reply(&mut self, token: Token, bytes: Bytes) -> Result<(), SendError> {
@@ -213,7 +232,8 @@ impl Core {
         self.counters().messages_refused.add(1);
         if let Some(conn) = self.conns.get(token) {
             if conn.limits.slow_reader.disconnects() {
-                self.end(token, DisconnectReason::SlowReader, How::Reset);
+                // Not behind what came meanwhile: a broadcast has the list of its group at hand.
+                self.end_now(token, DisconnectReason::SlowReader, How::Reset);
             } else if !never {
                 conn.shared.refused.store(true, Ordering::Release);
                 self.mark(token); // so that its answer is asked for promptly
