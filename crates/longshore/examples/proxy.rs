@@ -2,65 +2,62 @@
 //!
 //!     cargo run --release -- serve --listen :7412 --protocol raw &
 //!     cargo run --release --example proxy    # or: --example proxy FROM TO
-//!     nc 127.0.0.1 7411    # and type
-//!     hello
 
-use longshore::{Builder, Closed, Conn, Connector, Ctx, Handler, Limits, Listener, Raw, Result};
-use longshore::{Retry, Sent, Server, SlowReader};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::{mem, time::Duration};
-
+use longshore::{Builder, Conn, Connector, Ctx, Handler, Limits, Listener, Raw, Result, Sent};
+use longshore::{Server, SlowReader};
+use std::{mem, sync::Arc, time::Duration};
 pub(crate) const PIECES: Raw = Raw::max(64 * 1024);
-/// Bytes that may wait for a side that reads slowly. The other one is not read from meanwhile.
-pub(crate) const QUEUE_BYTES: u64 = 256 * 1024;
+pub(crate) const QUEUE_BYTES: u64 = 256 * 1024; // for a side that reads slowly
 
-/// Two connections on one worker, and for each the piece that did not fit its queue.
-type Link = [(OnceLock<Conn<Side>>, Mutex<Vec<u8>>); 2];
+/// Who drops this closes that side, behind what it was given: with its own end, for one.
+struct Other(Conn<Side>);
 
-/// One of the two: 0 is the client, 1 the server behind us at the address.
-struct Side(usize, Arc<Link>, Arc<str>);
+impl Drop for Other {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// The other side, the piece that did not fit its queue, and what a client wants to reach.
+struct Side(Option<Other>, Vec<u8>, Option<Arc<str>>);
 
 impl Handler for Side {
     type Codec = Raw;
-
     fn on_connect(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
-        let (link, target, client) = (self.1.clone(), self.2.clone(), cx.conn());
-        let _ = link[self.0].0.set(cx.conn());
-        if self.0 == 1 {
-            link[0].0.get().inspect(|client| client.resume());
-            return Ok(());
-        }
-        cx.pause(); // until the other side stands
-        let give_up = move |_: &_, _| {
-            client.abort();
-            Retry::GiveUp
-        };
-        let connector = Connector::tcp(&target, PIECES).limits(limits()).on_failure(give_up);
-        cx.connect(connector, move |_| Ok(Self(1, link.clone(), target.clone())))
-    }
-
-    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, bytes: &[u8]) -> Result {
-        let (other, waiting) = &self.1[1 - self.0];
-        let Some(other) = other.get() else { return Ok(()) };
-        match cx.send_to(other, bytes) {
-            Sent::Queued => {}
-            Sent::Full => {
-                *waiting.lock().expect("no panic inside") = bytes.to_vec();
-                cx.pause();
-            }
-            Sent::Closed | Sent::Invalid(_) => cx.close(), // nobody is left to relay to
+        let mut me = Some(Other(cx.conn())); // dropped, if the other one never stands or is gone
+        if let Some(target) = self.2.take() {
+            cx.pause(); // until it stands
+            let connector = Connector::tcp(&target, PIECES).limits(limits());
+            cx.connect(connector, move |_| Ok(Self(me.take(), Vec::new(), None)))?;
+        } else if let Some(Other(client)) = &self.0 {
+            let _ = client.post(move |side, cx| {
+                side.0 = me;
+                cx.resume();
+                Ok(())
+            });
         }
         Ok(())
     }
 
-    fn on_writable(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
-        let piece = mem::take(&mut *self.1[self.0].1.lock().expect("no panic inside"));
-        self.1[1 - self.0].0.get().inspect(|other| other.resume());
-        cx.send(&piece)
+    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, bytes: &[u8]) -> Result {
+        let Some(Other(other)) = &self.0 else { return Ok(()) };
+        match cx.send_to(other, bytes) {
+            Sent::Queued => return Ok(()),
+            Sent::Full => self.1 = bytes.to_vec(),
+            Sent::Closed | Sent::Invalid(_) => cx.close(), // nobody is left to relay to
+        }
+        cx.pause();
+        Ok(())
     }
 
-    fn on_disconnect(self, _: &Closed<'_>) {
-        self.1[1 - self.0].0.get().inspect(|other| other.close()); // what it was given is sent
+    fn on_writable(&mut self, _: &mut Ctx<'_, Self>) -> Result {
+        let Some(Other(other)) = &self.0 else { return Ok(()) };
+        let _ = other.post(|side, cx| {
+            cx.resume();
+            let piece = mem::take(&mut side.1);
+            side.on_message(cx, &piece)
+        });
+        Ok(())
     }
 }
 
@@ -71,7 +68,7 @@ fn limits() -> Limits {
 
 pub(crate) fn proxy(listener: Listener<Raw>, target: &str) -> Builder {
     let (listener, target) = (listener.limits(limits()), Arc::<str>::from(target));
-    Server::builder().listen(listener, move |_| Ok(Side(0, Arc::default(), target.clone())))
+    Server::builder().listen(listener, move |_| Ok(Side(None, Vec::new(), Some(target.clone()))))
 }
 
 fn main() -> Result {

@@ -16,6 +16,12 @@ mod client;
 #[path = "../../examples/custom_codec.rs"]
 mod custom_codec;
 #[expect(dead_code, reason = "main is for people")]
+#[path = "../../examples/game.rs"]
+mod game;
+#[expect(dead_code, reason = "main is for people")]
+#[path = "../../examples/gateway.rs"]
+mod gateway;
+#[expect(dead_code, reason = "main is for people")]
 #[path = "../../examples/proxy.rs"]
 mod proxy;
 
@@ -50,7 +56,8 @@ fn chat_knows_names_rooms_and_private_words() {
         say(&mut bob, "alone");
         say(&mut ada, "/msg bob psst");
         say(&mut ada, "/msg eve psst");
-        say(&mut ada, "/quit");
+        ada.finish();
+        net.run_for(SOON);
         let refused = "! /login NAME, with a name that is free";
         let heard_by_ada = [
             refused,
@@ -67,11 +74,74 @@ fn chat_knows_names_rooms_and_private_words() {
             "* bob goes to den",
             "* bob comes to den",
             "bob: alone",
-            "ada to you: psst",
+            "ada: psst",
         ];
         assert_eq!(ada.received(), heard_by_ada, "seed {seed}");
         assert_eq!(bob.received(), heard_by_bob, "seed {seed}");
         assert!(ada.is_closed(), "seed {seed}");
+    }
+}
+
+#[test]
+fn game_shows_where_everybody_is_and_the_newest_to_who_reads_slowly() {
+    for seed in 0..5 {
+        let mut net = Net::seed(seed);
+        let addr = net.addr();
+        let limits = Limits::new().write(Duration::ZERO); // bob reads nothing for minutes
+        let listener = Listener::addr(addr, Lines::max(256)).push_only().limits(limits);
+        net.start(game::game(listener)).unwrap();
+        let [mut ada, mut bob] = [0, 1].map(|_| net.connect(addr, Lines::max(256)));
+        net.run_for(SOON);
+        let [number, other] = [&mut ada, &mut bob]
+            .map(|peer| peer.received()[0].strip_prefix("you are ").unwrap().to_owned());
+        assert_ne!(number, other);
+        bob.set_reading(false);
+        ada.send("go 1 -5");
+        net.run_for(60 * SOON);
+        ada.send("go 0 0");
+        net.run_for(SOON);
+        let places = ada.received();
+        for (step, place) in (1..).zip(&places) {
+            assert_eq!(*place, format!("at {number} {step} -{step}"), "seed {seed}");
+        }
+        assert!(places.len() >= 2_300, "{}", places.len());
+        bob.set_reading(true);
+        ada.finish();
+        net.run_for(SOON);
+        let seen = bob.received();
+        assert_eq!(seen.last(), Some(&format!("gone {number}")), "seed {seed}");
+        assert_eq!(seen[seen.len() - 2], *places.last().unwrap(), "seed {seed}");
+    }
+}
+
+#[test]
+fn gateway_finds_devices_by_their_serial_numbers() {
+    for seed in 0..20 {
+        let mut net = Net::seed(seed);
+        let (devices, operators) = (net.addr(), net.addr());
+        let listen = |addr| Listener::addr(addr, Lines::max(1024));
+        net.start(gateway::gateway(listen(devices), listen(operators))).unwrap();
+        let mut operator = net.connect(operators, Lines::max(1024));
+        let [mut old, mut new, mut silent] = [0; 3].map(|_| net.connect(devices, Lines::max(1024)));
+        let mut say = |peer: &mut Peer<Lines>, line: &str| {
+            peer.send(line);
+            net.run_for(SOON);
+        };
+        say(&mut operator, "pump-7 stop");
+        say(&mut old, "HELLO pump-7");
+        say(&mut operator, "pump-7 stop");
+        say(&mut old, "stopped");
+        say(&mut new, "HELLO pump-7");
+        say(&mut operator, "pump-7 start");
+        say(&mut operator, "?");
+        assert_eq!(old.received(), ["stop"], "seed {seed}");
+        assert_eq!(new.received(), ["start"], "seed {seed}");
+        assert!(old.is_closed() && !new.is_closed(), "seed {seed}");
+        let heard = ["GONE", "OK", "pump-7: stopped", "OK", "devices: pump-7"];
+        assert_eq!(operator.received(), heard, "seed {seed}");
+        silent.send("");
+        net.run_for(10 * SOON);
+        assert!(silent.is_closed(), "it is no device");
     }
 }
 

@@ -471,14 +471,16 @@ fn all_connections_of_a_listener_are_in_its_group(lab: &mut Lab) {
     assert!(text.contains("group of a listener"), "{text}");
 }
 
+/// What a member does.
+type Script = Box<dyn FnMut(&mut Ctx<'_, Probe>, &Event) -> Result + Send>;
+
 /// A member whose messages make it broadcast so many at once, each told of by its receipt.
 fn broadcaster(
     room: &Room,
     receipts: &Sender<Receipt>,
     count: u8,
     len: usize,
-) -> impl Fn() -> Box<dyn FnMut(&mut Ctx<'_, Probe>, &Event) -> Result + Send> + Send + Sync + 'static
-{
+) -> impl Fn() -> Script + Send + Sync + 'static {
     let (room, receipts) = (room.clone(), receipts.clone());
     move || {
         let (room, receipts) = (room.clone(), receipts.clone());
@@ -540,11 +542,11 @@ fn of_broadcasts_that_wait_together_each_is_queued_that_fits(lab: &mut Lab) {
 }
 
 /// Bytes that let a connection join when nobody has them any more.
-struct Joins(Room, Conn<Probe>);
+struct Joins(Room, Conn<Probe>, Vec<u8>);
 
 impl AsRef<[u8]> for Joins {
     fn as_ref(&self) -> &[u8] {
-        &[0; 600_000]
+        &self.2
     }
 }
 
@@ -567,7 +569,7 @@ fn who_joins_while_slow_members_are_ended_is_a_member(lab: &mut Lab) {
                 let Event::Message(_) = event else { return Ok(()) };
                 // All in one go: nothing leaves in between, and the broadcast finds no room.
                 for conn in slow.lock().unwrap().iter() {
-                    let joins = Bytes::from_owner(Joins(room.clone(), cx.conn()));
+                    let joins = Bytes::from_owner(Joins(room.clone(), cx.conn(), vec![0; 600_000]));
                     assert!(conn.send_encoded(joins).is_queued());
                 }
                 told.send(room.broadcast(&vec![7; 600_000])?).unwrap();
