@@ -102,7 +102,7 @@ impl Builder {
             });
             let factory = Arc::clone(&factory);
             let factory: Factory<H> = Foreign::new(Box::new(move |peer| factory(peer)));
-            let members = group.as_ref().and_then(|group| group.members_at(board)).map(Arc::clone);
+            let members = group.as_ref().and_then(|group| group.members_at(board));
             if group.is_some() && members.is_none() {
                 event!(error, "the group of a listener is of another server: nobody joins it");
             }

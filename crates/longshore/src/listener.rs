@@ -135,8 +135,9 @@ impl<C: Codec> Listener<C> {
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if self.group.as_ref().is_some_and(Group::has_home) {
-            let text = "the group of a listener has members of another server: make one for each";
+        if self.group.as_ref().is_some_and(Group::is_used) {
+            let text =
+                "the group of a listener is of another server that still runs: make one for each";
             return Err(ConfigError::Contradiction(text.into()));
         }
         self.limits.check()?;

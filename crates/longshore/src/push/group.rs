@@ -10,7 +10,7 @@ use bytes::Bytes;
 use longshore_base::Foreign;
 use longshore_proto::{Codec, FrameError};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Connections of one server that are sent the same: a room, a channel, everybody.
 ///
@@ -54,15 +54,24 @@ pub struct Group<C: Codec>(Arc<Inner<C>>);
 
 struct Inner<C: Codec> {
     codec: Arc<Foreign<C>>,
-    /// Where its members are: known when the first one joins, or when a listener has it.
-    home: OnceLock<Home>,
+    /// Where its members are: known when the first one joins, or when a listener has it. A lock that is
+    /// held for a look; under it that of a connection's route.
+    home: Mutex<Option<Home>>,
     /// Who hears when a worker has no member any more.
     emptied: Option<Notice>,
 }
 
+#[derive(Clone)]
 struct Home {
     board: Arc<Switchboard>,
     members: Arc<Members>,
+}
+
+impl Home {
+    /// Whether anybody but the group itself has to do with its members.
+    fn is_used(&self) -> bool {
+        Arc::strong_count(&self.members) > 1
+    }
 }
 
 impl<C: Codec> Clone for Group<C> {
@@ -85,7 +94,7 @@ impl<C: Codec> Group<C> {
 
     /// The same with a codec that others use, too.
     pub(super) fn one_of(codec: &Arc<Foreign<C>>, emptied: Option<Notice>) -> Self {
-        Self(Arc::new(Inner { codec: Arc::clone(codec), home: OnceLock::new(), emptied }))
+        Self(Arc::new(Inner { codec: Arc::clone(codec), home: Mutex::default(), emptied }))
     }
 
     /// The bytes of the longest frame must always find room.
@@ -95,48 +104,53 @@ impl<C: Codec> Group<C> {
     }
 
     /// Takes a connection in: what is broadcast after this, by whoever asked for it, it hears. Says
-    /// no if it is closing or gone, or of another server than the members before it. Who is a member
+    /// no if it is closing or gone, or of another server than those that are members. Who is a member
     /// already stays one.
     pub fn join<H: Handler<Codec = C>>(&self, conn: &Conn<H>) -> bool {
-        self.expect(conn) && self.join_expected(conn)
+        self.expect(conn).is_some_and(|members| conn.lane.board.push_join(&conn.shared, &members))
     }
 
-    /// Counts a connection that is to join, if it may. [`join_expected`](Self::join_expected) has to
-    /// follow.
-    pub(super) fn expect<H: Handler<Codec = C>>(&self, conn: &Conn<H>) -> bool {
-        let board = &conn.lane.board;
-        self.members_at(board).is_some_and(|members| members.expect(&conn.shared))
+    /// Counts a connection that is to join, if it may. That it does has to follow.
+    pub(super) fn expect<H: Handler<Codec = C>>(&self, conn: &Conn<H>) -> Option<Arc<Members>> {
+        self.members_at(&conn.lane.board).filter(|members| members.expect(&conn.shared))
     }
 
-    pub(super) fn join_expected<H: Handler<Codec = C>>(&self, conn: &Conn<H>) -> bool {
-        let board = &conn.lane.board;
-        self.members_at(board).is_some_and(|members| board.push_join(&conn.shared, members))
-    }
-
-    /// Its members, if it is of that server, or of none until now.
-    pub(crate) fn members_at(&self, board: &Arc<Switchboard>) -> Option<&Arc<Members>> {
-        let home = self.0.home.get_or_init(|| {
+    /// Its members, if they are of that server, or there are none.
+    pub(crate) fn members_at(&self, board: &Arc<Switchboard>) -> Option<Arc<Members>> {
+        let mut home = self.home();
+        let is_away = |home: &Home| home.is_used() && !Arc::ptr_eq(&home.board, board);
+        if home.as_ref().is_some_and(is_away) {
+            return None;
+        }
+        if !home.as_ref().is_some_and(|home| Arc::ptr_eq(&home.board, board)) {
             let members = Members::new(board.workers, self.pending_max(), self.0.emptied.clone());
-            Home { board: Arc::clone(board), members: Arc::new(members) }
-        });
-        Arc::ptr_eq(&home.board, board).then_some(&home.members)
+            *home = Some(Home { board: Arc::clone(board), members: Arc::new(members) });
+        }
+        home.as_ref().map(|home| Arc::clone(&home.members))
     }
 
-    /// Whether it is of some server.
-    pub(crate) fn has_home(&self) -> bool {
-        self.0.home.get().is_some()
+    fn home(&self) -> MutexGuard<'_, Option<Home>> {
+        self.0.home.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether some server has it: there are members, or a listener that lets them in.
+    pub(crate) fn is_used(&self) -> bool {
+        self.home().as_ref().is_some_and(Home::is_used)
     }
 
     /// Lets a connection go: what is broadcast after this it does not hear.
     pub fn leave<H: Handler<Codec = C>>(&self, conn: &Conn<H>) {
-        let Some(home) = self.0.home.get() else { return };
-        let members = Arc::clone(&home.members);
-        home.board.push_to(&conn.shared, |shared| Cmd::Leave { shared, members });
+        let board = &conn.lane.board;
+        let home = self.home();
+        let ours = home.as_ref().filter(|home| Arc::ptr_eq(&home.board, board));
+        let Some(members) = ours.map(|home| Arc::clone(&home.members)) else { return };
+        drop(home);
+        board.push_to(&conn.shared, |shared| Cmd::Leave { shared, members });
     }
 
     /// Members now. Who joins counts at once; who leaves, or ends, when its worker has seen to it.
     pub fn len(&self) -> usize {
-        self.0.home.get().map_or(0, |home| home.members.total())
+        self.home().as_ref().map_or(0, |home| home.members.total())
     }
 
     /// Whether there is no member.
@@ -178,13 +192,11 @@ impl<C: Codec> Group<C> {
     }
 
     fn push(&self, key: Option<u64>, except: Option<ConnId>, bytes: Bytes) -> Receipt {
-        let Some(home) = self.0.home.get().filter(|_| !bytes.is_empty()) else {
-            return Receipt::of_nobody();
-        };
+        let home = self.home().as_ref().filter(|_| !bytes.is_empty()).cloned();
+        let Some(Home { board, members }) = home else { return Receipt::of_nobody() };
         let tally = Arc::new(Tally::new());
-        let members = Arc::clone(&home.members);
         let of_tally = Arc::clone(&tally);
-        home.board.broadcast(Broadcast { members, bytes, key, except, tally: of_tally });
+        board.broadcast(Broadcast { members, bytes, key, except, tally: of_tally });
         Receipt(tally)
     }
 }

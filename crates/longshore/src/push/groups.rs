@@ -100,10 +100,10 @@ impl<K: Ord + Clone, C: Codec> Groups<K, C> {
     /// closing or gone, or of another server than the group. Never `Invalid`.
     pub fn join<H: Handler<Codec = C>>(&self, key: impl Into<K>, conn: &Conn<H>) -> Sent {
         let key = key.into();
-        let group = self.with(|table| {
+        let joins = self.with(|table| {
             if let Some((_, group)) = table.groups.get(&key) {
                 // Counted under this lock, a group that has a member is not taken out.
-                return if group.expect(conn) { Ok(group.clone()) } else { Err(Sent::Closed) };
+                return group.expect(conn).ok_or(Sent::Closed);
             }
             if conn.is_closed() {
                 return Err(Sent::Closed);
@@ -112,16 +112,14 @@ impl<K: Ord + Clone, C: Codec> Groups<K, C> {
                 return Err(Sent::Full);
             }
             let group = Group::one_of(&self.0.codec, Some(self.0.emptied.of(table.next)));
-            if !group.expect(conn) {
-                return Err(Sent::Closed);
-            }
+            let members = group.expect(conn).ok_or(Sent::Closed)?;
             table.keys.insert(table.next, key.clone());
-            table.groups.insert(key, (table.next, group.clone()));
+            table.groups.insert(key, (table.next, group));
             table.next += 1;
-            Ok(group)
+            Ok(members)
         });
-        match group {
-            Ok(group) if group.join_expected(conn) => Sent::Queued,
+        match joins {
+            Ok(members) if conn.lane.board.push_join(&conn.shared, &members) => Sent::Queued,
             Ok(_) => Sent::Closed,
             Err(no) => {
                 if no == Sent::Full {

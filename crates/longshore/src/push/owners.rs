@@ -10,7 +10,7 @@ use std::borrow::{Borrow, Cow};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What happens when a key is claimed that somebody has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -87,8 +87,6 @@ pub struct Owners<K, H: Handler>(Arc<Inner<K, H>>);
 struct Inner<K, H: Handler> {
     on_duplicate: OnDuplicate,
     most: usize,
-    /// Of the first claim.
-    home: OnceLock<Arc<Switchboard>>,
     /// Connections that have ended, by their ids.
     ended: Notice,
     /// Under it: what keys do.
@@ -97,6 +95,8 @@ struct Inner<K, H: Handler> {
 
 /// Connections of each key, the newest last, and keys of each connection.
 struct Table<K, H: Handler> {
+    /// Of which server they are. Ids of connections are its own.
+    home: Option<Arc<Switchboard>>,
     owners: BTreeMap<K, Vec<Conn<H>>>,
     /// From the first claim of a connection until it ends, though it has released all of them.
     keys: BTreeMap<ConnId, BTreeSet<K>>,
@@ -122,11 +122,10 @@ impl<K: Ord + Clone, H: Handler> Owners<K, H> {
 
     /// The same with at most that many keys at a time.
     pub fn at_most(keys: usize, on_duplicate: OnDuplicate) -> Self {
-        let table = Table { owners: BTreeMap::new(), keys: BTreeMap::new() };
+        let table = Table { home: None, owners: BTreeMap::new(), keys: BTreeMap::new() };
         Self(Arc::new(Inner {
             on_duplicate,
             most: keys,
-            home: OnceLock::new(),
             ended: Notice::default(),
             table: Mutex::new(table),
         }))
@@ -140,12 +139,14 @@ impl<K: Ord + Clone, H: Handler> Owners<K, H> {
     /// handler may be within a callback on another worker, and only hears of its end after that.
     pub fn claim(&self, key: impl Into<K>, conn: &Conn<H>) -> Claim {
         let board = &conn.lane.board;
-        let home = self.0.home.get_or_init(|| Arc::clone(board));
-        if conn.is_closed() || !Arc::ptr_eq(home, board) {
+        if conn.is_closed() {
             return Claim::Closed;
         }
         let (key, id) = (key.into(), conn.id());
         let (claim, first, out) = self.with(|table| {
+            if !table.is_of(board) {
+                return (Claim::Closed, false, Vec::new());
+            }
             let first = !table.keys.contains_key(&id);
             let (claim, out) = table.claim(key, conn, self.0.on_duplicate, self.0.most);
             (claim, first, out)
@@ -255,6 +256,14 @@ impl<K: Ord + Clone, H: Handler> Owners<K, H> {
 }
 
 impl<K: Ord + Clone, H: Handler> Table<K, H> {
+    /// Whether it is of that server, which it is if it is of none.
+    fn is_of(&mut self, board: &Arc<Switchboard>) -> bool {
+        if self.keys.is_empty() {
+            self.home = Some(Arc::clone(board));
+        }
+        self.home.as_ref().is_some_and(|home| Arc::ptr_eq(home, board))
+    }
+
     /// The claim, and whose it was before.
     fn claim(
         &mut self,

@@ -338,13 +338,19 @@ fn what_cannot_be_encoded_reaches_nobody(lab: &mut Lab) {
 }
 
 fn a_group_is_of_one_server(lab: &mut Lab) {
-    let (first, connects) = serve(lab, 1, Limits::new(), echo);
+    let limits = Limits::new().first_byte(Duration::ZERO);
+    let (first, connects) = serve(lab, 1, limits.clone(), echo);
     let (_peer, conn) = connect(lab, &first, &connects, 1).pop().unwrap();
-    let (second, others) = serve(lab, 1, Limits::new(), echo);
+    let (second, others) = serve(lab, 1, limits.clone(), echo);
     let (_other_peer, other) = connect(lab, &second, &others, 1).pop().unwrap();
     let room = Room::new(codec());
     assert!(room.join(&conn) && !room.join(&other));
+    room.leave(&other); // it is no member
     assert_eq!(room.len(), 1);
+    room.leave(&conn);
+    wait(lab, || room.is_empty());
+    wait(lab, || room.join(&other));
+    assert!(!room.join(&conn), "now it is of that one");
 }
 
 fn a_broadcast_to_a_server_that_has_stopped_adds_up(lab: &mut Lab) {

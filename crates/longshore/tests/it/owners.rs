@@ -17,6 +17,7 @@ on_every_port! {
     the_older_handler_only_hears_of_its_end_after_a_claim,
     a_kick_closes_all_of_a_key_with_its_reason,
     who_has_several_keys_loses_all_with_its_end,
+    keys_are_of_one_server_until_nobody_has_any,
 }
 
 type Users = Owners<String, Probe>;
@@ -267,4 +268,17 @@ fn who_has_several_keys_loses_all_with_its_end(lab: &mut Lab) {
     assert_eq!(users.claim("d", &of_other), Claim::Made);
     drop(peer);
     wait(lab, || users.keys() == ["d"]);
+}
+
+fn keys_are_of_one_server_until_nobody_has_any(lab: &mut Lab) {
+    let (one, other) = (serve(lab, limits()), serve(lab, limits()));
+    let (peer, conn) = one.connect(lab);
+    let (_other_peer, stranger) = other.connect(lab);
+    let users = Users::new(OnDuplicate::KickOld);
+    assert_eq!(users.claim("ada", &conn), Claim::Made);
+    assert_eq!(users.claim("ada", &stranger), Claim::Closed);
+    assert_eq!(users.claim("bob", &stranger), Claim::Closed);
+    drop(peer);
+    wait(lab, || users.is_empty());
+    assert_eq!(users.claim("bob", &stranger), Claim::Made);
 }

@@ -4,8 +4,8 @@ use crate::codec::{FRAME_MAX, Pinged};
 use crate::rng::Rng;
 use crate::tally::Tally;
 use longshore::{
-    Addr, Closed, Conn, ConnId, Connector, Ctx, Error, Group, Handler, Receipt, Reconnect, Result,
-    Retry, Sent, Time, Timer,
+    Addr, Claim, Closed, Conn, ConnId, Connector, Ctx, Error, Group, Groups, Handler, OnDuplicate,
+    Owners, Receipt, Reconnect, Result, Retry, Sent, Time, Timer,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -36,6 +36,12 @@ pub(crate) struct Weather {
     /// Where wild ones meet, and what became of what was said there.
     pub(crate) rooms: [Group<Pinged>; 2],
     pub(crate) receipts: Mutex<Vec<Receipt>>,
+    /// The same by key, and a group of all of them.
+    pub(crate) halls: Groups<usize, Pinged>,
+    pub(crate) all: Group<Pinged>,
+    /// Who has which key, of which one may have how many.
+    pub(crate) owners: Owners<usize, Wild>,
+    pub(crate) on_duplicate: OnDuplicate,
     pub(crate) targets: Vec<String>,
     pub(crate) sink: SocketAddr,
 }
@@ -58,6 +64,43 @@ impl Weather {
             None => room.broadcast(&bytes),
         };
         self.receipts.lock().unwrap().push(receipt.expect("it fits a frame"));
+    }
+
+    /// Something with groups by key, or with all.
+    pub(crate) fn meet(&self, rng: &mut Rng, conn: &Conn<Wild>) {
+        let key = rng.below(5);
+        let receipt = match rng.below(7) {
+            0..=2 => {
+                let _ = self.halls.join(key, conn);
+                return;
+            }
+            3 => return self.halls.leave(&key, conn),
+            4 => self.all.broadcast_latest(key as u64, &[2; 30]),
+            5 => self.all.broadcast_except(conn.id(), &[2; 50]),
+            _ => self.halls.broadcast(&key, &[2; 70]),
+        };
+        self.receipts.lock().unwrap().push(receipt.expect("it fits a frame"));
+    }
+
+    /// Something with keys.
+    pub(crate) fn own(&self, rng: &mut Rng, conn: &Conn<Wild>) {
+        let key = rng.below(4);
+        match rng.below(8) {
+            0..=3 => {
+                let claim = self.owners.claim(key, conn);
+                if claim == Claim::Full {
+                    self.wrong("there is room for all keys");
+                }
+            }
+            4 => drop(self.owners.release(&key, conn)),
+            5 => drop(self.owners.send(&key, &[1; 40])),
+            6 => drop(self.owners.send_except(&key, conn.id(), &[1; 60])),
+            _ => drop(self.owners.kick(&key, "storm")),
+        }
+        let most = if let OnDuplicate::Allow(most) = self.on_duplicate { most } else { 1 };
+        if self.owners.all(&key).len() > most {
+            self.wrong("more have a key than may");
+        }
     }
 
     fn wrong(&self, what: impl Into<String>) {
@@ -237,7 +280,14 @@ impl Wild {
         if self.watch.weather.is_calm() {
             return Ok(());
         }
-        match self.rng.below(48) {
+        match self.rng.below(58) {
+            48..=50 => self.watch.weather.meet(&mut self.rng, &cx.conn()),
+            51..=53 => self.watch.weather.own(&mut self.rng, &cx.conn()),
+            54..=57 => {
+                let key = self.rng.below(3) as u64;
+                let len = self.rng.of(&[1, 60, FRAME_MAX]);
+                return cx.send_latest(key, &vec![key as u8; len]);
+            }
             42..=44 => drop(self.watch.weather.rooms[self.rng.below(2)].join(&cx.conn())),
             45 => self.watch.weather.rooms[self.rng.below(2)].leave(&cx.conn()),
             46 => self.watch.weather.say(&mut self.rng, None),

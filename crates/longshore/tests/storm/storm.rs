@@ -10,8 +10,8 @@ use crate::tally::Tally;
 use crate::trouble;
 use longshore::testing::Net;
 use longshore::{
-    Builder, Conn, Group, HalfClose, IdleOf, Limits, Linger, Listener, PortConfig, Reject, Server,
-    SlowReader,
+    Builder, Conn, Group, Groups, HalfClose, IdleOf, Limits, Linger, Listener, OnDuplicate, Owners,
+    PortConfig, Reject, Server, SlowReader,
 };
 use std::collections::VecDeque;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -96,6 +96,8 @@ impl Storm {
         net.world().name("both.test", &["10.0.0.9".parse().unwrap(), sink_at.ip()]);
         let port = sink_at.port();
         let targets = ["both.test", "nobody.test", "10.0.0.9"].map(|host| format!("{host}:{port}"));
+        let all_ways = [OnDuplicate::KickOld, OnDuplicate::RefuseNew, OnDuplicate::Allow(2)];
+        let on_duplicate = rng.of(&all_ways);
         let weather = Arc::new(Weather {
             seeds: Mutex::new(Rng::new(seed.wrapping_mul(31))),
             calm: false.into(),
@@ -107,6 +109,10 @@ impl Storm {
             out: Mutex::default(),
             rooms: [Group::new(Pinged::new()), Group::new(Pinged::new())],
             receipts: Mutex::default(),
+            halls: Groups::at_most(3, Pinged::new()),
+            all: Group::new(Pinged::new()),
+            owners: Owners::new(on_duplicate),
+            on_duplicate,
             targets: targets.into(),
             sink: sink_at,
         });
@@ -166,7 +172,15 @@ impl Storm {
             return;
         }
         let conn = &wild[self.rng.below(wild.len())];
-        match self.rng.below(14) {
+        match self.rng.below(19) {
+            14 => self.weather.meet(&mut self.rng, conn),
+            15 => self.weather.own(&mut self.rng, conn),
+            16..=18 => {
+                for key in 0..self.rng.of(&[1, 20]) {
+                    let _ = conn.send_latest(key % 3, &[key as u8; 200]);
+                }
+            }
+
             0 => conn.close(),
             1 => conn.abort(),
             2 => {
@@ -241,6 +255,9 @@ impl Storm {
         assert_eq!(open, 0, "seed {seed}: broadcasts that nobody has answered");
         let members = weather.rooms.each_ref().map(Group::len);
         assert_eq!(members, [0, 0], "seed {seed}: members that are gone");
+        let left = (weather.halls.list(), weather.halls.len(), weather.all.len());
+        assert_eq!(left, (vec![], 0, 0), "seed {seed}: members that are gone");
+        assert_eq!(weather.owners.keys(), [0; 0], "seed {seed}: keys of who is gone");
         trouble::count(&self.net);
     }
 }
@@ -257,7 +274,15 @@ fn limits(rng: &mut Rng) -> Limits {
     Limits::new()
         .send_queue_bytes(bytes)
         .send_queue_low_bytes(rng.of(&[0, bytes / 4, bytes]))
-        .slow_reader(rng.of(&[SlowReader::Disconnect, SlowReader::Refuse]))
+        .slow_reader(rng.of(&[
+            SlowReader::Disconnect,
+            SlowReader::Refuse,
+            SlowReader::DropNewest,
+            SlowReader::DropOldest,
+        ]))
+        .send_queue_messages(rng.of(&[u32::MAX, u32::MAX, 3]))
+        .send_queue_soft_bytes(rng.of(&[bytes, bytes / 2]))
+        .send_queue_soft(rng.of(&[Duration::from_millis(500), 10 * SECOND]))
         .half_close(rng.of(&[HalfClose::Flush, HalfClose::Close]))
         .recv_credit_bytes(rng.of(&[1024, 65_536, 256 << 10]))
         .login(rng.of(&[Duration::ZERO, 20 * SECOND]))
@@ -278,6 +303,7 @@ fn limits(rng: &mut Rng) -> Limits {
 fn echo_listener(at: Inn, rng: &mut Rng) -> Listener<Pinged> {
     let limits = limits(rng)
         .slow_reader(SlowReader::Refuse)
+        .send_queue_soft(Duration::ZERO)
         .first_byte(Duration::ZERO)
         .login(Duration::ZERO)
         .frame(Duration::ZERO)
@@ -298,6 +324,7 @@ fn wild_listener(at: Inn, weather: &Arc<Weather>, rng: &mut Rng) -> Listener<Pin
         .connections_per_source(at.per_source)
         .count_loopback(true);
     let listener = Listener::port(at.at[0].port(), Pinged::new()).limits(limits);
+    let listener = listener.group(&weather.all);
     if !rng.one_in(3) {
         return listener;
     }

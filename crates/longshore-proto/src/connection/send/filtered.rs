@@ -127,7 +127,7 @@ impl<L: Lease> SendHalf<L> {
         self.filtered = self.sent + after;
         for (offset, _) in self.tracked.iter_mut().flat_map(|tracked| tracked.iter_mut()) {
             let behind = offset.saturating_sub(self.sent + before);
-            *offset = self.sent + after + behind;
+            *offset = (self.sent + after).saturating_add(behind);
         }
         match wire.len() {
             0 => pool.blocks.give_bytes(wire),
@@ -155,7 +155,7 @@ impl<L: Lease> SendHalf<L> {
         self.end += by;
         for (offset, _) in self.tracked.iter_mut().flat_map(|tracked| tracked.iter_mut()) {
             if *offset >= from {
-                *offset += by;
+                *offset = offset.saturating_add(by); // what was never sent is at no offset
             }
         }
     }

@@ -21,9 +21,9 @@ pub struct Message {
 }
 
 impl Message {
-    /// Bytes that nobody else sends.
+    /// Bytes that nobody else sends, and that may be dropped.
     pub fn new(bytes: Bytes) -> Self {
-        Self { bytes, shared: false, key: None, may_drop: false }
+        Self { bytes, shared: false, key: None, may_drop: true }
     }
 }
 
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     fn message(text: &'static str) -> Message {
-        Message { may_drop: true, ..Message::new(Bytes::from_static(text.as_bytes())) }
+        Message::new(Bytes::from_static(text.as_bytes()))
     }
 
     fn latest(key: u64, text: &'static str) -> Message {

@@ -671,7 +671,7 @@ fn a_pool_that_is_trimmed_keeps_no_memory_of_a_peak() {
 }
 
 fn whole(text: &'static [u8]) -> Message {
-    Message { may_drop: true, ..Message::new(Bytes::from_static(text)) }
+    Message::new(Bytes::from_static(text))
 }
 
 #[test]
@@ -804,4 +804,16 @@ fn the_queues_of_a_large_group_are_used_again() {
         half.handle_sent(1000, transmit.data, &mut pool);
     }
     assert_eq!(pool.queues.len(), MEMBERS);
+}
+
+#[test]
+fn a_filter_speaks_on_when_messages_that_waited_are_given_up() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(8));
+    half.keep_whole();
+    half.handle_message(whole(b"waits"), &mut pool);
+    half.track(2);
+    half.clear(&mut pool);
+    half.handle_filter_reply(b"goodbye", 0, &mut pool);
+    assert_eq!((half.queued(), half.poll_tracked()), (7, None));
+    assert_eq!(half.take_tracked(), [(2, false)]);
 }

@@ -74,7 +74,7 @@ impl Core {
     pub(super) fn queue_message(
         &mut self,
         token: Token,
-        mut message: Message,
+        message: Message,
     ) -> Result<Fate, SendError> {
         let mut fate = Fate::Queued;
         loop {
@@ -88,7 +88,6 @@ impl Core {
             let short = !message.shared && len > self.memory.left(&self.board.budget, queued);
             let drops_oldest = conn.limits.slow_reader == SlowReader::DropOldest;
             if !(full || short) {
-                message.may_drop = drops_oldest;
                 if let Some(conn) = self.queue_bytes(token, message) {
                     conn.publish_queued();
                 }
@@ -131,11 +130,12 @@ impl Core {
         let conn = self.conns.get_mut(token).filter(|conn| conn.is_open());
         let Some(conn) = conn else { return Err(SendError::Closed) };
         let (len, max) = (bytes.len() as u64, conn.limits.send_queue_bytes);
-        let full = conn.queued().saturating_add(len) > max;
+        let full = conn.queued().saturating_add(len) > max || conn.is_full();
         // Where all together hold too much this peer is not to blame, and may wait.
         let short = len > self.memory.left(&self.board.budget, conn.queued());
         if !(full || short) || len > max || (full && conn.limits.slow_reader.disconnects()) {
-            return self.send_message(token, Message::new(bytes)).map(|_| ());
+            let message = Message { may_drop: false, ..Message::new(bytes) };
+            return self.send_message(token, message).map(|_| ());
         }
         conn.held = Some(Box::new(bytes));
         conn.facts.waits_for_room = true;
@@ -176,7 +176,7 @@ impl Core {
         let Some(conn) = self.conns.get_mut(token) else { return };
         let queued = conn.queued();
         if let Some(len) = conn.held.as_ref().map(|reply| reply.len() as u64) {
-            if queued.saturating_add(len) > conn.limits.send_queue_bytes {
+            if queued.saturating_add(len) > conn.limits.send_queue_bytes || conn.is_full() {
                 return;
             }
         } else if queued - conn.send.held() > conn.limits.low_mark() {
@@ -185,7 +185,8 @@ impl Core {
         conn.facts.waits_for_room = false;
         conn.stop_or_go(now);
         if let Some(reply) = conn.held.take() {
-            if let Some(conn) = self.queue_bytes(token, Message::new(*reply)) {
+            let message = Message { may_drop: false, ..Message::new(*reply) };
+            if let Some(conn) = self.queue_bytes(token, message) {
                 conn.publish_queued();
             }
         }
