@@ -20,6 +20,7 @@ mod foreign;
 mod groups;
 mod handles;
 mod listening;
+mod matrix;
 mod memory;
 mod model;
 mod net;
