@@ -24,6 +24,7 @@ mod lifetime;
 mod ops;
 mod order;
 mod processes;
+mod pushing;
 mod ring;
 mod support;
 mod threads;
