@@ -1,7 +1,7 @@
 //! Groups: who of this worker is a member, and what all members are sent.
 
 use super::Core;
-use super::sending::Fate;
+use super::sending::{Fate, Whole};
 use crate::SendError;
 use crate::server::budget::Budget;
 use crate::server::mailbox::Broadcast;
@@ -78,32 +78,36 @@ impl Core {
         let Some(Broadcast { members, except, .. }) = run.first().map(|first| &**first) else {
             return;
         };
-        let merged = self.merged(run);
+        let whole = self.whole(run);
         let mut parts = vec![Delivered::default(); run.len()];
         // Out of the lock: a log line of who is refused is the user's to read.
         let slots = std::mem::take(&mut *members.slots(self.me));
         let mut all_of_it = 0;
         for &token in &slots {
-            let Some(id) = self.conns.get(token).map(|conn| conn.shared.id) else { continue };
-            if let Some(merged) = &merged {
-                if *except == Some(id) {
-                    continue;
+            if let Some(whole) = &whole {
+                match self.queue_whole(token, whole, run.len() as u64, *except) {
+                    Whole::Queued => all_of_it += 1,
+                    Whole::Excepted => {}
+                    Whole::NotSo => self.queue_each(token, run, &mut parts),
                 }
-                if self.queue_merged(token, merged, run.len() as u64) {
-                    all_of_it += 1;
-                    continue;
-                }
-            }
-            for (broadcast, part) in run.iter().zip(&mut parts) {
-                if broadcast.except != Some(id) {
-                    self.queue_broadcast(token, broadcast, part);
-                }
+            } else {
+                self.queue_each(token, run, &mut parts);
             }
         }
         *members.slots(self.me) = slots;
         for (broadcast, mut part) in run.iter().zip(parts) {
             part.queued += all_of_it;
             broadcast.tally.end(part);
+        }
+    }
+
+    /// Queues broadcasts one by one.
+    fn queue_each(&mut self, token: Token, run: &[Box<Broadcast>], parts: &mut [Delivered]) {
+        let Some(id) = self.conns.get(token).map(|conn| conn.shared.id) else { return };
+        for (broadcast, part) in run.iter().zip(parts) {
+            if broadcast.except != Some(id) {
+                self.queue_broadcast(token, broadcast, part);
+            }
         }
     }
 
@@ -118,13 +122,19 @@ impl Core {
         }
     }
 
-    /// All bytes of some broadcasts in one piece, if they are for the same members and not too much to be
-    /// copied once.
-    fn merged(&self, run: &[Box<Broadcast>]) -> Option<Bytes> {
+    /// All bytes of broadcasts in one piece, if they are for the same members, and of several not too much
+    /// to be copied once.
+    fn whole(&self, run: &[Box<Broadcast>]) -> Option<Bytes> {
         let (first, rest) = run.split_first()?;
         let alike = run.iter().all(|it| it.except == first.except && it.key.is_none());
         let len: usize = run.iter().map(|broadcast| broadcast.bytes.len()).sum();
-        if rest.is_empty() || !alike || len > MERGED_BYTES_MAX {
+        if !alike {
+            return None;
+        }
+        if rest.is_empty() {
+            return Some(first.bytes.clone());
+        }
+        if len > MERGED_BYTES_MAX {
             return None;
         }
         let mut bytes = Vec::with_capacity(len);

@@ -3,7 +3,7 @@
 use super::Core;
 use super::ending::How;
 use crate::worker::connection::Connection;
-use crate::{DisconnectReason, SendError, SlowReader};
+use crate::{ConnId, DisconnectReason, SendError, SlowReader};
 use bytes::Bytes;
 use longshore_base::Token;
 use longshore_port::RecvBuf;
@@ -20,6 +20,16 @@ pub(crate) enum Fate {
     QueuedForOlder,
     /// It was dropped.
     Dropped,
+}
+
+/// What became of messages in one piece.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Whole {
+    Queued,
+    /// They are for all but this one.
+    Excepted,
+    /// There is more to be said of it.
+    NotSo,
 }
 
 impl Core {
@@ -103,23 +113,34 @@ impl Core {
         }
     }
 
-    /// Queues several messages in one piece, which others have as well, if there is room for all of it and
-    /// they need not stay apart. Says whether it did.
-    pub(super) fn queue_merged(&mut self, token: Token, bytes: &Bytes, messages: u64) -> bool {
-        let Some(conn) = self.conns.get_mut(token).filter(|conn| conn.is_open()) else {
-            return false;
-        };
+    /// Queues messages in one piece, which others have as well, where that is all that there is to do: there
+    /// is room for all of it, and they need not stay apart.
+    #[inline]
+    pub(super) fn queue_whole(
+        &mut self,
+        token: Token,
+        bytes: &Bytes,
+        messages: u64,
+        except: Option<ConnId>,
+    ) -> Whole {
+        let conn = self.conns.get_mut(token).filter(|conn| conn.is_open());
+        let Some(conn) = conn else { return Whole::NotSo };
         let queued = conn.queued().saturating_add(bytes.len() as u64);
+        if except == Some(conn.shared.id) {
+            return Whole::Excepted;
+        }
         if conn.send.keeps_whole() || queued > conn.limits.send_queue_bytes {
-            return false;
+            return Whole::NotSo;
         }
         let message = Message { shared: true, ..Message::new(bytes.clone()) };
         conn.send.handle_message(message, &mut self.pool);
         conn.messages_out += messages;
         conn.publish_queued();
+        if !std::mem::replace(&mut conn.facts.dirty, true) {
+            self.dirty.push(token);
+        }
         self.counters().messages_out.add(messages);
-        self.mark(token);
-        true
+        Whole::Queued
     }
 
     /// Queues what a codec answers by itself. Where a full queue refuses, it waits for room, and all
