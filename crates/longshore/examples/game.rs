@@ -35,11 +35,13 @@ impl Handler for Player {
     }
 
     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, line: &str) -> Result {
-        let words: Vec<_> = line.split(' ').collect();
-        let ["go", x, y] = words[..] else { return cx.send("! go X Y, each -1, 0 or 1") };
-        let step = (x.parse::<i64>()?.clamp(-1, 1), y.parse::<i64>()?.clamp(-1, 1));
+        let step = line.strip_prefix("go ").and_then(|step| step.split_once(' '));
+        let step = step.and_then(|(x, y)| Some((x.parse().ok()?, y.parse().ok()?)));
+        let Some((x, y)) = step.map(|(x, y): (i64, i64)| (x.clamp(-1, 1), y.clamp(-1, 1))) else {
+            return cx.send("! go X Y, each -1, 0 or 1");
+        };
         if let Some(place) = self.world.lock().expect("no panic inside").get_mut(&self.number) {
-            place[1] = step;
+            place[1] = (x, y);
         }
         Ok(())
     }
