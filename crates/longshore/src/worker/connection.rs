@@ -315,15 +315,16 @@ impl Connection {
         self.send.queued() + remote.saturating_sub(self.remote_bytes)
     }
 
-    /// Those that count against the bound of the queue here: where handles have a bound of their own for
-    /// what is on its way, that is not among them.
-    pub(crate) fn queued_here(&self) -> u64 {
+    /// Those that count against the bound of the queue here, without the `own` ones of a message that has
+    /// just come from a handle. Where handles have a bound of their own for what is on its way, that is
+    /// not among them.
+    pub(crate) fn queued_here(&self, own: u64) -> u64 {
         let drops_oldest = self.limits.slow_reader == SlowReader::DropOldest;
-        if drops_oldest { self.send.queued() } else { self.queued() }
+        if drops_oldest { self.send.queued() } else { self.queued().saturating_sub(own) }
     }
 
-    /// Whether as many messages wait as may.
-    pub(crate) fn is_full(&self) -> bool {
+    /// Whether as many messages wait as may, one that has just come from a handle not counted.
+    pub(crate) fn is_full(&self, has_come: bool) -> bool {
         if !self.limits.counts_messages() {
             return false;
         }
@@ -331,7 +332,8 @@ impl Connection {
             SlowReader::DropOldest => 0,
             _ => self.shared.remote_messages.load(Ordering::Relaxed) as usize,
         };
-        self.send.waiting() + on_their_way >= self.limits.send_queue_messages as usize
+        let others = on_their_way.saturating_sub(usize::from(has_come));
+        self.send.waiting() + others >= self.limits.send_queue_messages as usize
     }
 
     /// A message for it was dropped.

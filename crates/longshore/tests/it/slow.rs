@@ -14,6 +14,7 @@ on_every_port! {
     what_is_tracked_is_not_dropped_for_newer_ones,
     the_latest_of_a_key_takes_the_place_of_the_older,
     the_latest_of_a_key_needs_no_room_but_for_what_it_is_longer,
+    the_latest_of_a_handle_counts_once,
     messages_have_a_bound_of_their_own,
     who_is_behind_for_too_long_is_ended,
     a_payload_for_many_counts_once,
@@ -383,6 +384,31 @@ fn the_latest_of_a_key_needs_no_room_but_for_what_it_is_longer(lab: &mut Lab) {
         }
     }
     assert_eq!(number(&lab.hear(&mut rig.peer)), 99);
+}
+
+/// On its way and in the queue it is the same message.
+fn the_latest_of_a_handle_counts_once(lab: &mut Lab) {
+    for policy in [SlowReader::Refuse, SlowReader::DropNewest, SlowReader::DropOldest] {
+        let script = |cx: &mut Ctx<'_, Probe>, event: &Event| {
+            if let Event::Message(_) = event {
+                let conn = cx.conn();
+                for at in 0..5 {
+                    assert_eq!(conn.send_latest(1, &vec![at; 180_000]), Sent::Queued);
+                }
+                cx.send(b"behind")?;
+                assert_eq!(conn.send_latest(1, &vec![5; 700_000]), Sent::Queued);
+            }
+            Ok(())
+        };
+        let limits = limits(policy).send_queue_messages(5);
+        let mut rig = rig(lab, limits, script);
+        rig.peer.go_on_reading();
+        rig.peer.say(b"go");
+        assert_eq!(lab.hear(&mut rig.peer), vec![5; 700_000], "{policy:?}");
+        assert_eq!(lab.hear(&mut rig.peer), b"behind", "{policy:?}");
+        let snapshot = rig.server.snapshot();
+        assert_eq!((snapshot.messages_refused, snapshot.messages_dropped), (0, 0), "{policy:?}");
+    }
 }
 
 fn messages_have_a_bound_of_their_own(lab: &mut Lab) {

@@ -114,7 +114,7 @@ impl Core {
     fn queue_broadcast(&mut self, token: Token, broadcast: &Broadcast, part: &mut Delivered) {
         let Broadcast { bytes, key, .. } = broadcast;
         let message = Message { shared: true, key: *key, ..Message::new(bytes.clone()) };
-        match self.queue_message(token, message) {
+        match self.queue_message(token, message, 0) {
             Ok(Fate::Queued) => part.queued += 1,
             Ok(Fate::QueuedForOlder | Fate::Dropped) => part.dropped += 1,
             Err(SendError::Closed) => part.gone += 1,

@@ -64,7 +64,7 @@ impl Core {
             conn.is_some_and(|conn| conn.limits.slow_reader == SlowReader::DropOldest);
         let stays = if drops_oldest || key.is_some() {
             // It had room on its way only, and another one may go for it.
-            let _ = token.map(|token| self.queue_message(token, message));
+            let _ = token.map(|token| self.queue_message(token, message, mail));
             0
         } else if let Some(conn) = token.and_then(|token| self.queue_bytes(token, message)) {
             conn.take_remote(len);

@@ -46,7 +46,7 @@ impl Core {
         let conn = self.conns.get_mut(token).filter(|conn| conn.is_open());
         let Some(conn) = conn else { return Err(SendError::Closed) };
         if conn.send.keeps_whole() {
-            return self.queue_message(token, Message::new(codec.to_bytes(item)?));
+            return self.queue_message(token, Message::new(codec.to_bytes(item)?), 0);
         }
         let queued = conn.queued();
         let room = conn.limits.send_queue_bytes.saturating_sub(queued);
@@ -77,14 +77,16 @@ impl Core {
         message: Message,
     ) -> Result<Fate, SendError> {
         self.catch_up();
-        self.queue_message(token, message)
+        self.queue_message(token, message, 0)
     }
 
-    /// The same without a look at what others have asked for meanwhile.
+    /// The same without a look at what others have asked for meanwhile. It may be queued as one of a
+    /// handle already, as so many bytes.
     pub(super) fn queue_message(
         &mut self,
         token: Token,
         message: Message,
+        counted: u64,
     ) -> Result<Fate, SendError> {
         let mut fate = Fate::Queued;
         loop {
@@ -92,8 +94,9 @@ impl Core {
             let Some(conn) = conn else { return Err(SendError::Closed) };
             let (len, max) = (message.bytes.len() as u64, conn.limits.send_queue_bytes);
             let replaced = message.key.map_or(0, |key| conn.send.queued_of(key));
-            let queued = conn.queued_here() - replaced;
-            let full = queued.saturating_add(len) > max || (replaced == 0 && conn.is_full());
+            let queued = conn.queued_here(counted) - replaced;
+            let is_full = || conn.is_full(counted > 0);
+            let full = queued.saturating_add(len) > max || (replaced == 0 && is_full());
             // What many send takes no more of the memory than it does already.
             let short = !message.shared && len > self.memory.left(&self.board.budget, queued);
             let drops_oldest = conn.limits.slow_reader == SlowReader::DropOldest;
@@ -151,7 +154,7 @@ impl Core {
         let conn = self.conns.get_mut(token).filter(|conn| conn.is_open());
         let Some(conn) = conn else { return Err(SendError::Closed) };
         let (len, max) = (bytes.len() as u64, conn.limits.send_queue_bytes);
-        let full = conn.queued().saturating_add(len) > max || conn.is_full();
+        let full = conn.queued().saturating_add(len) > max || conn.is_full(false);
         // Where all together hold too much this peer is not to blame, and may wait.
         let short = len > self.memory.left(&self.board.budget, conn.queued());
         if !(full || short) || len > max || (full && conn.limits.slow_reader.disconnects()) {
@@ -197,7 +200,7 @@ impl Core {
         let Some(conn) = self.conns.get_mut(token) else { return };
         let queued = conn.queued();
         if let Some(len) = conn.held.as_ref().map(|reply| reply.len() as u64) {
-            if queued.saturating_add(len) > conn.limits.send_queue_bytes || conn.is_full() {
+            if queued.saturating_add(len) > conn.limits.send_queue_bytes || conn.is_full(false) {
                 return;
             }
         } else if queued - conn.send.held() > conn.limits.low_mark() {
