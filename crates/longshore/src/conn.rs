@@ -96,7 +96,8 @@ impl<H: Handler> Conn<H> {
         self.shared.closed.load(Ordering::Acquire)
     }
 
-    /// Bytes that wait to be sent. A little behind what the worker knows.
+    /// Bytes that wait to be sent. A little behind what the worker knows: up to 4 KiB that the system has
+    /// taken may count until the worker next wakes.
     pub fn queued_bytes(&self) -> u64 {
         self.shared.queued_bytes()
     }

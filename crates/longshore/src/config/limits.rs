@@ -11,6 +11,9 @@ use longshore_proto::Codec;
 use longshore_proto::connection::{IdleOf, Linger};
 use std::time::Duration;
 
+/// Most bytes of a send that may be with the kernel without its worker being told at once.
+const QUIET_BYTES_MAX: u64 = 4 * 1024;
+
 /// What happens when a peer reads more slowly than it is sent to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -107,6 +110,8 @@ pub struct Limits {
     pub(crate) slow_reader: SlowReader,
     pub(crate) half_close: HalfClose,
     pub(crate) linger: Linger,
+    /// Bytes of a send whose end nobody has to be told of at once.
+    pub(crate) quiet_bytes: u64,
     says: Says,
 }
 
@@ -140,6 +145,7 @@ impl Default for Limits {
             slow_reader: SlowReader::default(),
             half_close: HalfClose::default(),
             linger: Linger::default(),
+            quiet_bytes: 0,
             says: Says::default(),
         }
     }
@@ -349,6 +355,9 @@ impl Limits {
         if !self.says.send_queue {
             self.send_queue_bytes = self.send_queue_bytes.max(codec.frame_bytes_max() as u64);
         }
+        // What has left and is not told counts as queued: the longest frame must fit beside it.
+        let spare = self.send_queue_bytes.saturating_sub(codec.frame_bytes_max() as u64);
+        self.quiet_bytes = QUIET_BYTES_MAX.min(spare);
         self
     }
 }
@@ -437,6 +446,7 @@ mod tests {
             slow_reader,
             half_close,
             linger,
+            quiet_bytes: _,
             says: _,
         } = Limits::default();
         let yes_or_no = |yes| if yes { "yes" } else { "no" };

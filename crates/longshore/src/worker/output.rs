@@ -68,6 +68,7 @@ impl<P: Port> Worker<P> {
             conn.publish_queued(); // it may have made more or less of it
         }
         conn.publish_messages();
+        conn.publish_waiting(); // some begin to leave
         if std::mem::take(&mut conn.facts.measures) {
             *conn.shared.measured() = Some(Box::new(self.port.link(socket)));
         }
@@ -177,6 +178,7 @@ fn send_op(conn: &Connection, transmit: Transmit<RecvBuf>) -> Op {
         || whole
         || !conn.is_open()
         || conn.facts.waits_for_room
+        || conn.send.queued() > conn.limits.quiet_bytes // else handles find a queue full that is not
         || conn.shared.refused.load(Ordering::Relaxed);
     Op::Send { data, mode: if whole { SendMode::Whole } else { SendMode::Try }, prompt }
 }

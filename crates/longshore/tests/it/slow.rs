@@ -18,6 +18,7 @@ on_every_port! {
     messages_have_a_bound_of_their_own,
     who_is_behind_for_too_long_is_ended,
     a_payload_for_many_counts_once,
+    who_reads_all_at_once_is_not_slow_however_idle_the_worker,
 }
 
 /// The bound of the queue, and what fits.
@@ -515,4 +516,35 @@ fn a_payload_for_many_counts_once(lab: &mut Lab) {
         }
     }
     wait(lab, || server.snapshot().memory_bytes <= 2 * (64 << 10));
+}
+
+/// Nothing wakes the worker between two sends of a handle: what has left must not count as queued.
+fn who_reads_all_at_once_is_not_slow_however_idle_the_worker(lab: &mut Lab) {
+    let few = |policy| limits(policy).send_queue_messages(4);
+    for limits in [limits(SlowReader::Disconnect), few(SlowReader::DropNewest)] {
+        let mut rig = rig(lab, limits, nothing);
+        rig.peer.go_on_reading();
+        // As long as may be, and as many.
+        let long = vec![7; usize::try_from(QUEUE).unwrap() - 4];
+        for round in 0..5_u8 {
+            assert_eq!(rig.conn.send(&long), Sent::Queued, "round {round}");
+            assert_eq!(lab.hear(&mut rig.peer).len(), long.len());
+            wait(lab, || rig.conn.queued_bytes() == 0);
+            let receipt = rig.group.broadcast(&long).unwrap();
+            assert_eq!(delivered(lab, &receipt).queued, 1);
+            assert_eq!(lab.hear(&mut rig.peer).len(), long.len());
+            wait(lab, || rig.conn.queued_bytes() == 0);
+            for at in 0..4 {
+                assert_eq!(rig.conn.send(&[at]), Sent::Queued);
+            }
+            for at in 0..4 {
+                assert_eq!(lab.hear(&mut rig.peer), [at]);
+            }
+            if lab.is_simulated() {
+                lab.pass(Duration::from_secs(1));
+            }
+        }
+        let snapshot = rig.server.snapshot();
+        assert_eq!((snapshot.messages_refused, snapshot.messages_dropped), (0, 0));
+    }
 }
