@@ -19,6 +19,7 @@ on_every_port! {
     who_is_behind_for_too_long_is_ended,
     a_payload_for_many_counts_once,
     who_reads_all_at_once_is_not_slow_however_idle_the_worker,
+    messages_that_have_left_do_not_count_however_idle_the_worker,
 }
 
 /// The bound of the queue, and what fits.
@@ -520,31 +521,42 @@ fn a_payload_for_many_counts_once(lab: &mut Lab) {
 
 /// Nothing wakes the worker between two sends of a handle: what has left must not count as queued.
 fn who_reads_all_at_once_is_not_slow_however_idle_the_worker(lab: &mut Lab) {
-    let few = |policy| limits(policy).send_queue_messages(4);
-    for limits in [limits(SlowReader::Disconnect), few(SlowReader::DropNewest)] {
-        let mut rig = rig(lab, limits, nothing);
-        rig.peer.go_on_reading();
-        // As long as may be, and as many.
-        let long = vec![7; usize::try_from(QUEUE).unwrap() - 4];
-        for round in 0..5_u8 {
-            assert_eq!(rig.conn.send(&long), Sent::Queued, "round {round}");
-            assert_eq!(lab.hear(&mut rig.peer).len(), long.len());
-            wait(lab, || rig.conn.queued_bytes() == 0);
-            let receipt = rig.group.broadcast(&long).unwrap();
-            assert_eq!(delivered(lab, &receipt).queued, 1);
-            assert_eq!(lab.hear(&mut rig.peer).len(), long.len());
-            wait(lab, || rig.conn.queued_bytes() == 0);
-            for at in 0..4 {
-                assert_eq!(rig.conn.send(&[at]), Sent::Queued);
-            }
-            for at in 0..4 {
-                assert_eq!(lab.hear(&mut rig.peer), [at]);
-            }
-            if lab.is_simulated() {
-                lab.pass(Duration::from_secs(1));
-            }
+    let mut rig = rig(lab, limits(SlowReader::Disconnect), nothing);
+    rig.peer.go_on_reading();
+    // As long as may be, and short ones.
+    let long = vec![7; usize::try_from(QUEUE).unwrap() - 4];
+    for round in 0..5_u8 {
+        assert_eq!(rig.conn.send(&long), Sent::Queued, "round {round}");
+        assert_eq!(lab.hear(&mut rig.peer).len(), long.len());
+        wait(lab, || rig.conn.queued_bytes() == 0);
+        let receipt = rig.group.broadcast(&long).unwrap();
+        assert_eq!(delivered(lab, &receipt).queued, 1);
+        assert_eq!(lab.hear(&mut rig.peer).len(), long.len());
+        wait(lab, || rig.conn.queued_bytes() == 0);
+        assert_eq!(rig.conn.send(&[round]), Sent::Queued);
+        assert_eq!(lab.hear(&mut rig.peer), [round]);
+        wait(lab, || rig.conn.queued_bytes() == 0);
+    }
+    assert_eq!(rig.server.snapshot().messages_refused, 0);
+}
+
+/// The same of messages: so many may wait, and none does.
+fn messages_that_have_left_do_not_count_however_idle_the_worker(lab: &mut Lab) {
+    let few = limits(SlowReader::DropNewest).send_queue_messages(4).send_queue_bytes(2 * QUEUE);
+    let mut rig = rig(lab, few, nothing);
+    rig.peer.go_on_reading();
+    for round in 0..20_u8 {
+        // Its worker has to have seen to the last ones, which it does by itself.
+        let dropped = || rig.conn.info().messages_dropped;
+        wait(lab, || {
+            let before = dropped();
+            rig.conn.send(&[round]).is_queued() && dropped() == before
+        });
+        for _ in 1..4 {
+            assert_eq!(rig.conn.send(&[round]), Sent::Queued);
         }
-        let snapshot = rig.server.snapshot();
-        assert_eq!((snapshot.messages_refused, snapshot.messages_dropped), (0, 0));
+        for _ in 0..4 {
+            assert_eq!(lab.hear(&mut rig.peer), [round]);
+        }
     }
 }
