@@ -11,17 +11,20 @@ use longshore::{Owners, Result, Sent, Server};
 struct Session {
     names: Owners<String, Session>,
     rooms: Groups<String, Lines>,
-    /// Empty until log-in.
-    name: String,
+    name: String, // empty until log-in
     room: String,
 }
 
 impl Session {
     fn enter(&mut self, cx: &mut Ctx<'_, Self>, room: &str) -> Result {
-        self.room = room.into();
         if !self.rooms.join(room, &cx.conn()).is_queued() {
             return cx.send("! there are too many rooms");
         }
+        if !self.room.is_empty() {
+            self.tell(&format!("* {} goes to {room}", self.name))?;
+            self.rooms.leave(self.room.as_str(), &cx.conn());
+        }
+        self.room = room.into();
         self.tell(&format!("* {} comes to {room}", self.name))
     }
 
@@ -36,28 +39,25 @@ impl Handler for Session {
     type Codec = Lines;
 
     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, line: &str) -> Result {
+        let line = &*line.replace(char::is_control, " ");
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
         let name = self.name.clone();
         match (command, rest.split_once(' ')) {
             _ if name.is_empty() => {
-                let is_login = command == "/login" && !rest.is_empty();
+                let is_login = command == "/login" && !rest.is_empty() && !rest.contains(' ');
                 if !is_login || self.names.claim(rest, &cx.conn()) != Claim::Made {
                     return cx.send("! /login NAME, with a name that is free");
                 }
                 self.name = rest.into();
                 self.enter(cx, "lobby")
             }
-            ("/join", _) if !rest.is_empty() => {
-                self.tell(&format!("* {name} goes to {rest}"))?;
-                self.rooms.leave(self.room.as_str(), &cx.conn());
-                self.enter(cx, rest)
-            }
+            ("/join", _) if !rest.is_empty() && rest != self.room => self.enter(cx, rest),
             ("/msg", Some((to, text))) => match self.names.send(to, &format!("{name}: {text}")) {
                 Sent::Queued => Ok(()),
-                _ => cx.send("! nobody of that name can hear you"),
+                _ => cx.send("! nobody of that name hears that"),
             },
             _ if line.starts_with('/') => cx.send("! /join ROOM, /msg NAME TEXT"),
-            _ => self.tell(&format!("{name}: {}", line.replace(char::is_control, " "))),
+            _ => self.tell(&format!("{name}: {line}")),
         }
     }
 

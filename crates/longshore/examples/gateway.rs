@@ -3,8 +3,6 @@
 //!     cargo run --release --example gateway
 //!     nc 127.0.0.1 7411                    nc 127.0.0.1 7412
 //!     HELLO pump-7                         pump-7 stop
-//!     stop                                 OK
-//!     stopped                              pump-7: stopped
 
 use longshore::{Builder, Claim, Ctx, Group, Handler, Limits, Lines, Listener, OnDuplicate};
 use longshore::{Owners, Result, Sent, Server};
@@ -41,7 +39,9 @@ impl Handler for Operator {
 
     fn on_message(&mut self, cx: &mut Ctx<'_, Self>, line: &str) -> Result {
         let Some((serial, text)) = line.split_once(' ') else {
-            return cx.send(&format!("devices: {}", self.0.keys().join(" ")));
+            let serials = self.0.keys();
+            serials.iter().take(100).try_for_each(|serial| cx.send(serial))?;
+            return cx.send(&format!("{} devices", serials.len()));
         };
         cx.send(match self.0.send(serial, text) {
             Sent::Queued => "OK",

@@ -5,7 +5,6 @@ use crate::server::shared::Shared;
 use crate::worker::connection::Connection;
 use crate::worker::core::Core;
 use crate::worker::core::ending::How;
-use crate::worker::core::sending::Fate;
 use crate::{
     Conn, ConnId, ConnInfo, DisconnectReason, Handler, Item, Result, SendError, Sent, Server, Timer,
 };
@@ -83,7 +82,7 @@ impl<H: Handler> Ctx<'_, H> {
     /// See [`SendError`].
     #[inline]
     pub fn try_send(&mut self, item: Item<'_, H>) -> Result<(), SendError> {
-        self.core.send_item(self.conn, &*self.lane.codec, item, self.lease).map(|_| ())
+        self.core.send_item(self.conn, &*self.lane.codec, item, self.lease, true).map(|_| ())
     }
 
     /// As [`send`](Self::send), and `on_sent(id)` tells when its last byte is with the kernel. It is not
@@ -92,10 +91,7 @@ impl<H: Handler> Ctx<'_, H> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_tracked(&mut self, item: Item<'_, H>, id: u64) -> Result {
-        let fate = self.core.send_item(self.conn, &*self.lane.codec, item, self.lease)?;
-        if fate == Fate::Dropped {
-            return Err(SendError::Full.into());
-        }
+        self.core.send_item(self.conn, &*self.lane.codec, item, self.lease, false)?;
         if let Some(conn) = self.core.conns.get_mut(self.conn) {
             conn.send.track(id);
             if conn.send.is_idle() {
@@ -144,7 +140,7 @@ impl<H: Handler> Ctx<'_, H> {
     pub fn send_to<G: Handler>(&mut self, to: &Conn<G>, item: Item<'_, G>) -> Sent {
         match self.core.token_of(&to.shared) {
             Some(token) => {
-                let sent = self.core.send_item(token, &*to.lane.codec, item, self.lease);
+                let sent = self.core.send_item(token, &*to.lane.codec, item, self.lease, true);
                 Sent::of(sent.map(|_| ()))
             }
             None => to.send(item),

@@ -180,7 +180,7 @@ impl<K: Ord + Clone, H: Handler> Owners<K, H> {
         K: Borrow<Q>,
         Q: Ord + ?Sized,
     {
-        send_to(&self.all(key), item)
+        send_to(item, || self.all(key))
     }
 
     /// The same to all of them but one: mostly the one that it comes from.
@@ -189,9 +189,11 @@ impl<K: Ord + Clone, H: Handler> Owners<K, H> {
         K: Borrow<Q>,
         Q: Ord + ?Sized,
     {
-        let mut others = self.all(key);
-        others.retain(|conn| conn.id() != id);
-        send_to(&others, item)
+        send_to(item, || {
+            let mut others = self.all(key);
+            others.retain(|conn| conn.id() != id);
+            others
+        })
     }
 
     /// Closes the connections of that key, for that reason in the log, the metrics and `on_disconnect`;
@@ -329,19 +331,30 @@ impl<K: Ord + Clone, H: Handler> Table<K, H> {
     }
 }
 
-fn send_to<H: Handler>(conns: &[Conn<H>], item: Item<'_, H>) -> Sent {
+/// Sends to what `all` finds, of which there is somebody: encoded once.
+fn send_to<H: Handler>(item: Item<'_, H>, all: impl Fn() -> Vec<Conn<H>>) -> Sent {
+    let mut conns = all();
     let Some(newest) = conns.last() else { return Sent::Closed };
     let bytes = match newest.lane.codec.to_bytes(item) {
         Ok(bytes) => bytes,
         Err(error) => return Sent::Invalid(error),
     };
-    let mut all = Sent::Closed;
-    for conn in conns {
-        match conn.send_encoded(bytes.clone()) {
-            Sent::Queued => all = Sent::Queued,
-            Sent::Full if all == Sent::Closed => all = Sent::Full,
-            _ => {}
+    for _ in 0..TAKEOVERS_MAX {
+        let mut answer = Sent::Closed;
+        for conn in &conns {
+            match conn.send_encoded(bytes.clone()) {
+                Sent::Queued => answer = Sent::Queued,
+                Sent::Full if answer == Sent::Closed => answer = Sent::Full,
+                _ => {}
+            }
+        }
+        conns = if answer == Sent::Closed { all() } else { Vec::new() };
+        if conns.is_empty() {
+            return answer;
         }
     }
-    all
+    Sent::Closed
 }
+
+/// How often the one that a key leads to may have been closed for another meanwhile.
+const TAKEOVERS_MAX: usize = 8;

@@ -65,7 +65,7 @@ fn chat_knows_names_rooms_and_private_words() {
             "* bob comes to lobby",
             "bob: hi",
             "* bob goes to den",
-            "! nobody of that name can hear you",
+            "! nobody of that name hears that",
         ];
         let heard_by_bob = [
             refused,
@@ -137,7 +137,7 @@ fn gateway_finds_devices_by_their_serial_numbers() {
         assert_eq!(old.received(), ["stop"], "seed {seed}");
         assert_eq!(new.received(), ["start"], "seed {seed}");
         assert!(old.is_closed() && !new.is_closed(), "seed {seed}");
-        let heard = ["GONE", "OK", "pump-7: stopped", "OK", "devices: pump-7"];
+        let heard = ["GONE", "OK", "pump-7: stopped", "OK", "pump-7", "1 devices"];
         assert_eq!(operator.received(), heard, "seed {seed}");
         silent.send("");
         net.run_for(10 * SOON);

@@ -290,6 +290,8 @@ fn what_is_tracked_is_refused_rather_than_dropped(lab: &mut Lab) {
     }
     let said: Vec<_> = (0..=FIT).map(|_| lab.recv(&said)).collect();
     assert!(said[..FIT as usize].iter().all(|well| *well) && !said[FIT as usize]);
+    let snapshot = rig.server.snapshot();
+    assert_eq!((snapshot.messages_refused, snapshot.messages_dropped), (1, 0));
 }
 
 fn what_is_tracked_is_not_dropped_for_newer_ones(lab: &mut Lab) {

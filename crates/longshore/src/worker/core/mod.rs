@@ -7,7 +7,7 @@ mod inbox;
 mod memory;
 mod reading;
 mod relief;
-pub(crate) mod sending;
+mod sending;
 
 use super::connection::Connection;
 use super::timer_wheel::TimerWheel;

@@ -33,7 +33,8 @@ pub(super) enum Whole {
 }
 
 impl Core {
-    /// Encodes `item` behind what the connection has queued.
+    /// Encodes `item` behind what the connection has queued. Where messages are dropped, one that `may_drop`
+    /// not is refused.
     #[inline]
     pub(crate) fn send_item<C: Codec>(
         &mut self,
@@ -41,12 +42,14 @@ impl Core {
         codec: &C,
         item: C::Item<'_>,
         lease: Option<&RecvBuf>,
+        may_drop: bool,
     ) -> Result<Fate, SendError> {
         self.catch_up();
         let conn = self.conns.get_mut(token).filter(|conn| conn.is_open());
         let Some(conn) = conn else { return Err(SendError::Closed) };
         if conn.send.keeps_whole() {
-            return self.queue_message(token, Message::new(codec.to_bytes(item)?), 0);
+            let message = Message { may_drop, ..Message::new(codec.to_bytes(item)?) };
+            return self.queue_message(token, message, 0);
         }
         let queued = conn.queued();
         let room = conn.limits.send_queue_bytes.saturating_sub(queued);
@@ -66,7 +69,7 @@ impl Core {
                 Ok(Fate::Queued)
             }
             Err(Refused::Encode(error)) => Err(SendError::Encode(error)),
-            Err(Refused::Full) => self.at_bound(token, left > room as u64, never),
+            Err(Refused::Full) => self.at_bound(token, left > room as u64, never, may_drop),
         }
     }
 
@@ -108,7 +111,7 @@ impl Core {
             }
             let never = len > max;
             if never || !drops_oldest || !conn.send.drop_oldest(&mut self.pool) {
-                return self.at_bound(token, full, never);
+                return self.at_bound(token, full, never, message.may_drop);
             }
             conn.count_dropped();
             self.counters().messages_dropped.add(1);
@@ -240,8 +243,15 @@ impl Core {
     /// There is no room, in the queue if that is `full`, else in memory: what the policy of the listener
     /// says.
     #[cold]
-    fn at_bound(&mut self, token: Token, full: bool, never: bool) -> Result<Fate, SendError> {
-        let conn = self.conns.get(token).filter(|conn| conn.limits.slow_reader.drops() && !never);
+    fn at_bound(
+        &mut self,
+        token: Token,
+        full: bool,
+        never: bool,
+        may_drop: bool,
+    ) -> Result<Fate, SendError> {
+        let drops = |conn: &&Connection| conn.limits.slow_reader.drops() && may_drop && !never;
+        let conn = self.conns.get(token).filter(drops);
         if let Some(conn) = conn {
             conn.count_dropped();
             self.counters().messages_dropped.add(1);
