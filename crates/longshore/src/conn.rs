@@ -4,7 +4,7 @@ use crate::any_conn::Way;
 use crate::config::Limits;
 use crate::metrics::LaneCounters;
 use crate::server::mailbox::{Cmd, Ending};
-use crate::server::shared::Shared;
+use crate::server::shared::{Asks, Shared};
 use crate::server::switchboard::{Named, Switchboard};
 use crate::{AnyConn, ConnId, ConnInfo, Ctx, Handler, Item, Result, Sent, Server};
 use bytes::Bytes;
@@ -242,24 +242,24 @@ impl<H: Handler> Conn<H> {
     /// acknowledged. [`info`](Self::info) has it in `link` a turn of the worker later. Costs two
     /// system calls on Linux; other systems tell nothing.
     pub fn measure_link(&self) {
-        self.push(|shared| Cmd::Measure { shared });
+        self.lane.board.ask(&self.shared, Asks::MEASURE);
     }
 
     /// The peer has logged in: `limits.login` has no more to say. For who looks that up on another
     /// thread.
     pub fn admit(&self) {
-        self.push(|shared| Cmd::Admit { shared });
+        self.lane.board.ask(&self.shared, Asks::ADMIT);
     }
 
     /// Stops reading from the peer. After the callback at hand there is no `on_message` until
     /// [`resume`](Self::resume), not even for frames already received.
     pub fn pause(&self) {
-        self.push(|shared| Cmd::Pause { shared, on: true });
+        self.lane.board.ask(&self.shared, Asks::PAUSE);
     }
 
     /// Goes on reading.
     pub fn resume(&self) {
-        self.push(|shared| Cmd::Pause { shared, on: false });
+        self.lane.board.ask(&self.shared, Asks::RESUME);
     }
 
     /// A handle without its type: for tables that mix connections of several listeners.

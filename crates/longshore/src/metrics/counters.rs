@@ -165,6 +165,8 @@ counters! {
         messages_refused,
         /// Messages dropped at the same bounds, where `limits.slow_reader` says so.
         messages_dropped,
+        /// Joins of groups refused because 65,536 commands wait for the worker.
+        joins_refused,
         /// Claims refused because the key is taken, or there are as many keys as may be: `Owners`.
         claims_refused,
         /// Groups not made because there are as many as may be: `Groups::at_most`.

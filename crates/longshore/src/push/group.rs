@@ -1,7 +1,7 @@
 //! Groups: many connections that are sent the same.
 
 use crate::config::GROUP_PENDING_BYTES;
-use crate::server::mailbox::{Broadcast, COMMAND_BYTES, Cmd};
+use crate::server::mailbox::{Broadcast, COMMAND_BYTES};
 use crate::server::members::{Members, Tally};
 use crate::server::notice::Notice;
 use crate::server::switchboard::Switchboard;
@@ -104,15 +104,17 @@ impl<C: Codec> Group<C> {
     }
 
     /// Takes a connection in: what is broadcast after this, by whoever asked for it, it hears. Says
-    /// no if it is closing or gone, or of another server than those that are members. Who is a member
-    /// already stays one.
+    /// no if it is closing or gone, or of another server than those that are members; or if 65,536 commands
+    /// wait for its worker, counted in `joins_refused`. Who is a member already stays one.
     pub fn join<H: Handler<Codec = C>>(&self, conn: &Conn<H>) -> bool {
-        self.expect(conn).is_some_and(|members| conn.lane.board.push_join(&conn.shared, &members))
+        self.expect(conn).is_some_and(|joins| joins.go(conn))
     }
 
     /// Counts a connection that is to join, if it may. That it does has to follow.
-    pub(super) fn expect<H: Handler<Codec = C>>(&self, conn: &Conn<H>) -> Option<Arc<Members>> {
-        self.members_at(&conn.lane.board).filter(|members| members.expect(&conn.shared))
+    pub(super) fn expect<H: Handler<Codec = C>>(&self, conn: &Conn<H>) -> Option<Joins> {
+        let members = self.members_at(&conn.lane.board)?;
+        let (may, is_new) = members.expect(&conn.shared);
+        may.then_some(Joins { members, is_new })
     }
 
     /// Its members, if they are of that server, or there are none.
@@ -145,7 +147,7 @@ impl<C: Codec> Group<C> {
         let ours = home.as_ref().filter(|home| Arc::ptr_eq(&home.board, board));
         let Some(members) = ours.map(|home| Arc::clone(&home.members)) else { return };
         drop(home);
-        board.push_to(&conn.shared, |shared| Cmd::Leave { shared, members });
+        board.push_leave(&conn.shared, &members);
     }
 
     /// Members now. Who joins counts at once; who leaves, or ends, when its worker has seen to it.
@@ -198,6 +200,19 @@ impl<C: Codec> Group<C> {
         let of_tally = Arc::clone(&tally);
         board.broadcast(Broadcast { members, bytes, key, except, tally: of_tally });
         Receipt(tally)
+    }
+}
+
+/// A connection is counted as a member, and is to become one.
+pub(super) struct Joins {
+    members: Arc<Members>,
+    is_new: bool,
+}
+
+impl Joins {
+    /// Says whether it still may.
+    pub(super) fn go<H: Handler>(&self, conn: &Conn<H>) -> bool {
+        !self.is_new || conn.lane.board.push_join(&conn.shared, &self.members)
     }
 }
 

@@ -96,7 +96,8 @@ impl<K: Ord + Clone, C: Codec> Groups<K, C> {
     }
 
     /// Takes a connection into the group of that key, which is made if there is none. `Full` if there are
-    /// as many groups already as may be, counted in `groups_refused`; `Closed` if the connection is
+    /// as many groups already as may be, counted in `groups_refused`, or 65,536 commands wait for its worker,
+    /// counted in `joins_refused`; `Closed` if the connection is
     /// closing or gone, or of another server than the group. Never `Invalid`.
     pub fn join<H: Handler<Codec = C>>(&self, key: impl Into<K>, conn: &Conn<H>) -> Sent {
         let key = key.into();
@@ -112,15 +113,16 @@ impl<K: Ord + Clone, C: Codec> Groups<K, C> {
                 return Err(Sent::Full);
             }
             let group = Group::one_of(&self.0.codec, Some(self.0.emptied.of(table.next)));
-            let members = group.expect(conn).ok_or(Sent::Closed)?;
+            let joins = group.expect(conn).ok_or(Sent::Closed)?;
             table.keys.insert(table.next, key.clone());
             table.groups.insert(key, (table.next, group));
             table.next += 1;
-            Ok(members)
+            Ok(joins)
         });
         match joins {
-            Ok(members) if conn.lane.board.push_join(&conn.shared, &members) => Sent::Queued,
-            Ok(_) => Sent::Closed,
+            Ok(joins) if joins.go(conn) => Sent::Queued,
+            Ok(_) if conn.is_closed() => Sent::Closed,
+            Ok(_) => Sent::Full,
             Err(no) => {
                 if no == Sent::Full {
                     conn.lane.board.groups_refused.fetch_add(1, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 use crate::config::OWNERS_MAX;
 use crate::server::mailbox::{Cmd, Ending};
 use crate::server::notice::Notice;
+use crate::server::shared::Asks;
 use crate::server::switchboard::Switchboard;
 use crate::{Conn, ConnId, Handler, Item, Sent};
 use longshore_proto::Codec;
@@ -158,8 +159,12 @@ impl<K: Ord + Clone, H: Handler> Owners<K, H> {
             board.push_end(&old.shared, Ending::Replaced);
         }
         if claim == Claim::Made {
-            let ended = first.then(|| self.0.ended.of(id.to_bits()));
-            board.push_to(&conn.shared, |shared| Cmd::Claimed { shared, ended });
+            let ended = self.0.ended.of(id.to_bits());
+            if first {
+                board.push_to(&conn.shared, |shared| Cmd::Claimed { shared, ended });
+            } else {
+                board.ask(&conn.shared, Asks::ADMIT);
+            }
         }
         claim
     }

@@ -66,6 +66,9 @@ pub(crate) struct Broadcast {
 /// What a command takes in a mailbox, beside its bytes.
 pub(crate) const COMMAND_BYTES: u64 = 128;
 
+/// Commands that may wait for a worker until nobody may join a group there.
+pub(crate) const COMMANDS_MAX: usize = 1 << 16;
+
 /// What a message of a handle takes on its way: many small ones are more than their bytes.
 pub(crate) fn mail_bytes(bytes: &Bytes) -> u64 {
     COMMAND_BYTES.max(bytes.len() as u64)
@@ -94,14 +97,12 @@ pub(crate) enum Cmd {
     Refused { shared: Arc<Shared> },
     /// A connection is to end.
     End { shared: Arc<Shared>, ending: Ending },
-    /// A connection is to be read no more, or again.
-    Pause { shared: Arc<Shared>, on: bool },
+    /// Something is asked of a connection: see [`Asks`](super::shared::Asks).
+    Asked { shared: Arc<Shared> },
     /// Memory is short, and this worker may have the connection that holds most.
     Look,
-    /// Its peer has logged in.
-    Admit { shared: Arc<Shared> },
-    /// A connection has a key, so its peer has logged in; who hears of its end, if nobody does yet.
-    Claimed { shared: Arc<Shared>, ended: Option<Notice> },
+    /// A connection has a key for the first time: its peer has logged in, and somebody hears of its end.
+    Claimed { shared: Arc<Shared>, ended: Notice },
     /// A connection joins a group.
     Join { shared: Arc<Shared>, members: Arc<Members> },
     /// It leaves a group.
@@ -110,8 +111,6 @@ pub(crate) enum Cmd {
     Broadcast(Box<Broadcast>),
     /// A callback of its own for a connection: what it is, only the lane of that connection knows.
     Post { shared: Arc<Shared>, work: Box<dyn Any + Send> },
-    /// The way to its peer is to be measured.
-    Measure { shared: Arc<Shared> },
     /// An outgoing connection.
     Dial(Box<DialStart>),
     /// To the door: a connection of that source is gone.
@@ -129,10 +128,8 @@ impl Cmd {
             Self::Send { .. }
                 | Self::Refused { .. }
                 | Self::End { .. }
-                | Self::Pause { .. }
+                | Self::Asked { .. }
                 | Self::Look
-                | Self::Admit { .. }
-                | Self::Measure { .. }
                 | Self::Claimed { .. }
                 | Self::Join { .. }
                 | Self::Leave { .. }
@@ -165,6 +162,11 @@ impl Mailbox {
         drop(cmds);
         self.some.store(true, Ordering::SeqCst);
         Ok(self.sleeping.swap(false, Ordering::SeqCst))
+    }
+
+    /// Whether so many commands wait that no more is let in of what has no bound of its own.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.cmds.lock().unwrap_or_else(PoisonError::into_inner).len() >= COMMANDS_MAX
     }
 
     /// The owner goes. What it has not taken comes back, what comes later does so at once.

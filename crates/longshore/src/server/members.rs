@@ -1,8 +1,9 @@
 //! Who is in a group, worker by worker, and what became of what was sent to all of them.
 
 use super::notice::Notice;
-use super::shared::Shared;
+use super::shared::{ConnId, Shared};
 use longshore_base::Token;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -19,8 +20,9 @@ pub(crate) struct Members {
 /// Those of one worker.
 #[derive(Debug, Default)]
 struct OfWorker {
-    /// Members, those included whose join is still on its way. Counted when it is asked for, so that
+    /// Members by what was asked last, and how many they are: who has asked to join is one at once, so that
     /// who joins and then broadcasts is heard by itself.
+    asked: Mutex<BTreeSet<ConnId>>,
     count: AtomicUsize,
     /// Bytes of broadcasts that are on their way to it.
     pending: AtomicU64,
@@ -59,28 +61,37 @@ impl Members {
         self.of(worker).count.load(Ordering::Relaxed)
     }
 
-    /// One more is on its way to a worker.
-    pub(crate) fn add(&self, worker: u16) {
-        self.of(worker).count.fetch_add(1, Ordering::Relaxed);
+    /// A connection of a worker is to be a member. Says whether it was none.
+    pub(crate) fn add(&self, worker: u16, id: ConnId) -> bool {
+        let mut asked = self.asked(worker);
+        let is_new = asked.insert(id);
+        self.of(worker).count.store(asked.len(), Ordering::Relaxed);
+        is_new
     }
 
-    /// Counts a connection that is to join a group. Says whether it may: not when it is closing or
-    /// gone.
-    pub(crate) fn expect(&self, shared: &Shared) -> bool {
+    /// Counts a connection that is to join. Says whether it may, which it may not when it is closing or
+    /// gone, and whether it was no member.
+    pub(crate) fn expect(&self, shared: &Shared) -> (bool, bool) {
         let route = shared.route.lock().unwrap_or_else(PoisonError::into_inner);
         let may = !shared.closed.load(Ordering::Acquire);
-        if may {
-            self.add(*route);
-        }
-        may
+        (may, may && self.add(*route, shared.id))
     }
 
-    /// One of a worker has left, or did not arrive.
-    pub(crate) fn sub(&self, worker: u16) {
-        let before = self.of(worker).count.fetch_sub(1, Ordering::Relaxed);
-        if let Some(emptied) = self.emptied.as_ref().filter(|_| before == 1) {
+    /// One of a worker is no member any more, or did not become one. Says whether it was.
+    pub(crate) fn sub(&self, worker: u16, id: ConnId) -> bool {
+        let mut asked = self.asked(worker);
+        let was = asked.remove(&id);
+        let is_empty = was && asked.is_empty();
+        self.of(worker).count.store(asked.len(), Ordering::Relaxed);
+        drop(asked);
+        if let Some(emptied) = self.emptied.as_ref().filter(|_| is_empty) {
             emptied.tell();
         }
+        was
+    }
+
+    fn asked(&self, worker: u16) -> MutexGuard<'_, BTreeSet<ConnId>> {
+        self.of(worker).asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many all workers have, or are about to have.

@@ -133,6 +133,7 @@ impl Server {
         snapshot.memory_bytes = self.0.board.budget.used();
         snapshot.connections = self.0.board.open_connections() as u64;
         snapshot.messages_refused += self.0.board.messages_refused.load(Ordering::Relaxed);
+        snapshot.joins_refused += self.0.board.joins_refused.load(Ordering::Relaxed);
         snapshot.claims_refused += self.0.board.claims_refused.load(Ordering::Relaxed);
         snapshot.groups_refused += self.0.board.groups_refused.load(Ordering::Relaxed);
         snapshot.messages_dropped += self.0.board.messages_dropped.load(Ordering::Relaxed);

@@ -4,7 +4,7 @@ use crate::config::Limits;
 use longshore_base::Time;
 use longshore_port::{Addr, Link};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The name of a connection, never used twice by a server.
@@ -93,10 +93,48 @@ pub(crate) struct Shared {
     /// Posts that wait for their turn.
     pub(crate) posts: AtomicU32,
     pub(crate) closed: AtomicBool,
+    /// What else is asked of it.
+    pub(crate) asks: Asks,
     /// A send was refused since the low mark was last reached.
     pub(crate) refused: AtomicBool,
     /// As last measured, if it ever was. A leaf lock.
     pub(crate) link: Mutex<Option<Box<Link>>>,
+}
+
+/// What other threads ask of a connection where only the last word counts: one command for all of it,
+/// however often they ask.
+#[derive(Debug, Default)]
+pub(crate) struct Asks(AtomicU8);
+
+impl Asks {
+    pub(crate) const PAUSE: u8 = 1;
+    pub(crate) const RESUME: u8 = 2;
+    pub(crate) const MEASURE: u8 = 4;
+    pub(crate) const ADMIT: u8 = 8;
+    const WAITS: u8 = 16;
+    const ABORT: u8 = 32;
+
+    /// Asks for `what`. Says whether a command has to be sent.
+    pub(crate) fn ask(&self, what: u8) -> bool {
+        let opposite = match what {
+            Self::PAUSE => Self::RESUME,
+            Self::RESUME => Self::PAUSE,
+            _ => 0,
+        };
+        let more = |asks: u8| Some((asks & !opposite) | what | Self::WAITS);
+        let before = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        before.is_ok_and(|before| before & Self::WAITS == 0)
+    }
+
+    /// What was asked for until now.
+    pub(crate) fn take(&self) -> u8 {
+        self.0.fetch_and(Self::ABORT, Ordering::AcqRel) & !(Self::ABORT | Self::WAITS)
+    }
+
+    /// An abort is asked for. Says whether it is the first time.
+    pub(crate) fn abort(&self) -> bool {
+        self.0.fetch_or(Self::ABORT, Ordering::AcqRel) & Self::ABORT == 0
+    }
 }
 
 /// Counters of a connection. Its worker keeps them to itself, and stores them here once a turn for
@@ -137,6 +175,7 @@ impl Shared {
             local_messages: AtomicU32::new(0),
             posts: AtomicU32::new(0),
             closed: AtomicBool::new(false),
+            asks: Asks::default(),
             refused: AtomicBool::new(false),
         }
     }

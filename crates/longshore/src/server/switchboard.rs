@@ -74,6 +74,8 @@ pub(crate) struct Switchboard {
     pub(crate) log: LogGates,
     /// Sends of handles that were refused because a queue was full.
     pub(crate) messages_refused: AtomicU64,
+    /// Joins that were refused because too many commands wait for a worker.
+    pub(crate) joins_refused: AtomicU64,
     /// Claims of owners that were refused.
     pub(crate) claims_refused: AtomicU64,
     /// Groups that were not made because there are as many already as may be.
@@ -100,6 +102,7 @@ impl Switchboard {
             budget: Arc::new(Budget::new(memory_max)),
             log: LogGates::default(),
             messages_refused: AtomicU64::new(0),
+            joins_refused: AtomicU64::new(0),
             claims_refused: AtomicU64::new(0),
             groups_refused: AtomicU64::new(0),
             messages_dropped: AtomicU64::new(0),
@@ -181,8 +184,8 @@ impl Switchboard {
                 start.refuse();
             }
             Cmd::Send { bytes, .. } => self.budget.take_post(mail_bytes(&bytes)),
-            Cmd::Join { members, .. } => members.sub(worker),
-            Cmd::Claimed { ended: Some(ended), .. } => ended.tell(),
+            Cmd::Join { shared, members } => drop(members.sub(worker, shared.id)),
+            Cmd::Claimed { ended, .. } => ended.tell(),
             Cmd::Broadcast(broadcast) => {
                 self.has_arrived(worker, &broadcast);
                 broadcast.give_up(worker, |gone| Delivered { gone, ..Delivered::default() });
@@ -274,12 +277,26 @@ impl Switchboard {
     pub(crate) fn push_join(&self, shared: &Arc<Shared>, members: &Arc<Members>) -> bool {
         let may = |worker| {
             let is_open = !shared.closed.load(Ordering::Acquire);
-            if !is_open {
-                members.sub(worker);
+            let is_crowded = self.desks[usize::from(worker)].mailbox.is_crowded();
+            if is_crowded {
+                self.joins_refused.fetch_add(1, Ordering::Relaxed);
             }
-            is_open
+            let may = is_open && !is_crowded;
+            if !may {
+                members.sub(worker, shared.id);
+            }
+            may
         };
         self.put_for(shared, may, |shared| Cmd::Join { shared, members: Arc::clone(members) })
+    }
+
+    /// A connection leaves a group, if it is a member.
+    pub(crate) fn push_leave(&self, shared: &Arc<Shared>, members: &Arc<Members>) {
+        let is_member = |worker| members.sub(worker, shared.id);
+        self.put_for(shared, is_member, |shared| Cmd::Leave {
+            shared,
+            members: Arc::clone(members),
+        });
     }
 
     /// Sends to all members of a group, on each worker that has some.
@@ -322,11 +339,20 @@ impl Switchboard {
 
     /// Ends a connection. Sends that are asked for after this answer that it is closed.
     pub(crate) fn push_end(&self, shared: &Arc<Shared>, ending: Ending) {
+        // Who is closing is only asked for more than that, and once.
+        let aborts = matches!(ending, Ending::Abort);
         let close = |_| {
-            shared.closed.store(true, Ordering::Release);
-            true
+            let was_open = !shared.closed.swap(true, Ordering::AcqRel);
+            if aborts { shared.asks.abort() } else { was_open }
         };
         self.put_for(shared, close, |shared| Cmd::End { shared, ending });
+    }
+
+    /// Asks something of a connection of which only the last word counts.
+    pub(crate) fn ask(&self, shared: &Arc<Shared>, what: u8) {
+        if shared.asks.ask(what) {
+            self.push_to(shared, |shared| Cmd::Asked { shared });
+        }
     }
 
     /// Asks a connection's worker for something, in order with what else is asked of it.
@@ -337,7 +363,9 @@ impl Switchboard {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mailbox::COMMANDS_MAX;
     use super::super::members::Tally;
+    use super::super::shared::Asks;
     use super::*;
     use crate::Limits;
     use longshore_base::Time;
@@ -358,7 +386,7 @@ mod tests {
     fn a_broadcast_for_a_worker_that_is_gone_is_answered_and_takes_no_memory() {
         let board = Switchboard::new(1, 10, u64::MAX);
         let members = Arc::new(Members::new(1, u64::MAX, None));
-        members.add(0);
+        members.add(0, ConnId(1));
         let [waits, comes_late] = [(); 2].map(|()| broadcast(&members));
         board.broadcast(waits.clone());
         assert_eq!(waits.tally.poll(), None, "the worker has to do its part");
@@ -372,12 +400,12 @@ mod tests {
     }
 
     /// Asks for something of a connection when it is dropped.
-    struct Asks(Arc<(Switchboard, Arc<Shared>)>);
+    struct AsksAtDrop(Arc<(Switchboard, Arc<Shared>)>);
 
-    impl Drop for Asks {
+    impl Drop for AsksAtDrop {
         fn drop(&mut self) {
             let (board, shared) = &*self.0;
-            board.push_to(shared, |shared| Cmd::Admit { shared });
+            board.push_to(shared, |shared| Cmd::Asked { shared });
         }
     }
 
@@ -389,10 +417,56 @@ mod tests {
         let shared = Shared::new(ConnId(1), (addr, addr), Time::ZERO, 0, &Limits::new());
         let both = Arc::new((board, Arc::new(shared)));
         let (board, shared) = &*both;
-        let work = Box::new(Asks(Arc::clone(&both)));
+        let work = Box::new(AsksAtDrop(Arc::clone(&both)));
         board.push_to(shared, |shared| Cmd::Post { shared, work });
         assert_eq!(board.posts_skipped.load(Ordering::Relaxed), 1);
         assert_eq!(Arc::strong_count(&both), 1);
+    }
+
+    fn commands(board: &Switchboard) -> usize {
+        let mut cmds = Vec::new();
+        board.desks[0].mailbox.swap(&mut cmds);
+        cmds.len()
+    }
+
+    #[test]
+    fn who_asks_on_and_on_fills_no_mailbox() {
+        let board = Switchboard::new(1, 10, u64::MAX);
+        let addr = Addr::Ip(([127, 0, 0, 1], 0).into());
+        let shared = Arc::new(Shared::new(ConnId(1), (addr, addr), Time::ZERO, 0, &Limits::new()));
+        let members = Arc::new(Members::new(1, u64::MAX, None));
+        let join = || match members.expect(&shared) {
+            (may, true) => may && board.push_join(&shared, &members),
+            (may, false) => may,
+        };
+        for _ in 0..1_000 {
+            assert!(join());
+            for what in [Asks::PAUSE, Asks::RESUME, Asks::MEASURE, Asks::ADMIT, Asks::PAUSE] {
+                board.ask(&shared, what);
+            }
+        }
+        assert_eq!((commands(&board), members.total()), (2, 1), "it joins once, and is asked once");
+        assert_eq!(shared.asks.take(), Asks::PAUSE | Asks::MEASURE | Asks::ADMIT, "the last word");
+        board.ask(&shared, Asks::RESUME);
+        assert_eq!(commands(&board), 1, "what was taken may be asked again");
+        board.push_leave(&shared, &members);
+        board.push_leave(&shared, &members);
+        assert_eq!((commands(&board), members.total()), (1, 0));
+        // Who joins and leaves and joins has a bound.
+        let joined = (0..COMMANDS_MAX).take_while(|_| {
+            let joined = join();
+            board.push_leave(&shared, &members);
+            joined
+        });
+        assert_eq!(joined.count(), COMMANDS_MAX / 2);
+        assert_eq!(board.joins_refused.load(Ordering::Relaxed), 1);
+        assert_eq!((commands(&board), members.total()), (COMMANDS_MAX, 0));
+        for _ in 0..1_000 {
+            board.push_end(&shared, Ending::Close(None));
+            board.push_end(&shared, Ending::Abort);
+        }
+        assert_eq!(commands(&board), 2, "it closes, and then is aborted");
+        assert_eq!(members.expect(&shared), (false, false));
     }
 
     #[test]
@@ -410,7 +484,7 @@ mod tests {
         let asks: [&dyn Fn(); 4] = [
             &|| assert!(board.push_send(&shared, Bytes::from_static(b"hello"), None)),
             &|| assert!(board.push_join(&shared, &Arc::new(Members::new(1, u64::MAX, None)))),
-            &|| board.push_to(&shared, |shared| Cmd::Admit { shared }),
+            &|| board.push_to(&shared, |shared| Cmd::Asked { shared }),
             &|| board.push_end(&shared, Ending::Abort),
         ];
         for (at, ask) in asks.iter().enumerate() {
@@ -431,8 +505,8 @@ mod tests {
         for (memory, pending, fit) in [(5, u64::MAX, 0), (u64::MAX, 300, 2)] {
             let board = Switchboard::new(1, 10, memory);
             let members = Arc::new(Members::new(1, pending, None));
-            members.add(0);
-            members.add(0);
+            members.add(0, ConnId(1));
+            members.add(0, ConnId(2));
             let all = [(); 3].map(|()| broadcast(&members));
             for it in &all {
                 board.broadcast(it.clone());

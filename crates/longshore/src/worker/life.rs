@@ -90,7 +90,7 @@ impl<P: Port> Worker<P> {
                 (conn.filter, conn.seat) = (filter, Some(seat));
                 self.core.board.enter(&shared, lane);
                 if let Some(group) = group {
-                    self.core.take_into_group(token, &group);
+                    self.core.take_into_group(&shared, &group);
                 }
                 self.start_filter(token);
                 self.call(token, Callback::Connect);
@@ -172,7 +172,7 @@ impl<P: Port> Worker<P> {
         conn.send.clear(&mut self.core.pool);
         if let Some(listed) = conn.listed.take() {
             listed.owners.iter().for_each(Notice::tell);
-            self.core.leave_groups(&listed.groups);
+            self.core.leave_groups(conn.shared.id, &listed.groups);
         }
         if caught(|| drop(conn.filter.take())).is_err() {
             self.core.counters().panics.add(1);

@@ -26,6 +26,7 @@ on_every_port! {
     broadcasts_that_wait_together_reach_each_member_as_they_were_asked_for,
     of_broadcasts_that_wait_together_each_is_queued_that_fits,
     who_joins_while_slow_members_are_ended_is_a_member,
+    who_joins_again_and_again_is_one_member,
 }
 
 type Room = Group<LengthDelimited>;
@@ -595,4 +596,46 @@ fn who_joins_while_slow_members_are_ended_is_a_member(lab: &mut Lab) {
     wait(lab, || room.len() == 2);
     room.broadcast(b"all").unwrap();
     assert_eq!(lab.hear(&mut late), b"all");
+}
+
+/// Before its worker has seen to any of it, too.
+fn who_joins_again_and_again_is_one_member(lab: &mut Lab) {
+    let room = Room::new(codec());
+    let (told, lens) = channel();
+    let script = {
+        let room = room.clone();
+        move || {
+            let (room, told) = (room.clone(), told.clone());
+            move |cx: &mut Ctx<'_, Probe>, event: &Event| {
+                if let Event::Message(_) = event {
+                    assert!((0..1_000).all(|_| room.join(&cx.conn())));
+                    let receipts: Vec<_> =
+                        (0..100).map(|_| room.broadcast(&vec![7; 60_000]).unwrap()).collect();
+                    told.send((room.len(), receipts)).unwrap();
+                    room.leave(&cx.conn());
+                    room.leave(&cx.conn());
+                    told.send((room.len(), Vec::new())).unwrap();
+                }
+                Ok(())
+            }
+        }
+    };
+    let limits = Limits::new().first_byte(Duration::ZERO).slow_reader(SlowReader::Refuse);
+    let (server, connects) = serve(lab, 2, limits.send_queue_bytes(8 << 20), script);
+    let (mut peer, _) = connect(lab, &server, &connects, 1).pop().unwrap();
+    peer.say(b"go");
+    let (len, receipts) = lab.recv(&lens);
+    assert_eq!((len, lab.recv(&lens).0), (1, 0));
+    let mut queued = 0;
+    for receipt in &receipts {
+        let (yes, no, gone) = delivered(lab, receipt);
+        assert_eq!((yes + no, gone), (1, 0), "there is one member");
+        queued += yes;
+    }
+    assert_eq!(queued, (4 << 20) / (4 + 60_000 + 128), "what was on its way, it got");
+    for _ in 0..queued {
+        assert_eq!(lab.hear(&mut peer).len(), 60_000);
+    }
+    let receipt = room.broadcast(b"nobody").unwrap();
+    assert_eq!(delivered(lab, &receipt), (0, 0, 0));
 }

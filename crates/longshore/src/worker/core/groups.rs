@@ -2,11 +2,12 @@
 
 use super::Core;
 use super::sending::{Fate, Whole};
-use crate::SendError;
 use crate::server::budget::Budget;
 use crate::server::mailbox::Broadcast;
 use crate::server::members::{Delivered, Members};
+use crate::server::shared::Shared;
 use crate::worker::connection::Membership;
+use crate::{ConnId, SendError};
 use bytes::Bytes;
 use longshore_base::Token;
 use longshore_proto::connection::Message;
@@ -16,16 +17,16 @@ use std::sync::Arc;
 const MERGED_BYTES_MAX: usize = 64 * 1024;
 
 impl Core {
-    /// A connection joins, if it is still there and is no member.
-    pub(super) fn join_group(&mut self, token: Option<Token>, members: Arc<Members>) {
+    /// A connection that is no member joins, if it is still there.
+    pub(super) fn join_group(&mut self, shared: &Arc<Shared>, members: Arc<Members>) {
+        let token = self.token_of(shared);
         let conn = token.and_then(|token| self.conns.get_mut(token).map(|conn| (token, conn)));
         let Some((token, conn)) = conn.filter(|(_, conn)| conn.is_open()) else {
-            return members.sub(self.me);
+            members.sub(self.me, shared.id);
+            return;
         };
         let groups = &mut conn.listed.get_or_insert_default().groups;
-        if groups.iter().any(|group| group.is_of(&members)) {
-            return members.sub(self.me);
-        }
+        debug_assert!(!groups.iter().any(|group| group.is_of(&members)), "it was asked for once");
         let mut slots = members.slots(self.me);
         let at = slots.len();
         slots.push(token);
@@ -34,9 +35,9 @@ impl Core {
     }
 
     /// A connection is taken in, before its first callback.
-    pub(crate) fn take_into_group(&mut self, token: Token, members: &Arc<Members>) {
-        members.add(self.me);
-        self.join_group(Some(token), Arc::clone(members));
+    pub(crate) fn take_into_group(&mut self, shared: &Arc<Shared>, members: &Arc<Members>) {
+        members.add(self.me, shared.id);
+        self.join_group(shared, Arc::clone(members));
     }
 
     /// A connection leaves a group, if it is a member.
@@ -53,9 +54,10 @@ impl Core {
     }
 
     /// A connection that is gone is a member of nothing.
-    pub(crate) fn leave_groups(&mut self, groups: &[Membership]) {
+    pub(crate) fn leave_groups(&mut self, id: ConnId, groups: &[Membership]) {
         for group in groups {
             self.take_out(group);
+            group.members.sub(self.me, id);
         }
     }
 
@@ -65,7 +67,6 @@ impl Core {
         slots.swap_remove(*at);
         let moved = slots.get(*at).copied();
         drop(slots);
-        members.sub(self.me);
         let moved = moved.and_then(|token| self.groups_of(token));
         if let Some(group) = moved.and_then(|it| it.iter_mut().find(|it| it.is_of(members))) {
             group.at = *at;

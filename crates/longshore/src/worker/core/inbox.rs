@@ -3,14 +3,25 @@
 use super::Core;
 use super::ending::How;
 use crate::server::mailbox::{Broadcast, Cmd, Ending, mail_bytes};
-use crate::server::shared::Shared;
+use crate::server::shared::{Asks, Shared};
 use crate::{DisconnectReason, SlowReader};
 use bytes::Bytes;
+use longshore_base::Token;
 use longshore_proto::connection::Message;
 use std::iter::Peekable;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::vec::Drain;
+
+/// What is done for a thing that is asked.
+type Act = fn(&mut Core, Token);
+
+const ASKS: [(u8, Act); 4] = [
+    (Asks::ADMIT, Core::admit),
+    (Asks::MEASURE, Core::measure),
+    (Asks::PAUSE, Core::pause),
+    (Asks::RESUME, Core::resume),
+];
 
 impl Core {
     /// Applies what other threads queued before now, so that it goes before what this callback is
@@ -101,40 +112,28 @@ impl Core {
                 };
                 self.end_now(token, reason, how);
             }
-            Cmd::Pause { shared, on } => {
+            Cmd::Asked { shared } => {
+                let asks = shared.asks.take();
                 let Some(token) = self.token_of(&shared) else { return };
-                if on { self.pause(token) } else { self.resume(token) }
-            }
-            Cmd::Admit { shared } => {
-                if let Some(token) = self.token_of(&shared) {
-                    self.admit(token);
+                for (what, act) in ASKS {
+                    if asks & what != 0 {
+                        act(self, token);
+                    }
                 }
             }
             Cmd::Claimed { shared, ended } => {
                 let conn = self.token_of(&shared).and_then(|token| self.conns.get_mut(token));
-                match (conn, ended) {
-                    (Some(conn), ended) => {
-                        conn.deadlines.handle_admitted();
-                        if let Some(ended) = ended {
-                            conn.listed.get_or_insert_default().owners.push(ended);
-                        }
-                    }
-                    (None, Some(ended)) => ended.tell(),
-                    (None, None) => {}
-                }
+                let Some(conn) = conn else { return ended.tell() };
+                conn.deadlines.handle_admitted();
+                conn.listed.get_or_insert_default().owners.push(ended);
             }
-            Cmd::Join { shared, members } => self.join_group(self.token_of(&shared), members),
+            Cmd::Join { shared, members } => self.join_group(&shared, members),
             Cmd::Leave { shared, members } => {
                 if let Some(token) = self.token_of(&shared) {
                     self.leave_group(token, &members);
                 }
             }
             Cmd::Look => self.memory.asked = true,
-            Cmd::Measure { shared } => {
-                if let Some(token) = self.token_of(&shared) {
-                    self.measure(token);
-                }
-            }
             other => self.later.push_back(other),
         }
     }
