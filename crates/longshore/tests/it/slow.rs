@@ -550,12 +550,11 @@ fn messages_that_have_left_do_not_count_however_idle_the_worker(lab: &mut Lab) {
     for round in 0..20_u8 {
         // Its worker has to have seen to the last ones, which it does by itself.
         let dropped = || rig.conn.info().messages_dropped;
-        wait(lab, || {
-            let before = dropped();
-            rig.conn.send(&[round]).is_queued() && dropped() == before
-        });
-        for _ in 1..4 {
-            assert_eq!(rig.conn.send(&[round]), Sent::Queued);
+        for _ in 0..4 {
+            wait(lab, || {
+                let before = dropped();
+                rig.conn.send(&[round]).is_queued() && dropped() == before
+            });
         }
         for _ in 0..4 {
             assert_eq!(lab.hear(&mut rig.peer), [round]);
