@@ -22,6 +22,7 @@ steps:
   driver DRIVER  whether the system permits it; if not, what needs it is skipped
   tests          cargo test --workspace: each test once, and what opens sockets once on each
                  driver, the contract of ports included (LONGSHORE_DRIVER settles which)
+  order model    what other threads ask of a worker, in each order that they may take, by loom
   examples       they compile
   documentation  it builds, without a dead link
   windows        lints and tests on completion ports, under Wine; skipped where that, or the
@@ -110,6 +111,9 @@ pub(crate) fn run(root: &Path, options: Options) -> bool {
     // Whatever opens sockets goes through the drivers by itself. A call for each driver would run
     // the same again, and all that has no driver, the simulation above all, as often.
     steps.command("tests", &mut cargo(&["test", "--workspace"]));
+    if options.driver.is_none() {
+        steps.command("order model", &mut order_model(root));
+    }
     steps.command("examples", &mut cargo(&["build", "--workspace", "--examples"]));
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--all-features"]);
     steps.command("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"));
@@ -120,6 +124,18 @@ pub(crate) fn run(root: &Path, options: Options) -> bool {
         }
     }
     steps.finish()
+}
+
+/// With locks and flags of loom, so all is built once more: in a folder of its own, that the next step
+/// need not build again. How many orders were tried stands in the output.
+fn order_model(root: &Path) -> Command {
+    let args = ["test", "--quiet", "--release", "-p", "longshore", "--lib", "order_model"];
+    let mut command = cargo(root, Options::default(), &args);
+    command.args(["--", "--nocapture"]);
+    command.env("RUSTFLAGS", "--cfg longshore_loom");
+    command.env("CARGO_TARGET_DIR", target_dir(root).join("order-model"));
+    command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_DEBUG", "false");
+    command
 }
 
 /// Systems that are not run here, with one driver or another of those that are.

@@ -48,6 +48,7 @@ mod push;
 mod reason;
 mod server;
 mod signals;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod worker;

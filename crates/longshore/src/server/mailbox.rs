@@ -5,14 +5,15 @@ use super::notice::Notice;
 use super::shared::{ConnId, Shared};
 use super::source::Source;
 use crate::connector::{Attempt, ConnectError, Plan};
+use crate::sync::{AtomicBool, Mutex};
 use bytes::Bytes;
 use longshore_base::event;
 use longshore_port::Unattached;
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// How a connection is asked to end.

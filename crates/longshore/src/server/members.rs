@@ -2,10 +2,11 @@
 
 use super::notice::Notice;
 use super::shared::{ConnId, Shared};
+use crate::sync::{AtomicUsize, Condvar, Mutex, MutexGuard};
 use longshore_base::Token;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The untyped half of a group.
 #[derive(Debug)]

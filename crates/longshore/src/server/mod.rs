@@ -4,6 +4,9 @@ pub(crate) mod budget;
 pub(crate) mod mailbox;
 pub(crate) mod members;
 pub(crate) mod notice;
+#[cfg(all(test, longshore_loom))]
+#[path = "tests/order_model.rs"]
+mod order_model;
 mod sent;
 pub(crate) mod shared;
 pub(crate) mod source;

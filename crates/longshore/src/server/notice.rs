@@ -1,6 +1,7 @@
 //! Words from workers to tables that are kept elsewhere.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::sync::Mutex;
+use std::sync::{Arc, PoisonError};
 
 /// A number for a list: told by workers, taken out by whoever has the table that it is about, when
 /// that is next looked at. So no worker waits for the lock of a table, nor runs what its keys do.

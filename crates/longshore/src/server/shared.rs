@@ -1,11 +1,12 @@
 //! What all threads know of a connection.
 
 use crate::config::Limits;
+use crate::sync::{AtomicBool, Mutex, MutexGuard};
 use longshore_base::Time;
 use longshore_port::{Addr, Link};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// The name of a connection, never used twice by a server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
