@@ -286,7 +286,7 @@ impl Desk {
                 assert!(core.send_message(token, Message::new(most)).is_ok());
             }
             if scenario.members.contains(&number) {
-                core.take_into_group(token, &world.group.members_at(&world.board).unwrap());
+                core.take_into_group(&conn.shared, &world.group.members_at(&world.board).unwrap());
             }
         }
         let bell: Arc<Bell> = Arc::default();
@@ -413,7 +413,7 @@ impl Desk {
         }
         conn.send.clear(&mut self.core.pool);
         let groups = conn.listed.take().map(|listed| listed.groups);
-        self.core.leave_groups(&groups.unwrap_or_default());
+        self.core.leave_groups(conn.shared.id, &groups.unwrap_or_default());
         self.core.board.release();
         self.core.desk().sub_load();
     }
