@@ -365,6 +365,7 @@ impl Switchboard {
 mod tests {
     use super::super::mailbox::COMMANDS_MAX;
     use super::super::members::Tally;
+    use super::super::notice::Notice;
     use super::super::shared::Asks;
     use super::*;
     use crate::Limits;
@@ -467,6 +468,21 @@ mod tests {
         }
         assert_eq!(commands(&board), 2, "it closes, and then is aborted");
         assert_eq!(members.expect(&shared), (false, false));
+    }
+
+    #[test]
+    fn what_was_asked_of_a_worker_that_goes_is_taken_back() {
+        let board = Switchboard::new(1, 10, u64::MAX);
+        let addr = Addr::Ip(([127, 0, 0, 1], 0).into());
+        let shared = Arc::new(Shared::new(ConnId(1), (addr, addr), Time::ZERO, 0, &Limits::new()));
+        let (bytes, ends) = (Bytes::from_static(b"waits"), Notice::default());
+        board.budget.take(mail_bytes(&bytes));
+        assert!(board.push_send(&shared, bytes, None));
+        let ended = ends.of(7);
+        board.push_to(&shared, |shared| Cmd::Claimed { shared, ended });
+        assert_eq!(ends.take(), vec![]);
+        board.leave_desk(0, []);
+        assert_eq!((ends.take(), board.budget.used()), (vec![7], 0));
     }
 
     #[test]

@@ -25,6 +25,8 @@ on_every_port! {
     all_connections_of_a_listener_are_in_its_group,
     broadcasts_that_wait_together_reach_each_member_as_they_were_asked_for,
     of_broadcasts_that_wait_together_each_is_queued_that_fits,
+    broadcasts_of_two_groups_that_wait_together_stay_apart,
+    who_ends_before_its_join_has_come_is_no_member,
     who_joins_while_slow_members_are_ended_is_a_member,
     who_joins_again_and_again_is_one_member,
 }
@@ -546,6 +548,67 @@ fn of_broadcasts_that_wait_together_each_is_queued_that_fits(lab: &mut Lab) {
     let said: Vec<_> = (0..3).map(|_| lab.recv(&receipts)).collect();
     let said: Vec<_> = said.iter().map(|receipt| delivered(lab, receipt)).collect();
     assert_eq!(said, [(2, 0, 0), (2, 0, 0), (0, 2, 0)]);
+}
+
+fn broadcasts_of_two_groups_that_wait_together_stay_apart(lab: &mut Lab) {
+    let rooms = [(); 2].map(|()| Room::new(codec()));
+    let script = {
+        let rooms = rooms.clone();
+        move || {
+            let rooms = rooms.clone();
+            move |_: &mut Ctx<'_, Probe>, event: &Event| {
+                let Event::Message(_) = event else { return Ok(()) };
+                for at in 0..4_u8 {
+                    rooms[usize::from(at % 2)].broadcast(&[at])?;
+                }
+                Ok(())
+            }
+        }
+    };
+    let (server, connects) = serve(lab, 1, Limits::new(), script);
+    let mut members = connect(lab, &server, &connects, 2);
+    for (room, (_, conn)) in rooms.iter().zip(&members) {
+        assert!(room.join(conn));
+    }
+    members[0].0.say(b"go");
+    for (at, (peer, _)) in (0..).zip(&mut members) {
+        assert_eq!((lab.hear(peer), lab.hear(peer)), (vec![at], vec![at + 2]));
+    }
+}
+
+fn who_ends_before_its_join_has_come_is_no_member(lab: &mut Lab) {
+    let limits = Limits::new().send_queue_bytes((1 << 20) + 4).first_byte(Duration::ZERO);
+    let rooms = [(); 2].map(|()| Room::new(codec()));
+    let slow: Arc<Mutex<Option<Conn<Probe>>>> = Arc::default();
+    let (told, done) = channel();
+    let script = {
+        let (rooms, slow) = (rooms.clone(), Arc::clone(&slow));
+        move || {
+            let (rooms, slow, told) = (rooms.clone(), Arc::clone(&slow), told.clone());
+            move |_: &mut Ctx<'_, Probe>, event: &Event| {
+                let Event::Message(_) = event else { return Ok(()) };
+                let conn = slow.lock().unwrap().clone().unwrap();
+                // The broadcast finds no room for it, which is known when its turn is.
+                assert!(conn.send(&vec![7; 600_000]).is_queued());
+                for message in [&vec![7; 600_000][..], b"next"] {
+                    told.send(rooms[0].broadcast(message)?).unwrap();
+                }
+                assert!(rooms[1].join(&conn));
+                Ok(())
+            }
+        }
+    };
+    let (server, connects) = serve(lab, 1, limits, script);
+    let mut conns = connect(lab, &server, &connects, 2);
+    all_join(&rooms[0], &conns);
+    *slow.lock().unwrap() = Some(conns[0].1.clone());
+    conns[1].0.say(b"go");
+    for wanted in [(1, 1, 0), (1, 0, 1)] {
+        let receipt = lab.recv(&done);
+        assert_eq!(delivered(lab, &receipt), wanted);
+    }
+    wait(lab, || rooms[0].len() == 1);
+    assert!(rooms[1].is_empty(), "{}", rooms[1].len());
 }
 
 /// Bytes that let a connection join when nobody has them any more.

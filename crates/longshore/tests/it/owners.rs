@@ -18,6 +18,7 @@ on_every_port! {
     a_kick_closes_all_of_a_key_with_its_reason,
     who_has_several_keys_loses_all_with_its_end,
     keys_are_of_one_server_until_nobody_has_any,
+    what_one_of_several_has_room_for_is_queued,
 }
 
 type Users = Owners<String, Probe>;
@@ -144,6 +145,7 @@ fn so_many_as_may_have_a_key_hear_all_of_it(lab: &mut Lab) {
     assert_eq!(lab.hear(&mut all[1].0), b"to the second");
     let ids = |users: &Users| users.all("ada").iter().map(Conn::id).collect::<Vec<_>>();
     assert_eq!(ids(&users), [all[0].1.id(), all[1].1.id()], "the newest last");
+    assert_eq!(users.get("ada").map(|conn| conn.id()), Some(all[1].1.id()));
     all.remove(0);
     wait(lab, || users.all("ada").len() == 1);
     assert_eq!(users.claim("ada", &all[1].1), Claim::Made);
@@ -278,7 +280,23 @@ fn keys_are_of_one_server_until_nobody_has_any(lab: &mut Lab) {
     assert_eq!(users.claim("ada", &conn), Claim::Made);
     assert_eq!(users.claim("ada", &stranger), Claim::Closed);
     assert_eq!(users.claim("bob", &stranger), Claim::Closed);
+    // Though it has no key any more: its end is still to be told, by an id that strangers have, too.
+    assert!(users.release("ada", &conn) && users.is_empty());
+    assert_eq!(users.claim("bob", &stranger), Claim::Closed);
     drop(peer);
-    wait(lab, || users.is_empty());
-    assert_eq!(users.claim("bob", &stranger), Claim::Made);
+    wait(lab, || users.claim("bob", &stranger) == Claim::Made);
+}
+
+fn what_one_of_several_has_room_for_is_queued(lab: &mut Lab) {
+    let rig = serve(lab, limits().slow_reader(SlowReader::Refuse).write(Duration::ZERO));
+    let (mut first, of_first) = rig.connect(lab);
+    let (mut newest, of_newest) = rig.connect(lab);
+    newest.stop_reading();
+    let users = Users::new(OnDuplicate::Allow(2));
+    for conn in [&of_first, &of_newest] {
+        assert_eq!(users.claim("ada", conn), Claim::Made);
+    }
+    while of_newest.send(&vec![7; 600_000]) == Sent::Queued {}
+    assert_eq!(users.send("ada", &vec![7; 600_000]), Sent::Queued);
+    assert_eq!(lab.hear(&mut first).len(), 600_000);
 }

@@ -15,7 +15,13 @@ on_every_port! {
     the_latest_of_a_key_takes_the_place_of_the_older,
     the_latest_of_a_key_needs_no_room_but_for_what_it_is_longer,
     the_latest_of_a_handle_counts_once,
+    the_latest_of_a_key_in_a_group_takes_the_place_of_the_older,
     messages_have_a_bound_of_their_own,
+    what_a_handle_sent_counts_for_the_next_one,
+    what_never_fits_is_refused_where_others_are_dropped,
+    the_latest_of_a_key_needs_no_place_of_its_own,
+    what_is_put_together_for_a_group_counts_as_memory,
+    who_closes_is_not_behind,
     who_is_behind_for_too_long_is_ended,
     a_payload_for_many_counts_once,
     who_reads_all_at_once_is_not_slow_however_idle_the_worker,
@@ -463,6 +469,48 @@ fn messages_have_a_bound_of_their_own(lab: &mut Lab) {
     }
 }
 
+fn the_latest_of_a_key_in_a_group_takes_the_place_of_the_older(lab: &mut Lab) {
+    let mut rig = stuck(lab, limits(SlowReader::Disconnect));
+    for round in 0..3_u8 {
+        let receipt = rig.group.broadcast_latest(1, &[round]).unwrap();
+        assert_eq!(delivered(lab, &receipt).queued, 1);
+    }
+    rig.peer.go_on_reading();
+    for at in 0..300 {
+        assert_eq!(number(&lab.hear(&mut rig.peer)), at);
+    }
+    assert_eq!(lab.hear(&mut rig.peer), [2], "what waited for it has no longer anything to say");
+}
+
+fn what_a_handle_sent_counts_for_the_next_one(lab: &mut Lab) {
+    let (answers, said) = channel();
+    let script = move |cx: &mut Ctx<'_, Probe>, event: &Event| {
+        let Event::Message(_) = event else { return Ok(()) };
+        for at in 0..10 {
+            assert_eq!(cx.conn().send(&[at]), Sent::Queued);
+        }
+        assert!(cx.try_send(b"more").is_err(), "all of it waits here by now");
+        answers.send(cx.conn().send(b"more")).unwrap();
+        Ok(())
+    };
+    let mut rig = rig(lab, limits(SlowReader::Refuse).send_queue_messages(10), script);
+    rig.peer.say(b"go");
+    assert_eq!(lab.recv(&said), Sent::Full);
+}
+
+fn what_never_fits_is_refused_where_others_are_dropped(lab: &mut Lab) {
+    for policy in [SlowReader::DropNewest, SlowReader::DropOldest] {
+        let rig = rig(lab, limits(policy), nothing);
+        let long = Bytes::from(vec![7; QUEUE as usize + 1]);
+        assert_eq!(rig.conn.send_encoded(long.clone()), Sent::Full, "{policy:?}");
+        let receipt = rig.group.broadcast_encoded(None, long);
+        let Delivered { refused, dropped, .. } = delivered(lab, &receipt);
+        assert_eq!((refused, dropped), (1, 0), "{policy:?}");
+        let snapshot = rig.server.snapshot();
+        assert_eq!((snapshot.messages_refused, snapshot.messages_dropped), (2, 0));
+    }
+}
+
 fn who_is_behind_for_too_long_is_ended(lab: &mut Lab) {
     let soft = |within| {
         let limits = limits(SlowReader::Refuse).send_queue_soft(within);
@@ -480,6 +528,59 @@ fn who_is_behind_for_too_long_is_ended(lab: &mut Lab) {
         lab.pass(Duration::from_secs(2 * 3600));
     }
     assert!(!rig.conn.is_closed(), "it has caught up");
+}
+
+fn the_latest_of_a_key_needs_no_place_of_its_own(lab: &mut Lab) {
+    let (answers, said) = channel();
+    let script = move |cx: &mut Ctx<'_, Probe>, event: &Event| {
+        if let Event::Message(_) = event {
+            for (key, text) in [(1, b"old"), (1, b"new"), (2, b"two")] {
+                answers.send(cx.send_latest(key, text).is_ok()).unwrap();
+            }
+        }
+        Ok(())
+    };
+    let mut rig = rig(lab, limits(SlowReader::Refuse).send_queue_messages(1), script);
+    rig.peer.go_on_reading();
+    rig.peer.say(b"go");
+    assert_eq!([(); 3].map(|()| lab.recv(&said)), [true, true, false]);
+    assert_eq!(lab.hear(&mut rig.peer), b"new");
+}
+
+fn what_is_put_together_for_a_group_counts_as_memory(lab: &mut Lab) {
+    let group: Group<LengthDelimited> = Group::new(codec());
+    let of_script = group.clone();
+    // Two that wait together for a worker in a callback.
+    let script = move |_: &mut Ctx<'_, Probe>, event: &Event| {
+        if let Event::Message(_) = event {
+            of_script.broadcast(&vec![7; 30_000])?;
+            of_script.broadcast(&vec![7; 30_000])?;
+        }
+        Ok(())
+    };
+    let mut rig = rig(lab, limits(SlowReader::Refuse).send_queue_bytes(64 << 20), script);
+    assert!(group.join(&rig.conn));
+    for _ in 0..300 {
+        rig.peer.say(b"go");
+    }
+    wait(lab, || rig.server.snapshot().messages_out == 600);
+    wait(lab, || rig.conn.info().messages_out == 600);
+    let held = rig.server.snapshot().memory_bytes;
+    assert!(held > 2 << 20, "{held} of 18 million bytes, of which the system takes half at most");
+}
+
+fn who_closes_is_not_behind(lab: &mut Lab) {
+    let limits = limits(SlowReader::Refuse).send_queue_soft(Duration::from_millis(100));
+    let mut rig = rig(lab, limits.send_queue_soft_bytes(1), nothing);
+    for at in 0..FIT - 1 {
+        assert_eq!(rig.conn.send(&numbered(at)), Sent::Queued);
+    }
+    rig.conn.close();
+    lab.pass(Duration::from_millis(300));
+    rig.peer.go_on_reading();
+    for at in 0..FIT - 1 {
+        assert_eq!(number(&lab.hear(&mut rig.peer)), at);
+    }
 }
 
 fn a_payload_for_many_counts_once(lab: &mut Lab) {

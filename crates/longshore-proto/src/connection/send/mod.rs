@@ -178,7 +178,6 @@ impl<L: Lease> SendHalf<L> {
     }
 
     /// Whether somebody wants to hear of a send.
-    /// Whether somebody wants to hear of a send.
     pub fn is_tracked(&self) -> bool {
         self.tracked.is_some()
     }

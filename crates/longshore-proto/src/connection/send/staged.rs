@@ -278,4 +278,69 @@ mod tests {
         assert_eq!(staged.pop().unwrap().bytes, "y");
         assert_eq!((staged.pop_tracked(), staged.pop().is_none()), (Some(3), true));
     }
+
+    #[test]
+    fn the_latest_in_the_place_of_one_that_has_to_stay_has_to_stay() {
+        let mut staged = Staged::default();
+        staged.push(latest(7, "old"));
+        assert!(staged.track(1));
+        staged.push(latest(7, "new"));
+        assert!(!staged.drop_oldest(), "somebody waits to hear of it");
+        assert_eq!((staged.pop().unwrap().bytes, staged.pop_tracked()), ("new".into(), Some(1)));
+    }
+
+    #[test]
+    fn what_others_count_is_counted_out_on_every_way_out() {
+        let mut staged = Staged::default();
+        let common = |key| Message { shared: true, key, ..message("shared") };
+        staged.push(common(Some(7)));
+        assert_eq!((staged.bytes(), staged.shared_bytes()), (6, 6));
+        staged.push(latest(7, "own"));
+        assert_eq!((staged.bytes(), staged.shared_bytes()), (3, 0));
+        staged.push(common(None));
+        assert!(staged.drop_oldest() && staged.drop_oldest());
+        staged.push(common(None));
+        staged.pop();
+        assert_eq!((staged.bytes(), staged.shared_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn the_last_that_is_left_is_tracked_though_one_behind_it_was_dropped() {
+        let mut staged = Staged::default();
+        staged.push(Message { may_drop: false, ..message("a") });
+        staged.push(message("b"));
+        assert!(staged.drop_oldest() && staged.track(1));
+        assert_eq!((staged.pop().unwrap().bytes, staged.pop_tracked()), ("a".into(), Some(1)));
+    }
+
+    #[test]
+    fn what_is_tracked_behind_gaps_is_told_with_its_own_message() {
+        let mut staged = Staged::default();
+        let kept = |text| Message { may_drop: false, ..message(text) };
+        staged.push(kept("first"));
+        (0..50).for_each(|_| staged.push(message("x")));
+        staged.push(kept("tracked"));
+        staged.track(1);
+        (0..50).for_each(|_| staged.push(message("x")));
+        staged.push(kept("last"));
+        while staged.drop_oldest() {}
+        assert!(staged.messages.len() < 100, "the gaps were closed");
+        for (text, tracked) in [("first", None), ("tracked", Some(1)), ("last", None)] {
+            let message = staged.pop().unwrap();
+            assert_eq!((message.bytes, staged.pop_tracked()), (text.into(), tracked));
+        }
+    }
+
+    #[test]
+    fn who_uses_it_next_finds_nothing_of_who_had_it() {
+        let mut staged = Staged::default();
+        staged.push(message("a"));
+        staged.push(latest(7, "of another"));
+        staged.track(1);
+        staged.clear();
+        assert_eq!((staged.count(), staged.bytes(), staged.bytes_of(7)), (0, 0, 0));
+        staged.push(latest(7, "mine"));
+        assert_eq!(texts(&mut staged), ["mine"]);
+        assert_eq!(staged.pop_tracked(), None);
+    }
 }

@@ -817,3 +817,44 @@ fn a_filter_speaks_on_when_messages_that_waited_are_given_up() {
     assert_eq!((half.queued(), half.poll_tracked()), (7, None));
     assert_eq!(half.take_tracked(), [(2, false)]);
 }
+
+#[test]
+fn a_message_that_waits_is_something_to_send_and_one_that_was_dropped_is_not() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(8));
+    half.keep_whole();
+    half.handle_message(whole(b"waits"), &mut pool);
+    assert!(!half.is_idle() && !half.is_flushed());
+    assert!(half.drop_oldest(&mut pool) && !half.drop_oldest(&mut pool));
+    assert!(half.is_idle() && half.is_flushed());
+    assert!(half.poll_transmit(&mut pool).is_none());
+}
+
+#[test]
+fn a_file_goes_behind_the_messages_that_waited() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(8));
+    half.keep_whole();
+    half.handle_message(whole(b"before"), &mut pool);
+    half.handle_file(FileRange { file: (), offset: 0, len: 10 }, &mut pool);
+    half.handle_message(whole(b"behind"), &mut pool);
+    let wire = drain(&mut half, &mut pool, |len| len);
+    assert_eq!((&wire[..6], &wire[16..]), (&b"before"[..], &b"behind"[..]));
+}
+
+#[test]
+fn what_others_count_is_ours_behind_a_filter_and_nobodys_when_its_parts_are_out() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(8));
+    let common = |len| Message { shared: true, ..Message::new(vec![7; len].into()) };
+    // More than one send takes.
+    half.handle_message(common(SEND_BYTES_MAX + 1000), &mut pool);
+    let transmit = half.poll_transmit(&mut pool).unwrap();
+    half.handle_sent(SEND_BYTES_MAX, transmit.data, &mut pool);
+    assert_eq!((half.queued(), half.common()), (1000, 1000));
+    drain(&mut half, &mut pool, |len| len);
+    half.keep_whole();
+    half.handle_message(common(1000), &mut pool);
+    assert_eq!((half.queued(), half.common()), (1000, 1000));
+    let transmit = half.poll_filtered(&mut pool, &mut Plain).unwrap().unwrap();
+    assert_eq!((half.queued(), half.common()), (1000, 0), "it is a copy");
+    half.handle_sent(1000, transmit.data, &mut pool);
+    assert!(half.is_flushed());
+}
