@@ -370,15 +370,19 @@ pub(crate) enum Ended {
     Reset,
 }
 
-/// Reads on to the end of the stream, which has to come.
+/// Reads on to the end of the stream, which has to come. It looks again each second: under Wine a
+/// receive that waits may not hear of the end of a process that was killed.
 pub(crate) fn end_of(stream: &mut TcpStream) -> Ended {
     let mut waste = vec![0; 64 * 1024];
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut looks = PATIENCE.as_secs();
     loop {
         match stream.read(&mut waste) {
             Ok(0) => return Ended::Fin,
             Ok(_) => {}
             Err(error) => match error.kind() {
                 io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut if looks > 0 => looks -= 1,
                 // Windows has two names for it.
                 io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
                     return Ended::Reset;
