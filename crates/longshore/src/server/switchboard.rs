@@ -282,7 +282,10 @@ impl Switchboard {
                 self.joins_refused.fetch_add(1, Ordering::Relaxed);
             }
             let may = is_open && !is_crowded;
-            if !may {
+            // It may have left since it was counted, in a command that is before this one.
+            if may {
+                members.add(worker, shared.id);
+            } else {
                 members.sub(worker, shared.id);
             }
             may
@@ -451,6 +454,13 @@ mod tests {
         board.ask(&shared, Asks::RESUME);
         assert_eq!(commands(&board), 1, "what was taken may be asked again");
         board.push_leave(&shared, &members);
+        board.push_leave(&shared, &members);
+        assert_eq!((commands(&board), members.total()), (1, 0));
+        // It leaves while it is about to join.
+        assert_eq!(members.expect(&shared), (true, true));
+        board.push_leave(&shared, &members);
+        assert!(board.push_join(&shared, &members));
+        assert_eq!((commands(&board), members.total()), (2, 1), "the last word is that it joins");
         board.push_leave(&shared, &members);
         assert_eq!((commands(&board), members.total()), (1, 0));
         // Who joins and leaves and joins has a bound.

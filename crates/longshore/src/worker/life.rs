@@ -88,10 +88,11 @@ impl<P: Port> Worker<P> {
         match admitted {
             Ok((filter, seat, lane, group)) => {
                 (conn.filter, conn.seat) = (filter, Some(seat));
-                self.core.board.enter(&shared, lane);
+                // Before anybody can find it by its name, and let it join as well.
                 if let Some(group) = group {
                     self.core.take_into_group(&shared, &group);
                 }
+                self.core.board.enter(&shared, lane);
                 self.start_filter(token);
                 self.call(token, Callback::Connect);
                 self.tell_too(token);

@@ -2,19 +2,7 @@
 
 use crate::support::*;
 use longshore::*;
-use socket2::{Domain, Socket, Type};
-use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
-
-/// Connects with little room to receive, and reads nothing.
-fn connect_deaf(addr: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect_timeout(&addr.into(), PATIENCE).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
 
 /// A bound of a queue, and of how much the system keeps of it.
 fn limits(queue: u64) -> (Limits, SocketOptions) {
@@ -47,7 +35,7 @@ fn r29_each_member_is_accounted_for_while_some_are_deaf_and_others_come_and_go()
             .iter()
             .position(|stream| Addr::Ip(stream.local_addr().unwrap()) == goes.peer_addr());
         let who_goes = who_goes.unwrap();
-        let _deaf: Vec<_> = (0..deaf).map(|_| connect_deaf(running.addr)).collect();
+        let _deaf: Vec<_> = (0..deaf).map(|_| connect_narrow(running.addr)).collect();
         running.tally.wait("they are in", |counts| counts.opened == count + deaf);
         let payload = pattern(1, LEN);
         let (mut queued, mut refused, mut gone, mut peak) = (0, 0, 0, 0);
@@ -110,7 +98,7 @@ fn r41_who_does_not_read_costs_its_bound_and_is_cut_by_the_rule() {
             let memory = 4 * count as u64 * HARD;
             let running =
                 Running::handled(driver, listener, |builder| builder.memory(memory), Echo);
-            let _deaf: Vec<_> = (0..count).map(|_| connect_deaf(running.addr)).collect();
+            let _deaf: Vec<_> = (0..count).map(|_| connect_narrow(running.addr)).collect();
             running.tally.wait("they are in", |counts| counts.opened == count);
             let conns = running.server.connections();
             let conns: Vec<_> =

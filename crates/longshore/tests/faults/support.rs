@@ -306,6 +306,16 @@ pub(crate) fn connect(addr: SocketAddr) -> TcpStream {
     bound_waits(stream)
 }
 
+/// Connects with little room to receive.
+pub(crate) fn connect_narrow(addr: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect_timeout(&addr.into(), PATIENCE).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
 /// The same from one of the many addresses of loopback.
 pub(crate) fn connect_from(from: u32, addr: SocketAddr) -> TcpStream {
     let [_, a, b, c] = from.to_be_bytes();

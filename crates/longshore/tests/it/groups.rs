@@ -1,6 +1,6 @@
 //! Groups: one message for many connections.
 
-use crate::net::{Event, Lab, Peer, Probe, codec, echo, frame, on_every_port, wait_until};
+use crate::net::{Event, Lab, Peer, Probe, codec, echo, frame, on_every_port};
 use longshore::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,11 @@ on_every_port! {
     who_ends_before_its_join_has_come_is_no_member,
     who_joins_while_slow_members_are_ended_is_a_member,
     who_joins_again_and_again_is_one_member,
+    who_joins_and_leaves_on_several_threads_is_one_member_at_most,
 }
+
+/// Virtual time that what is waited for may take.
+const SOON: Duration = Duration::from_secs(30);
 
 type Room = Group<LengthDelimited>;
 
@@ -89,16 +93,6 @@ fn delivered(lab: &mut Lab, receipt: &Receipt) -> (u64, u64, u64) {
     }
     let delivered = receipt.poll().expect("all workers have done their part");
     (delivered.queued, delivered.refused, delivered.gone)
-}
-
-/// Waits until something else has come that far.
-fn wait(lab: &mut Lab, mut done: impl FnMut() -> bool) {
-    if lab.is_simulated() {
-        lab.pass(Duration::from_secs(30));
-        assert!(done(), "it does not come that far");
-    } else {
-        wait_until(done);
-    }
 }
 
 fn members_hear_what_is_broadcast_and_others_do_not(lab: &mut Lab) {
@@ -207,7 +201,7 @@ fn who_ends_is_no_member_any_more(lab: &mut Lab) {
     all_join(&room, &members);
     let (peer, conn) = members.pop().unwrap();
     drop(peer);
-    wait(lab, || room.len() == 5);
+    lab.until(SOON, || room.len() == 5);
     assert!(conn.is_closed() && !room.join(&conn));
     // Who closes stays until it is gone, and hears nothing more.
     members[0].1.close();
@@ -219,7 +213,7 @@ fn who_ends_is_no_member_any_more(lab: &mut Lab) {
         assert_eq!(lab.hear(peer), b"still here");
     }
     members.clear();
-    wait(lab, || room.is_empty());
+    lab.until(SOON, || room.is_empty());
 }
 
 /// The list of a worker is filled up from its end.
@@ -293,7 +287,7 @@ fn a_full_queue_refuses_its_member_and_no_other(lab: &mut Lab) {
 
 fn a_slow_member_is_ended_where_that_is_the_policy(lab: &mut Lab) {
     let (_members, server, _) = until_refused(lab, SlowReader::Disconnect);
-    wait(lab, || server.snapshot().disconnected("slow_reader") == Some(1));
+    lab.until(SOON, || server.snapshot().disconnected("slow_reader") == Some(1));
     assert_eq!(server.connection_count(), 2);
 }
 
@@ -351,8 +345,8 @@ fn a_group_is_of_one_server(lab: &mut Lab) {
     room.leave(&other); // it is no member
     assert_eq!(room.len(), 1);
     room.leave(&conn);
-    wait(lab, || room.is_empty());
-    wait(lab, || room.join(&other));
+    lab.until(SOON, || room.is_empty());
+    lab.until(SOON, || room.join(&other));
     assert!(!room.join(&conn), "now it is of that one");
 }
 
@@ -398,10 +392,10 @@ fn a_group_by_key_is_made_by_its_first_member_and_gone_with_its_last(lab: &mut L
     rooms.leave("blue", &members[0].1);
     rooms.leave("green", &members[0].1);
     members.truncate(3); // the last of blue is gone
-    wait(lab, || rooms.list() == [("red".to_owned(), 3)]);
-    wait(lab, || rooms.len() == 1 && rooms.members("blue") == 0);
+    lab.until(SOON, || rooms.list() == [("red".to_owned(), 3)]);
+    lab.until(SOON, || rooms.len() == 1 && rooms.members("blue") == 0);
     members.clear();
-    wait(lab, || rooms.is_empty());
+    lab.until(SOON, || rooms.is_empty());
 }
 
 fn there_are_no_more_groups_by_key_than_may_be(lab: &mut Lab) {
@@ -415,13 +409,13 @@ fn there_are_no_more_groups_by_key_than_may_be(lab: &mut Lab) {
     assert_eq!(rooms.join(1_u32, &conn), Sent::Queued, "it is there already");
     assert_eq!(server.snapshot().groups_refused, 1);
     rooms.leave(&1, &conn);
-    wait(lab, || rooms.members(&1) == 0);
+    lab.until(SOON, || rooms.members(&1) == 0);
     assert_eq!(rooms.join(3_u32, &conn), Sent::Queued, "there is room again");
     assert_eq!(rooms.list(), [(0, 1), (2, 1), (3, 1)]);
     conn.abort();
     assert_eq!(rooms.join(0_u32, &conn), Sent::Closed);
     assert_eq!(rooms.join(7_u32, &conn), Sent::Closed);
-    wait(lab, || rooms.is_empty());
+    lab.until(SOON, || rooms.is_empty());
     let (other, others) = serve(lab, 1, Limits::new(), echo);
     let (_peer, conn) = connect(lab, &server, &connects, 1).pop().unwrap();
     let (_other_peer, stranger) = connect(lab, &other, &others, 1).pop().unwrap();
@@ -473,7 +467,7 @@ fn all_connections_of_a_listener_are_in_its_group(lab: &mut Lab) {
     assert_eq!(lab.hear(&mut peers[0]), b"somebody came");
     assert_eq!(all.len(), 2);
     peers.pop();
-    wait(lab, || all.len() == 1);
+    lab.until(SOON, || all.len() == 1);
     let again = Listener::addr(lab.addr(), codec()).group(&all);
     let builder = Server::builder().listen(again, |_| Ok(Probe::new(channel().0, echo())));
     let text = builder.check().unwrap_err().to_string();
@@ -539,7 +533,7 @@ fn of_broadcasts_that_wait_together_each_is_queued_that_fits(lab: &mut Lab) {
     let listener = Listener::addr(lab.addr(), LengthDelimited::u32_be(500)).limits(limits);
     let server = lab.start(Server::builder().listen(listener.group(&room), factory).workers(1));
     let mut peers = [(); 2].map(|()| lab.connect(&server));
-    wait(lab, || room.len() == 2);
+    lab.until(SOON, || room.len() == 2);
     peers[0].say(b"go");
     for peer in &mut peers {
         assert_eq!(lab.hear(peer), [0; 400]);
@@ -607,7 +601,7 @@ fn who_ends_before_its_join_has_come_is_no_member(lab: &mut Lab) {
         let receipt = lab.recv(&done);
         assert_eq!(delivered(lab, &receipt), wanted);
     }
-    wait(lab, || rooms[0].len() == 1);
+    lab.until(SOON, || rooms[0].len() == 1);
     assert!(rooms[1].is_empty(), "{}", rooms[1].len());
 }
 
@@ -656,7 +650,7 @@ fn who_joins_while_slow_members_are_ended_is_a_member(lab: &mut Lab) {
     let receipt = lab.recv(&done);
     assert_eq!(delivered(lab, &receipt), (1, 2, 0));
     slow.lock().unwrap().clear();
-    wait(lab, || room.len() == 2);
+    lab.until(SOON, || room.len() == 2);
     room.broadcast(b"all").unwrap();
     assert_eq!(lab.hear(&mut late), b"all");
 }
@@ -701,4 +695,30 @@ fn who_joins_again_and_again_is_one_member(lab: &mut Lab) {
     }
     let receipt = room.broadcast(b"nobody").unwrap();
     assert_eq!(delivered(lab, &receipt), (0, 0, 0));
+}
+
+fn who_joins_and_leaves_on_several_threads_is_one_member_at_most(lab: &mut Lab) {
+    let limits = Limits::new().first_byte(Duration::ZERO);
+    let (server, connects) = serve(lab, 1, limits, echo);
+    let (mut peer, conn) = connect(lab, &server, &connects, 1).pop().unwrap();
+    let room = Room::new(codec());
+    for round in 0..20_u8 {
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        room.join(&conn);
+                        room.leave(&conn);
+                    }
+                });
+            }
+        });
+        assert!(room.join(&conn));
+        assert_eq!(room.len(), 1);
+        let receipt = room.broadcast(&[round]).unwrap();
+        assert_eq!(delivered(lab, &receipt), (1, 0, 0), "round {round}");
+        assert_eq!(lab.hear(&mut peer), [round]);
+        room.leave(&conn);
+        assert!(room.is_empty());
+    }
 }

@@ -367,6 +367,16 @@ impl Lab {
         }
     }
 
+    /// Waits until something has come that far; in simulation, within that time.
+    pub(crate) fn until(&mut self, within: Duration, mut done: impl FnMut() -> bool) {
+        if self.is_simulated() {
+            self.pass(within);
+            assert!(done(), "it does not come that far");
+        } else {
+            wait_until(done);
+        }
+    }
+
     /// Waits until the server has stopped; in simulation, all servers.
     pub(crate) fn wait(&mut self, server: &Server) {
         match &mut self.world {

@@ -1,6 +1,6 @@
 //! Owners: connections by who is behind them.
 
-use crate::net::{Event, Events, Lab, Peer, Probe, codec, echo, frame, on_every_port, wait_until};
+use crate::net::{Event, Events, Lab, Peer, Probe, codec, echo, frame, on_every_port};
 use longshore::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -20,6 +20,9 @@ on_every_port! {
     keys_are_of_one_server_until_nobody_has_any,
     what_one_of_several_has_room_for_is_queued,
 }
+
+/// Virtual time that what is waited for may take.
+const SOON: Duration = Duration::from_secs(30);
 
 type Users = Owners<String, Probe>;
 
@@ -67,16 +70,6 @@ impl Rig {
     }
 }
 
-/// Waits until something has come that far.
-fn wait(lab: &mut Lab, mut done: impl FnMut() -> bool) {
-    if lab.is_simulated() {
-        lab.pass(Duration::from_secs(30));
-        assert!(done(), "it does not come that far");
-    } else {
-        wait_until(done);
-    }
-}
-
 fn what_is_sent_to_a_key_reaches_who_claimed_it(lab: &mut Lab) {
     let rig = serve(lab, limits());
     let (mut ada, of_ada) = rig.connect(lab);
@@ -94,7 +87,7 @@ fn what_is_sent_to_a_key_reaches_who_claimed_it(lab: &mut Lab) {
     assert_eq!(users.get("ada").map(|conn| conn.id()), Some(of_ada.id()));
     assert_eq!((users.keys(), users.len()), (vec!["ada".to_owned(), "bob".to_owned()], 2));
     drop(ada);
-    wait(lab, || users.len() == 1);
+    lab.until(SOON, || users.len() == 1);
     assert_eq!(users.send("ada", b"too late"), Sent::Closed);
 }
 
@@ -147,7 +140,7 @@ fn so_many_as_may_have_a_key_hear_all_of_it(lab: &mut Lab) {
     assert_eq!(ids(&users), [all[0].1.id(), all[1].1.id()], "the newest last");
     assert_eq!(users.get("ada").map(|conn| conn.id()), Some(all[1].1.id()));
     all.remove(0);
-    wait(lab, || users.all("ada").len() == 1);
+    lab.until(SOON, || users.all("ada").len() == 1);
     assert_eq!(users.claim("ada", &all[1].1), Claim::Made);
     assert_eq!(users.len(), 1, "one key, whoever has it");
 }
@@ -256,7 +249,7 @@ fn a_kick_closes_all_of_a_key_with_its_reason(lab: &mut Lab) {
         assert_eq!(lab.read_to_end(peer).0, b"");
         assert_eq!(rig.ended(lab).1, "too loud");
     }
-    wait(lab, || users.is_empty());
+    lab.until(SOON, || users.is_empty());
 }
 
 fn who_has_several_keys_loses_all_with_its_end(lab: &mut Lab) {
@@ -269,7 +262,7 @@ fn who_has_several_keys_loses_all_with_its_end(lab: &mut Lab) {
     }
     assert_eq!(users.claim("d", &of_other), Claim::Made);
     drop(peer);
-    wait(lab, || users.keys() == ["d"]);
+    lab.until(SOON, || users.keys() == ["d"]);
 }
 
 fn keys_are_of_one_server_until_nobody_has_any(lab: &mut Lab) {
@@ -284,7 +277,7 @@ fn keys_are_of_one_server_until_nobody_has_any(lab: &mut Lab) {
     assert!(users.release("ada", &conn) && users.is_empty());
     assert_eq!(users.claim("bob", &stranger), Claim::Closed);
     drop(peer);
-    wait(lab, || users.claim("bob", &stranger) == Claim::Made);
+    lab.until(SOON, || users.claim("bob", &stranger) == Claim::Made);
 }
 
 fn what_one_of_several_has_room_for_is_queued(lab: &mut Lab) {

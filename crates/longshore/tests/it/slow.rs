@@ -28,6 +28,9 @@ on_every_port! {
     messages_that_have_left_do_not_count_however_idle_the_worker,
 }
 
+/// Virtual time that what is waited for may take.
+const SOON: Duration = Duration::from_secs(1);
+
 /// The bound of the queue, and what fits.
 const QUEUE: u64 = 1 << 20;
 const LEN: usize = 60_000;
@@ -123,7 +126,7 @@ fn overrun(lab: &mut Lab, policy: SlowReader, by: By, most: u32) -> (Rig, Vec<Sa
     let mut rig = rig(lab, limits(policy), script);
     if by == By::Callback {
         rig.peer.say(b"go");
-        wait(lab, || rig.server.snapshot().messages_in == 1);
+        lab.until(SOON, || rig.server.snapshot().messages_in == 1);
         lab.pass(Duration::from_millis(100));
         return (rig, said.try_iter().collect());
     }
@@ -173,16 +176,6 @@ fn delivered(lab: &mut Lab, receipt: &Receipt) -> Delivered {
         receipt.wait();
     }
     receipt.poll().expect("all workers have done their part")
-}
-
-/// Waits until something has come that far.
-fn wait(lab: &mut Lab, mut done: impl FnMut() -> bool) {
-    if lab.is_simulated() {
-        lab.pass(Duration::from_secs(1));
-        assert!(done(), "it does not come that far");
-    } else {
-        wait_until(done);
-    }
 }
 
 /// Reads on, and all that is there, up to a last message.
@@ -313,7 +306,7 @@ fn what_is_tracked_is_not_dropped_for_newer_ones(lab: &mut Lab) {
     };
     let mut rig = rig(lab, limits(SlowReader::DropOldest), script);
     rig.peer.say(b"go");
-    wait(lab, || rig.server.snapshot().messages_out == 40);
+    lab.until(SOON, || rig.server.snapshot().messages_out == 40);
     let numbers = arrived(lab, &mut rig);
     let wanted: Vec<_> = [1].into_iter().chain(40 - (FIT - 1)..40).collect();
     assert_eq!(numbers, wanted);
@@ -327,7 +320,7 @@ fn stuck(lab: &mut Lab, limits: Limits) -> Rig {
     for at in 0..300 {
         assert_eq!(rig.conn.send(&numbered(at)), Sent::Queued);
     }
-    wait(lab, || rig.server.snapshot().messages_out == 300);
+    lab.until(SOON, || rig.server.snapshot().messages_out == 300);
     rig
 }
 
@@ -348,7 +341,7 @@ fn the_latest_of_a_key_takes_the_place_of_the_older(lab: &mut Lab) {
         }
     }
     assert_eq!(rig.conn.send(b"end"), Sent::Queued);
-    wait(lab, || rig.server.snapshot().messages_out == 300 + 150 + 2);
+    lab.until(SOON, || rig.server.snapshot().messages_out == 300 + 150 + 2);
     rig.peer.go_on_reading();
     for at in 0..300 {
         assert_eq!(number(&lab.hear(&mut rig.peer)), at);
@@ -563,8 +556,8 @@ fn what_is_put_together_for_a_group_counts_as_memory(lab: &mut Lab) {
     for _ in 0..300 {
         rig.peer.say(b"go");
     }
-    wait(lab, || rig.server.snapshot().messages_out == 600);
-    wait(lab, || rig.conn.info().messages_out == 600);
+    lab.until(SOON, || rig.server.snapshot().messages_out == 600);
+    lab.until(SOON, || rig.conn.info().messages_out == 600);
     let held = rig.server.snapshot().memory_bytes;
     assert!(held > 2 << 20, "{held} of 18 million bytes, of which the system takes half at most");
 }
@@ -619,7 +612,7 @@ fn a_payload_for_many_counts_once(lab: &mut Lab) {
             assert_eq!(lab.hear(peer).len(), len);
         }
     }
-    wait(lab, || server.snapshot().memory_bytes <= 2 * (64 << 10));
+    lab.until(SOON, || server.snapshot().memory_bytes <= 2 * (64 << 10));
 }
 
 /// Nothing wakes the worker between two sends of a handle: what has left must not count as queued.
@@ -631,14 +624,14 @@ fn who_reads_all_at_once_is_not_slow_however_idle_the_worker(lab: &mut Lab) {
     for round in 0..5_u8 {
         assert_eq!(rig.conn.send(&long), Sent::Queued, "round {round}");
         assert_eq!(lab.hear(&mut rig.peer).len(), long.len());
-        wait(lab, || rig.conn.queued_bytes() == 0);
+        lab.until(SOON, || rig.conn.queued_bytes() == 0);
         let receipt = rig.group.broadcast(&long).unwrap();
         assert_eq!(delivered(lab, &receipt).queued, 1);
         assert_eq!(lab.hear(&mut rig.peer).len(), long.len());
-        wait(lab, || rig.conn.queued_bytes() == 0);
+        lab.until(SOON, || rig.conn.queued_bytes() == 0);
         assert_eq!(rig.conn.send(&[round]), Sent::Queued);
         assert_eq!(lab.hear(&mut rig.peer), [round]);
-        wait(lab, || rig.conn.queued_bytes() == 0);
+        lab.until(SOON, || rig.conn.queued_bytes() == 0);
     }
     assert_eq!(rig.server.snapshot().messages_refused, 0);
 }
@@ -652,7 +645,7 @@ fn messages_that_have_left_do_not_count_however_idle_the_worker(lab: &mut Lab) {
         // Its worker has to have seen to the last ones, which it does by itself.
         let dropped = || rig.conn.info().messages_dropped;
         for _ in 0..4 {
-            wait(lab, || {
+            lab.until(SOON, || {
                 let before = dropped();
                 rig.conn.send(&[round]).is_queued() && dropped() == before
             });
