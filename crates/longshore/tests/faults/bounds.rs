@@ -4,7 +4,6 @@ use crate::child::Plan;
 use crate::support::*;
 use longshore::*;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -90,7 +89,7 @@ impl Drop for Group {
 
 /// Sends what the server takes at once.
 #[cfg(target_os = "linux")]
-fn offer(stream: &mut TcpStream, bytes: &[u8]) {
+fn offer(stream: &mut std::net::TcpStream, bytes: &[u8]) {
     stream.set_nonblocking(true).unwrap();
     let mut at = 0;
     while let Ok(count @ 1..) = stream.write(&bytes[at..]) {
