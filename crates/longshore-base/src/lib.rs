@@ -4,6 +4,7 @@
 //! - [`Token`] and [`Slab`]: generational names, and the chunked table behind them.
 //! - [`Block`] and [`BlockPool`]: owned bytes that go into an op and come back.
 //! - [`Foreign`], [`caught`] and [`event!`]: code of the user's, whose panics end where they are.
+//! - [`FileName`]: what a file below a folder may be called.
 //! - [`OutOfMemory`] and [`try_extend`]: memory that may not be there, for what a peer makes large.
 //! - [`Segment`] and [`SendData`]: what one send is made of.
 //! - [`SplitMix64`]: chance from a seed.
@@ -11,6 +12,7 @@
 
 mod block;
 mod chance;
+mod file_name;
 mod foreign;
 mod memory;
 mod segment;
@@ -19,6 +21,7 @@ mod time;
 
 pub use block::{BLOCK_BYTES, Block, BlockPool};
 pub use chance::SplitMix64;
+pub use file_name::{BadName, FileName};
 pub use foreign::{Foreign, caught, panic_text};
 pub use memory::{OutOfMemory, try_extend};
 pub use segment::{
