@@ -114,6 +114,7 @@ impl fmt::Display for PortError {
             ErrorKind::Unsupported => "not supported here",
             ErrorKind::OutOfRange => "a setting is out of its range",
             ErrorKind::Shortened => "it is shorter than it was",
+            ErrorKind::NotCached => "its bytes are not at hand",
             ErrorKind::NotFound => "no such name",
             ErrorKind::Other => "system error",
         };

@@ -34,6 +34,8 @@ pub enum ErrorKind {
     OutOfRange,
     /// The file is shorter than it was.
     Shortened,
+    /// Bytes of the file are not at hand: who wants them has them read (`Work::Read`).
+    NotCached,
     /// No such name.
     NotFound,
     /// Anything else; see the code.

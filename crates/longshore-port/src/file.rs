@@ -42,6 +42,12 @@ pub trait VirtualFile: Send + Sync + fmt::Debug {
     /// # Errors
     /// What a disk might answer.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Whether those bytes can be had without waiting. The default is that they can.
+    fn is_cached(&self, offset: u64, len: u64) -> bool {
+        let _ = (offset, len);
+        true
+    }
 }
 
 impl FileHandle {
@@ -53,6 +59,22 @@ impl FileHandle {
     /// What it is: for the author of a port.
     pub fn raw(&self) -> &RawFile {
         &self.0
+    }
+
+    /// Whether `len` bytes at `offset` can be had without waiting for a disk, as far as the system
+    /// tells: it is asked at each 128 KiB. What lies behind the end can. Does not wait.
+    pub fn is_cached(&self, offset: u64, len: u64) -> bool {
+        match self.raw() {
+            RawFile::System(file) => crate::driver::os::is_cached(file, offset, len),
+            RawFile::Virtual(file) => file.is_cached(offset, len),
+        }
+    }
+
+    /// Has the system read `len` bytes at `offset` ahead, where it can be told to.
+    pub(crate) fn prefetch(&self, offset: u64, len: u64) {
+        if let RawFile::System(file) = self.raw() {
+            crate::driver::os::prefetch(file, offset, len);
+        }
     }
 
     /// Reads at `offset`: how much there was, at most `into.len()`; 0 at the end and behind it. May
@@ -95,6 +117,9 @@ impl fmt::Debug for FileHandle {
     }
 }
 
+/// Bytes of a file that a send would have had to wait for.
+pub(crate) const NOT_CACHED: PortError = PortError::new(Call::File, ErrorKind::NotCached);
+
 /// A file that ended before its range did.
 pub(crate) const SHORTENED: PortError = PortError::new(Call::File, ErrorKind::Shortened);
 
@@ -114,5 +139,6 @@ pub(crate) fn read(range: &FileRange) -> Result<Bytes, PortError> {
             Err(error) => return Err(failed(&error)),
         }
     }
+    range.file.prefetch(range.offset + range.len, FILE_BYTES_MAX as u64);
     Ok(bytes.into())
 }

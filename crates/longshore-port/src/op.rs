@@ -40,8 +40,9 @@ pub enum Op {
         credit: u32,
     },
     /// Gives bytes, at most `SEND_BYTES_MAX` and at least 1: `Sent`, with `data` back. Or a part of
-    /// a file, at most `FILE_BYTES_MAX`; what is not in the system's cache is read from the disk
-    /// meanwhile. One that ends early is the error `Shortened`, behind what there was.
+    /// a file, at most `FILE_BYTES_MAX`. Where that would have to wait for a disk, it ends with the
+    /// error `NotCached` behind what is out: `Work::Read` waits. A file that ends early is the error
+    /// `Shortened`, behind what there was.
     Send {
         /// What to send.
         data: SendData,

@@ -17,7 +17,7 @@ pub enum Work {
     Job(Job),
     /// Looks `host:port` up.
     Resolve(Box<str>),
-    /// Reads a part of a file, at most `FILE_BYTES_MAX` bytes.
+    /// Reads a part of a file, at most `FILE_BYTES_MAX` bytes, and has the system read ahead.
     Read(FileRange),
     /// Gives memory that the allocator keeps for later back to the system, where the allocator has a
     /// way to ask for that. Takes milliseconds after a peak.

@@ -33,6 +33,8 @@ pub enum Trouble {
     Watch,
     /// A file that is sent or read cannot be read.
     File,
+    /// The bytes of a file that is sent are not at hand: they have to be read first.
+    NotCached,
     /// A wait gives nothing although there is something, as of a kernel without memory. The same
     /// comes with a later one, at most [`Trouble::WAITS_MAX`] waits later.
     Wait,
@@ -49,7 +51,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// Each of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Open,
         Self::Bind,
         Self::Listen,
@@ -63,6 +65,7 @@ impl Trouble {
         Self::Send,
         Self::Watch,
         Self::File,
+        Self::NotCached,
         Self::Wait,
         Self::LateKernel,
         Self::LatePacket,

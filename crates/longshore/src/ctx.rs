@@ -12,7 +12,7 @@ use bytes::Bytes;
 use longshore_base::{Time, Token};
 use longshore_port::{Addr, RecvBuf};
 use longshore_proto::Codec;
-use longshore_proto::connection::{Message, TooManyTimers};
+use longshore_proto::connection::{Mark, Message, TooManyTimers};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ impl<H: Handler> Ctx<'_, H> {
     pub fn send_tracked(&mut self, item: Item<'_, H>, id: u64) -> Result {
         self.core.send_item(self.conn, &*self.lane.codec, item, self.lease, false)?;
         if let Some(conn) = self.core.conns.get_mut(self.conn) {
-            conn.send.track(id);
+            conn.send.track(Mark::Send(id));
             if conn.send.is_idle() {
                 self.core.owed.push_back(self.conn); // it made no bytes: no answer will come
             }

@@ -70,6 +70,7 @@ macro_rules! contract_promises {
             files::a_file_that_was_shortened_says_so
             files::a_file_that_waits_for_room_ends_with_its_socket
             files::a_file_that_waits_for_room_is_cancelled
+            files::a_file_that_is_not_at_hand_is_not_waited_for
             files::a_file_to_a_peer_that_is_gone_fails
             files::a_part_of_a_file_is_sent_alone
             files::a_part_of_a_file_is_read

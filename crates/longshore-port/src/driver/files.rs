@@ -1,13 +1,14 @@
 //! Files that are sent: what drivers do alike.
 
 use crate::driver::os;
-use crate::file::SHORTENED;
+use crate::file::{NOT_CACHED, SHORTENED};
 use crate::{Call, ErrorKind, FileHandle, FileRange, PortError, RawFile};
 use socket2::Socket;
 use std::io;
 
 /// Gives a socket that does not block what it has room for, of the range behind its first `done`
-/// bytes. None if it has no room; an error as well at the end of a file that is too short.
+/// bytes. None if it has no room; an error as well at the end of a file that is too short, and where
+/// the disk would have to be waited for.
 pub(super) fn send_file(
     socket: &Socket,
     range: &FileRange,
@@ -15,6 +16,9 @@ pub(super) fn send_file(
 ) -> Result<Option<usize>, PortError> {
     let left = usize::try_from(range.len).unwrap_or(usize::MAX) - done;
     let offset = range.offset + done as u64;
+    if !range.file.is_cached(offset, left as u64) {
+        return Err(NOT_CACHED);
+    }
     loop {
         let sent = match range.file.raw() {
             RawFile::System(file) => os::send_file(socket, file, offset, left),

@@ -14,4 +14,4 @@ pub use close::{CloseAct, Closing, Linger};
 pub use deadlines::{Deadlines, Due, IdleOf, TIMERS_MAX, TooManyTimers};
 pub use filter::Filter;
 pub use recv::{Cut, CutEnd, Event, Next, Place, RecvHalf};
-pub use send::{Message, Refused, SendHalf, SendPool, Transmit};
+pub use send::{Mark, Message, Refused, SendHalf, SendPool, Transmit};

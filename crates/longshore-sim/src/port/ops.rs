@@ -3,7 +3,7 @@
 use super::socket::{Leaving, Send, lent_bytes, unreadable};
 use super::{SimPort, packets};
 use crate::Trouble;
-use crate::network::{Owner, Progress, VirtualSocket};
+use crate::network::{Network, Owner, Progress, VirtualSocket};
 use crate::random::piece;
 use longshore_base::{Time, Token};
 use longshore_port::{
@@ -139,6 +139,9 @@ impl SimPort {
             Ok(0) => {}
             Ok(_) if send.data.file().is_some() && network.suffers(Trouble::File) => {
                 error = Some(unreadable());
+            }
+            Ok(_) if !is_at_hand(send, &mut network) => {
+                error = Some(PortError::new(Call::File, ErrorKind::NotCached));
             }
             Ok(room) => {
                 let mut count = piece(&mut network.random, room.min(left));
@@ -322,6 +325,14 @@ impl SimPort {
 
 fn failed_accept(kind: ErrorKind) -> End {
     End::Failed(PortError::new(Call::Accept, kind))
+}
+
+/// Whether what is sent is at hand: bytes of a file may have to be read first.
+fn is_at_hand(send: &Send, network: &mut Network) -> bool {
+    let Some(range) = send.data.file() else { return true };
+    let done = send.done as u64;
+    range.file.is_cached(range.offset + done, range.len - done)
+        && !network.suffers(Trouble::NotCached)
 }
 
 /// `count` bytes of a send, from byte `start` on; fewer where a file has no more.

@@ -13,6 +13,7 @@ use crate::server::source::Source;
 use crate::{DisconnectReason, Peer, TrackedSend};
 use longshore_base::{Token, caught, event};
 use longshore_port::{Port, Unattached};
+use longshore_proto::connection::Mark;
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -189,7 +190,11 @@ impl<P: Port> Worker<P> {
             self.core.board.leave(conn.shared.id);
             self.count_closed(&conn, &reason);
             let tracked = conn.send.take_tracked().into_iter();
-            let tracked: Vec<_> = tracked.map(|(id, sent)| TrackedSend { id, sent }).collect();
+            let tracked = tracked.filter_map(|(mark, sent)| match mark {
+                Mark::Send(id) => Some(TrackedSend { id, sent }),
+                Mark::File(_) => None,
+            });
+            let tracked: Vec<_> = tracked.collect();
             let closed = conn.closed(&reason, &tracked, &self.core.server);
             let lane = self.lanes.get_mut(conn.lane).expect("lanes outlive their connections");
             if !lane.disconnected(seat, &closed) {

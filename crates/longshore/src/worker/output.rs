@@ -9,7 +9,7 @@ use longshore_base::Token;
 use longshore_port::{
     ErrorKind, Op, OpKind, Port, PortError, RecvBuf, SendData, SendMode, SocketId,
 };
-use longshore_proto::connection::{CloseAct, IdleOf, Transmit};
+use longshore_proto::connection::{CloseAct, IdleOf, Mark, Transmit};
 use std::sync::atomic::Ordering;
 
 impl<P: Port> Worker<P> {
@@ -155,10 +155,13 @@ impl<P: Port> Worker<P> {
     pub(super) fn tell_sent(&mut self, token: Token) {
         // What is out when it closes already is told at its end.
         let open = |conn: &&mut Connection| conn.is_open();
-        while let Some(id) =
+        while let Some(mark) =
             self.core.conns.get_mut(token).filter(open).and_then(|conn| conn.send.poll_tracked())
         {
-            self.call(token, Callback::Sent(id));
+            match mark {
+                Mark::Send(id) => self.call(token, Callback::Sent(id)),
+                Mark::File(_) => false,
+            };
         }
         let Some(conn) = self.core.conns.get(token) else { return };
         let refused = conn.shared.refused.load(Ordering::Acquire);

@@ -6,7 +6,7 @@ use super::slots::{Held, Sending};
 use super::socket::{Ending, is_nothing};
 use super::sys;
 use crate::driver::files::send_file;
-use crate::file::SHORTENED;
+use crate::file::{NOT_CACHED, SHORTENED};
 use crate::{Call, ErrorKind, PortError, RawFile, SendData, SendMode, What};
 use longshore_base::{SEGMENTS_MAX, Token};
 use socket2::Socket;
@@ -131,6 +131,9 @@ fn prepare(sending: &mut Sending) -> Result<(), PortError> {
         return Ok(());
     }
     let left = usize::try_from(range.len).unwrap_or(usize::MAX) - sending.bytes;
+    if !range.file.is_cached(sending.offset(), left as u64) {
+        return Err(NOT_CACHED);
+    }
     let mut piece = vec![0; left.min(PIECE_BYTES)];
     let read = range.file.read_at(&mut piece, sending.offset());
     match read.map_err(|error| PortError::from_io(Call::File, &error))? {

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
+use std::num::NonZeroU64;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -84,6 +85,56 @@ pub(crate) fn send_file(
     block_sigpipe();
     let mut offset = offset;
     Some(rustix::fs::sendfile(socket, file, Some(&mut offset), most).map_err(Into::into))
+}
+
+/// How far the bytes lie apart whose presence is asked for: what the system reads ahead at once.
+const PROBE_BYTES: usize = 128 * 1024;
+
+/// Whether bytes of a file can be had without waiting for a disk. Files that do not block are not
+/// told of by `O_NONBLOCK`, which means nothing for them. Source: `preadv2(2)`, `RWF_NOWAIT`.
+pub(crate) fn is_cached(file: &File, offset: u64, len: u64) -> bool {
+    let last = offset.saturating_add(len.saturating_sub(1));
+    let probes = (offset..last).step_by(PROBE_BYTES).chain([last]);
+    for at in probes {
+        let mut byte = [0];
+        let into = &mut [io::IoSliceMut::new(&mut byte)];
+        match rustix::io::preadv2(file, into, at, rustix::io::ReadWriteFlags::NOWAIT) {
+            Ok(_) => {}
+            // Files in memory, and some that lie on others, cannot be asked so.
+            Err(rustix::io::Errno::OPNOTSUPP) => return are_pages_cached(file, offset, len),
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// The number of `cachestat(2)`, which the `libc` crate does not have: newer calls have one number on
+/// all machines but some of the oldest kinds, where this one is none.
+const SYS_CACHESTAT: libc::c_long = 451;
+
+/// The same by a count of the pages, to which those belong that are being read.
+fn are_pages_cached(file: &File, offset: u64, len: u64) -> bool {
+    let end = file.metadata().map_or(0, |facts| facts.len()).min(offset.saturating_add(len));
+    let page = rustix::param::page_size() as u64;
+    let pages = end.div_ceil(page).saturating_sub(offset / page);
+    let range = [offset, end.saturating_sub(offset)];
+    if range[1] == 0 {
+        return true;
+    }
+    let mut counts = [0u64; 5];
+    // SAFETY: the call reads a `cachestat_range` of two numbers, and writes a `cachestat` of five; the
+    // descriptor is open. Source: `cachestat(2)`, since Linux 6.5.
+    let asked = unsafe {
+        let (range, counts) = (range.as_ptr(), counts.as_mut_ptr());
+        libc::syscall(SYS_CACHESTAT, file.as_raw_fd(), range, counts, 0)
+    };
+    asked == 0 && counts[0] >= pages
+}
+
+/// Has the system read ahead. Source: `posix_fadvise(2)`, `POSIX_FADV_WILLNEED`.
+pub(crate) fn prefetch(file: &File, offset: u64, len: u64) {
+    // A hint: that it was refused shows in nothing but time.
+    let _ = rustix::fs::fadvise(file, offset, NonZeroU64::new(len), rustix::fs::Advice::WillNeed);
 }
 
 /// A peer that is gone must be an error, not a signal that ends the process (R31); the call has no

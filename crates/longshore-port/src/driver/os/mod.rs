@@ -35,11 +35,13 @@ mod windows;
 
 pub(crate) use heap::{keep_heap_small, trim_heap};
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{coarse_clock, link, send_file, set_user_timeout, system_version};
+pub(crate) use linux::{
+    coarse_clock, is_cached, link, prefetch, send_file, set_user_timeout, system_version,
+};
 #[cfg(target_os = "linux")]
 pub(crate) use memory::memory_bytes;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use other::{coarse_clock, send_file, set_user_timeout};
+pub(crate) use other::{coarse_clock, is_cached, prefetch, send_file, set_user_timeout};
 #[cfg(not(any(target_os = "linux", windows)))]
 pub(crate) use other::{link, memory_bytes, system_version};
 #[cfg(unix)]

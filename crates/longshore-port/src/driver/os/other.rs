@@ -37,6 +37,14 @@ pub(crate) fn set_user_timeout(_: &Socket, _: Option<Duration>) -> io::Result<()
     Ok(())
 }
 
+/// Whether a read waits for a disk: these systems do not tell, so that it may.
+pub(crate) fn is_cached(_: &File, _: u64, _: u64) -> bool {
+    false
+}
+
+/// Has the system read ahead: these see by themselves that a file is read in order.
+pub(crate) fn prefetch(_: &File, _: u64, _: u64) {}
+
 /// Bytes of a file: these systems are not asked to send it by themselves.
 pub(crate) fn send_file(_: &Socket, _: &File, _: u64, _: usize) -> Option<io::Result<usize>> {
     None

@@ -11,7 +11,7 @@
 use super::UringPort;
 use super::names::{Kind, user_data};
 use crate::driver::files::send_file;
-use crate::file::SHORTENED;
+use crate::file::{NOT_CACHED, SHORTENED};
 use crate::{Call, ErrorKind, PortError, SendMode};
 use io_uring::opcode;
 use longshore_base::{SEND_BYTES_MAX, Token};
@@ -93,8 +93,12 @@ impl UringPort {
             return Ok(());
         }
         let most = (op.len - op.done).min(SEND_BYTES_MAX);
+        let offset = range.offset + op.done as u64;
+        if !range.file.is_cached(offset, most as u64) {
+            return Err(NOT_CACHED);
+        }
         let mut piece = vec![0; most];
-        match range.file.read_at(&mut piece, range.offset + op.done as u64) {
+        match range.file.read_at(&mut piece, offset) {
             Ok(0) => return Err(SHORTENED),
             Ok(count) => piece.truncate(count),
             Err(error) => return Err(PortError::from_io(Call::File, &error)),

@@ -1,19 +1,20 @@
 //! What passes a filter on its way, and what the filter says by itself.
 
-use super::{SendHalf, SendPool, TAIL_SEALED_MIN, Transmit};
+use super::{FILE_READ_BYTES_MAX, SendHalf, SendPool, TAIL_SEALED_MIN, Transmit};
 use crate::FrameError;
 use crate::connection::Filter;
 use bytes::Bytes;
 use longshore_base::{Block, FileRange, Lease, SEND_BYTES_MAX, Segment, SendData};
 
 impl<L: Lease> SendHalf<L> {
-    /// A piece of a file that has to be read, because a filter is to change it and nothing before it
-    /// is left to send. Its bytes go to [`handle_file_read`](Self::handle_file_read); until then
-    /// there is no other one.
-    pub fn poll_file_read(&mut self) -> Option<FileRange<L::File>> {
+    /// A piece of a file that has to be read, when nothing before it is left to send: because it is not
+    /// at hand, or because a filter is to change it, if there `is_filtered` one. Its bytes go to
+    /// [`handle_file_read`](Self::handle_file_read); until then there is no other one.
+    pub fn poll_file_read(&mut self, is_filtered: bool) -> Option<FileRange<L::File>> {
         let idle = self.in_flight == 0 && self.filtered <= self.sent && self.reading == 0;
-        let Some(Segment::File(range)) = self.queue.front().filter(|_| idle) else { return None };
-        let len = range.len.min(self.most_now() as u64 / 2);
+        let wanted = idle && (self.unread || is_filtered);
+        let Some(Segment::File(range)) = self.queue.front().filter(|_| wanted) else { return None };
+        let len = range.len.min(FILE_READ_BYTES_MAX as u64).min(self.most_now() as u64 / 2);
         self.reading = u32::try_from(len).unwrap_or(u32::MAX);
         Some(FileRange { len, ..range.clone() })
     }
@@ -22,6 +23,10 @@ impl<L: Lease> SendHalf<L> {
     /// happens if nothing is to be sent any more.
     pub fn handle_file_read(&mut self, bytes: Bytes) {
         let len = u64::from(std::mem::take(&mut self.reading));
+        self.unread = false;
+        if len == 0 {
+            return;
+        }
         debug_assert_eq!(bytes.len() as u64, len, "the piece that was asked for");
         let files = |segment: &mut Segment<L>| matches!(segment, Segment::File(_));
         let Some(at) = self.queue.iter_mut().position(files) else { return };

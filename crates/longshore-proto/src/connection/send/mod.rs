@@ -23,13 +23,16 @@ use staged::Staged;
 use std::collections::VecDeque;
 
 pub use pool::SendPool;
-pub use staged::Message;
+pub use staged::{Mark, Message};
 
 /// A tail this long becomes a segment, so that it is not copied again and again while it grows.
 const TAIL_SEALED_MIN: usize = 32 * 1024;
 
 /// Shared bytes up to here are copied behind a tail that exists anyway: cheaper than a segment.
 const SHARED_COPIED_MAX: usize = 512;
+
+/// Most bytes of a file that are read at a time: what a connection has in memory of it.
+const FILE_READ_BYTES_MAX: usize = 64 * 1024;
 
 /// Most bytes of a send that waits for room, 64 KiB: on systems that do not tell what a peer has
 /// acknowledged its completion is the only sign of progress, and a peer on a slow line must be able to
@@ -78,11 +81,13 @@ pub struct SendHalf<L: Lease> {
     staged: Option<Box<Staged>>,
     /// All messages have to.
     keeps_whole: bool,
-    /// Bytes of the first file that are being read for the filter; 0 is none.
+    /// Bytes of the first file that are being read; 0 is none.
     reading: u32,
-    /// (offset, id) of sends that somebody wants to hear of, ascending.
+    /// The next bytes of the first file were not at hand: they are to be read.
+    unread: bool,
+    /// (offset, mark) of what somebody wants to hear of, ascending.
     #[expect(clippy::box_collection, reason = "most connections track nothing")]
-    tracked: Option<Box<VecDeque<(u64, u64)>>>,
+    tracked: Option<Box<VecDeque<(u64, Mark)>>>,
     /// Bytes of the send that was not answered yet; 0 is none.
     in_flight: u32,
     /// The last send came back short: no leases until the queue has run empty once.
@@ -103,6 +108,7 @@ impl<L: Lease> Default for SendHalf<L> {
             staged: None,
             keeps_whole: false,
             reading: 0,
+            unread: false,
             tracked: None,
             in_flight: 0,
             congested: false,
@@ -326,8 +332,8 @@ impl<L: Lease> SendHalf<L> {
         while self.end - self.sent < most {
             let Some(Message { bytes, shared, .. }) = staged.pop() else { break };
             self.append(bytes, shared, pool);
-            while let Some(id) = staged.pop_tracked() {
-                self.tracked.get_or_insert_default().push_back((self.end, id));
+            while let Some(mark) = staged.pop_tracked() {
+                self.tracked.get_or_insert_default().push_back((self.end, mark));
             }
         }
         if staged.count() > 0 { self.staged = Some(staged) } else { pool.give_staged(staged) }
@@ -382,32 +388,32 @@ impl<L: Lease> SendHalf<L> {
         }
     }
 
-    /// Wants to hear, as `id`, when all that was accepted up to now is with the kernel.
-    pub fn track(&mut self, id: u64) {
-        if !self.staged.as_mut().is_some_and(|staged| staged.track(id)) {
-            self.tracked.get_or_insert_default().push_back((self.end, id));
+    /// Wants to hear of `mark` when all that was accepted up to now is with the kernel.
+    pub fn track(&mut self, mark: Mark) {
+        if !self.staged.as_mut().is_some_and(|staged| staged.track(mark)) {
+            self.tracked.get_or_insert_default().push_back((self.end, mark));
         }
     }
 
-    /// The next tracked send whose bytes the kernel has taken.
-    pub fn poll_tracked(&mut self) -> Option<u64> {
+    /// The next mark whose bytes the kernel has taken.
+    pub fn poll_tracked(&mut self) -> Option<Mark> {
         let tracked = self.tracked.as_mut()?;
         // Behind the last bytes that left the filter may be those that it keeps.
         let kept = |offset: u64| self.held > 0 && offset >= self.filtered;
         let gone = |offset: u64| offset <= self.sent && !kept(offset);
-        let (_, id) = *tracked.front().filter(|(offset, _)| gone(*offset))?;
+        let (_, mark) = *tracked.front().filter(|(offset, _)| gone(*offset))?;
         tracked.pop_front();
         if tracked.is_empty() {
             self.tracked = None;
         }
-        Some(id)
+        Some(mark)
     }
 
-    /// What [`poll_tracked`](Self::poll_tracked) has not told, when all is over: the ids, and whether
-    /// the kernel took their bytes.
-    pub fn take_tracked(&mut self) -> Vec<(u64, bool)> {
+    /// What [`poll_tracked`](Self::poll_tracked) has not told, when all is over, and whether the
+    /// kernel took their bytes.
+    pub fn take_tracked(&mut self) -> Vec<(Mark, bool)> {
         let tracked = self.tracked.take().unwrap_or_default();
-        tracked.into_iter().map(|(at, id)| (id, at <= self.sent)).collect()
+        tracked.into_iter().map(|(at, mark)| (mark, at <= self.sent)).collect()
     }
 
     /// The next send, if there is something and none is in flight. Of a connection without a filter.
@@ -423,7 +429,7 @@ impl<L: Lease> SendHalf<L> {
             return None;
         }
         if !self.queue.is_empty() || self.tail.len() > WHOLE_BYTES_MAX {
-            return Some(self.next_transmit(pool));
+            return self.next_transmit(pool);
         }
         let tail = std::mem::take(&mut self.tail);
         self.in_flight = u32::try_from(tail.len()).unwrap_or(u32::MAX);
@@ -450,10 +456,13 @@ impl<L: Lease> SendHalf<L> {
 
     /// The next send where there is more than the small messages of one turn.
     #[inline(never)]
-    fn next_transmit(&mut self, pool: &mut SendPool<L>) -> Transmit<L> {
+    fn next_transmit(&mut self, pool: &mut SendPool<L>) -> Option<Transmit<L>> {
+        if self.unread {
+            return None; // what is in front has to be read first
+        }
         self.seal(pool);
         let data = self.gather(pool, self.most_now());
-        self.transmit(data, pool)
+        Some(self.transmit(data, pool))
     }
 
     /// The send came back; what the kernel did not take goes in front again.
@@ -480,6 +489,15 @@ impl<L: Lease> SendHalf<L> {
         };
         let more = self.end > self.sent || self.staged.is_some();
         self.congested = short || (self.congested && more);
+    }
+
+    /// The same of a part of a file whose next bytes were not at hand: they have to be read, which
+    /// says nothing of the peer. See [`poll_file_read`](Self::poll_file_read).
+    pub fn handle_not_cached(&mut self, bytes: usize, data: SendData<L>, pool: &mut SendPool<L>) {
+        let congested = self.congested;
+        self.handle_sent(bytes, data, pool);
+        self.congested &= congested;
+        self.unread = matches!(self.queue.front(), Some(Segment::File(_)));
     }
 
     /// Frees a segment that went out, or puts what is left of it at place `at` of the queue.
@@ -518,9 +536,9 @@ impl<L: Lease> SendHalf<L> {
         self.tail.clear();
         self.give_memory_back(pool);
         if let Some(mut staged) = self.staged.take() {
-            let ids: Vec<_> = staged.take_tracked().map(|id| (u64::MAX, id)).collect();
-            if !ids.is_empty() {
-                self.tracked.get_or_insert_default().extend(ids);
+            let marks: Vec<_> = staged.take_tracked().map(|mark| (u64::MAX, mark)).collect();
+            if !marks.is_empty() {
+                self.tracked.get_or_insert_default().extend(marks);
             }
             pool.give_staged(staged);
         }
@@ -535,6 +553,7 @@ impl<L: Lease> SendHalf<L> {
         self.in_files = 0;
         self.common = 0;
         self.reading = 0;
+        self.unread = false;
     }
 
     /// An idle connection holds no memory.

@@ -7,6 +7,15 @@ use std::collections::VecDeque;
 /// What a message takes beside its bytes.
 const OVERHEAD_BYTES: u64 = 64;
 
+/// What somebody wants to hear of when it is with the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mark {
+    /// A message, by the number that its sender gave it.
+    Send(u64),
+    /// The end of a file.
+    File(u64),
+}
+
 /// Bytes to send that make whole frames.
 #[derive(Debug)]
 pub struct Message {
@@ -37,7 +46,7 @@ pub(super) struct Staged {
     /// Keys, in order, each with the number of its message.
     latest: Vec<(u64, u64)>,
     /// Numbers of messages that somebody wants to hear of, ascending, and as what.
-    tracked: VecDeque<(u64, u64)>,
+    tracked: VecDeque<(u64, Mark)>,
     count: usize,
     bytes: u64,
     /// Of those bytes, the ones that somebody else counts.
@@ -107,13 +116,13 @@ impl Staged {
         message.as_ref().map_or(0, |message| message.bytes.len() as u64)
     }
 
-    /// Wants to hear, as `id`, of the last one; says whether there is one. It will not be dropped.
-    pub(super) fn track(&mut self, id: u64) -> bool {
+    /// Wants to hear of the last one, as `mark`; says whether there is one. It will not be dropped.
+    pub(super) fn track(&mut self, mark: Mark) -> bool {
         let last = self.messages.iter_mut().enumerate().rev();
         let last = last.into_iter().find_map(|(at, it)| it.as_mut().map(|message| (at, message)));
         let Some((at, message)) = last else { return false };
         message.may_drop = false;
-        self.tracked.push_back((self.first + at as u64, id));
+        self.tracked.push_back((self.first + at as u64, mark));
         true
     }
 
@@ -130,10 +139,10 @@ impl Staged {
     }
 
     /// The next one that somebody wants to hear of who was just taken out by [`pop`](Self::pop).
-    pub(super) fn pop_tracked(&mut self) -> Option<u64> {
-        let (_, id) = *self.tracked.front().filter(|(number, _)| *number < self.first)?;
+    pub(super) fn pop_tracked(&mut self) -> Option<Mark> {
+        let (_, mark) = *self.tracked.front().filter(|(number, _)| *number < self.first)?;
         self.tracked.pop_front();
-        Some(id)
+        Some(mark)
     }
 
     /// Drops the oldest that may be; says whether there was one.
@@ -180,7 +189,7 @@ impl Staged {
     }
 
     /// Whom nobody tells any more: all is over.
-    pub(super) fn take_tracked(&mut self) -> impl Iterator<Item = u64> {
+    pub(super) fn take_tracked(&mut self) -> impl Iterator<Item = Mark> {
         std::mem::take(&mut self.tracked).into_iter().map(|(_, id)| id)
     }
 
@@ -245,48 +254,51 @@ mod tests {
     #[test]
     fn what_is_tracked_is_told_when_it_begins_and_is_not_dropped() {
         let mut staged = Staged::default();
-        assert!(!staged.track(0), "there is nothing");
+        assert!(!staged.track(Mark::Send(0)), "there is nothing");
         for (text, id) in [("a", None), ("b", Some(2)), ("c", None), ("d", Some(4))] {
             staged.push(message(text));
-            assert!(id.is_none_or(|id| staged.track(id)));
+            assert!(id.is_none_or(|id| staged.track(Mark::Send(id))));
         }
         assert!(staged.drop_oldest() && staged.drop_oldest() && !staged.drop_oldest());
         assert_eq!(staged.pop().unwrap().bytes, "b");
-        assert_eq!((staged.pop_tracked(), staged.pop_tracked()), (Some(2), None));
-        assert_eq!(staged.take_tracked().collect::<Vec<_>>(), [4]);
+        assert_eq!((staged.pop_tracked(), staged.pop_tracked()), (Some(Mark::Send(2)), None));
+        assert_eq!(staged.take_tracked().collect::<Vec<_>>(), [Mark::Send(4)]);
     }
 
     #[test]
     fn one_that_stays_keeps_no_places_of_those_that_are_dropped_behind_it() {
         let mut staged = Staged::default();
         staged.push(message("kept"));
-        staged.track(1);
+        staged.track(Mark::Send(1));
         staged.push(latest(5, "of a key"));
-        staged.track(2);
+        staged.track(Mark::Send(2));
         for _ in 0..10_000 {
             staged.push(message("x"));
             assert!(staged.drop_oldest());
         }
         assert!(staged.messages.len() < 200, "{}", staged.messages.len());
         staged.push(message("y"));
-        staged.track(3);
+        staged.track(Mark::Send(3));
         staged.push(latest(5, "newer"));
         assert_eq!(staged.pop().unwrap().bytes, "kept");
-        assert_eq!(staged.pop_tracked(), Some(1));
+        assert_eq!(staged.pop_tracked(), Some(Mark::Send(1)));
         assert_eq!(staged.pop().unwrap().bytes, "newer");
-        assert_eq!(staged.pop_tracked(), Some(2));
+        assert_eq!(staged.pop_tracked(), Some(Mark::Send(2)));
         assert_eq!(staged.pop().unwrap().bytes, "y");
-        assert_eq!((staged.pop_tracked(), staged.pop().is_none()), (Some(3), true));
+        assert_eq!((staged.pop_tracked(), staged.pop().is_none()), (Some(Mark::Send(3)), true));
     }
 
     #[test]
     fn the_latest_in_the_place_of_one_that_has_to_stay_has_to_stay() {
         let mut staged = Staged::default();
         staged.push(latest(7, "old"));
-        assert!(staged.track(1));
+        assert!(staged.track(Mark::Send(1)));
         staged.push(latest(7, "new"));
         assert!(!staged.drop_oldest(), "somebody waits to hear of it");
-        assert_eq!((staged.pop().unwrap().bytes, staged.pop_tracked()), ("new".into(), Some(1)));
+        assert_eq!(
+            (staged.pop().unwrap().bytes, staged.pop_tracked()),
+            ("new".into(), Some(Mark::Send(1)))
+        );
     }
 
     #[test]
@@ -309,8 +321,11 @@ mod tests {
         let mut staged = Staged::default();
         staged.push(Message { may_drop: false, ..message("a") });
         staged.push(message("b"));
-        assert!(staged.drop_oldest() && staged.track(1));
-        assert_eq!((staged.pop().unwrap().bytes, staged.pop_tracked()), ("a".into(), Some(1)));
+        assert!(staged.drop_oldest() && staged.track(Mark::Send(1)));
+        assert_eq!(
+            (staged.pop().unwrap().bytes, staged.pop_tracked()),
+            ("a".into(), Some(Mark::Send(1)))
+        );
     }
 
     #[test]
@@ -320,12 +335,12 @@ mod tests {
         staged.push(kept("first"));
         (0..50).for_each(|_| staged.push(message("x")));
         staged.push(kept("tracked"));
-        staged.track(1);
+        staged.track(Mark::Send(1));
         (0..50).for_each(|_| staged.push(message("x")));
         staged.push(kept("last"));
         while staged.drop_oldest() {}
         assert!(staged.messages.len() < 100, "the gaps were closed");
-        for (text, tracked) in [("first", None), ("tracked", Some(1)), ("last", None)] {
+        for (text, tracked) in [("first", None), ("tracked", Some(Mark::Send(1))), ("last", None)] {
             let message = staged.pop().unwrap();
             assert_eq!((message.bytes, staged.pop_tracked()), (text.into(), tracked));
         }
@@ -336,7 +351,7 @@ mod tests {
         let mut staged = Staged::default();
         staged.push(message("a"));
         staged.push(latest(7, "of another"));
-        staged.track(1);
+        staged.track(Mark::Send(1));
         staged.clear();
         assert_eq!((staged.count(), staged.bytes(), staged.bytes_of(7)), (0, 0, 0));
         staged.push(latest(7, "mine"));

@@ -159,7 +159,7 @@ fn a_large_payload_of_the_lease_is_not_copied_and_never_waits_there() {
 fn a_tracked_send_is_told_once_its_last_byte_is_out() {
     let (mut half, mut pool) = (Half::default(), SendPool::new(4));
     send(&mut half, &mut pool, b"12345").unwrap();
-    half.track(77);
+    half.track(Mark::Send(77));
     send(&mut half, &mut pool, b"later").unwrap();
     let transmit = half.poll_transmit(&mut pool).unwrap();
     assert!(transmit.prompt);
@@ -167,7 +167,7 @@ fn a_tracked_send_is_told_once_its_last_byte_is_out() {
     assert_eq!(half.poll_tracked(), None);
     let transmit = half.poll_transmit(&mut pool).unwrap();
     half.handle_sent(1, transmit.data, &mut pool);
-    assert_eq!((half.poll_tracked(), half.poll_tracked()), (Some(77), None));
+    assert_eq!((half.poll_tracked(), half.poll_tracked()), (Some(Mark::Send(77)), None));
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn what_passed_the_filter_passes_it_once_and_its_replies_go_first() {
     let (mut half, mut pool) = (Half::default(), SendPool::new(4));
     let mut wire = Vec::new();
     half.handle_bytes(Bytes::from_static(b"abc"), &mut pool);
-    half.track(1);
+    half.track(Mark::Send(1));
     let transmit = half.poll_filtered(&mut pool, &mut Doubling).unwrap().unwrap();
     assert_eq!(transmit.data.byte_count(), 6);
     wire.extend_from_slice(&transmit.data.segments()[0].bytes()[..3]);
@@ -232,7 +232,7 @@ fn what_passed_the_filter_passes_it_once_and_its_replies_go_first() {
         tracked.extend(half.poll_tracked().map(|id| (id, wire.len())));
     }
     assert_eq!(wire, b"aabbcc!dd");
-    assert_eq!(tracked, [(1, 6)]);
+    assert_eq!(tracked, [(Mark::Send(1), 6)]);
     assert!(half.is_idle());
 }
 
@@ -262,7 +262,7 @@ fn replies_of_a_filter_keep_their_order_in_every_state() {
     };
     reply(&mut half, &mut pool, "1"); // nothing is queued
     half.handle_bytes(Bytes::from_static(b"ab"), &mut pool);
-    half.track(1);
+    half.track(Mark::Send(1));
     reply(&mut half, &mut pool, "2"); // what is queued has not passed
     send_one(&mut half, &mut pool, filter, &mut wire, 1, |half, pool| {
         reply(half, pool, "3"); // all that has passed is in flight
@@ -279,7 +279,7 @@ fn replies_of_a_filter_keep_their_order_in_every_state() {
     });
     assert_eq!((wire.as_slice(), half.poll_tracked()), (&b"123456aab"[..], None));
     send_one(&mut half, &mut pool, filter, &mut wire, 1, |_, _| {});
-    assert_eq!((wire.as_slice(), half.poll_tracked()), (&b"123456aabb"[..], Some(1)));
+    assert_eq!((wire.as_slice(), half.poll_tracked()), (&b"123456aabb"[..], Some(Mark::Send(1))));
     send_one(&mut half, &mut pool, filter, &mut wire, 9, |_, _| {});
     send_one(&mut half, &mut pool, filter, &mut wire, 9, |_, _| {});
     assert_eq!(wire, b"123456aabb78cc");
@@ -325,7 +325,7 @@ fn what_a_filter_keeps_counts_as_queued_and_is_told_as_sent_when_it_has_left() {
     let (mut half, mut pool, mut filter) = (Half::default(), SendPool::new(4), Shy::default());
     for (number, text) in [(1, &b"abc"[..]), (2, b"de")] {
         half.handle_bytes(Bytes::from_static(text), &mut pool);
-        half.track(number);
+        half.track(Mark::Send(number));
         assert!(half.poll_filtered(&mut pool, &mut filter).unwrap().is_none());
         assert_eq!((half.poll_tracked(), half.is_idle()), (None, true));
     }
@@ -334,7 +334,7 @@ fn what_a_filter_keeps_counts_as_queued_and_is_told_as_sent_when_it_has_left() {
     filter.handle_input(b"?", &mut plain, &mut reply).unwrap();
     half.handle_filter_reply(&reply, filter.held_bytes(), &mut pool);
     half.handle_bytes(Bytes::from_static(b"f"), &mut pool);
-    half.track(3);
+    half.track(Mark::Send(3));
     assert_eq!(half.queued(), 7);
     let mut wire = Vec::new();
     let mut told = Vec::new();
@@ -342,7 +342,8 @@ fn what_a_filter_keeps_counts_as_queued_and_is_told_as_sent_when_it_has_left() {
         send_one(&mut half, &mut pool, &mut filter, &mut wire, 1, |_, _| {});
         told.extend(std::iter::from_fn(|| half.poll_tracked()).map(|id| (id, wire.len())));
     }
-    assert_eq!((&wire[..], &told[..]), (&b"!abcdef"[..], &[(1, 6), (2, 6), (3, 7)][..]));
+    let want = [(1, 6), (2, 6), (3, 7)].map(|(id, at)| (Mark::Send(id), at));
+    assert_eq!((&wire[..], &told[..]), (&b"!abcdef"[..], &want[..]));
     half.handle_bytes(Bytes::from_static(b"x"), &mut pool);
     let error = half.poll_filtered(&mut pool, &mut filter).unwrap_err();
     assert_eq!(error.to_string(), "told to");
@@ -505,10 +506,10 @@ fn a_large_file_takes_no_room_and_goes_out_in_parts() {
 #[test]
 fn behind_a_filter_a_file_is_read_in_pieces_when_it_is_its_turn() {
     let (mut half, mut pool, mut filter) = (Half::default(), SendPool::new(4), Plain);
-    let len = SEND_BYTES_MAX as u64 + 10;
+    let len = 2 * FILE_READ_BYTES_MAX as u64 + 10;
     half.handle_bytes(Bytes::from_static(b"head"), &mut pool);
     half.handle_file(FileRange { file: (), offset: 1, len }, &mut pool);
-    assert_eq!(half.poll_file_read(), None, "it is not its turn");
+    assert_eq!(half.poll_file_read(true), None, "it is not its turn");
     let mut wire = Vec::new();
     let mut pieces = Vec::new();
     while !half.is_idle() {
@@ -518,8 +519,8 @@ fn behind_a_filter_a_file_is_read_in_pieces_when_it_is_its_turn() {
             half.handle_sent(bytes, transmit.data, &mut pool);
             continue;
         }
-        let piece = half.poll_file_read().expect("what else");
-        assert_eq!(half.poll_file_read(), None, "one at a time");
+        let piece = half.poll_file_read(true).expect("what else");
+        assert_eq!(half.poll_file_read(true), None, "one at a time");
         // What the filter says meanwhile goes in front.
         half.handle_filter_reply(b"!", 0, &mut pool);
         let transmit = half.poll_filtered(&mut pool, &mut filter).unwrap().unwrap();
@@ -528,14 +529,68 @@ fn behind_a_filter_a_file_is_read_in_pieces_when_it_is_its_turn() {
         half.handle_file_read(file_bytes(&piece).into());
         pieces.push(piece.len);
     }
-    let half_of_it = SEND_BYTES_MAX as u64 / 2;
-    assert_eq!(pieces, [half_of_it, half_of_it, 10]);
+    let piece = FILE_READ_BYTES_MAX;
+    assert_eq!(pieces, [piece as u64, piece as u64, 10]);
     let file = file_bytes(&FileRange { file: (), offset: 1, len });
-    let (first, second) = (&file[..SEND_BYTES_MAX / 2], &file[SEND_BYTES_MAX / 2..SEND_BYTES_MAX]);
-    let want = [b"head", &b"!"[..], first, b"!", second, b"!", &file[SEND_BYTES_MAX..]].concat();
+    let (first, second) = (&file[..piece], &file[piece..2 * piece]);
+    let want = [b"head", &b"!"[..], first, b"!", second, b"!", &file[2 * piece..]].concat();
     assert!(wire == want, "the stream is another one");
     half.handle_file_read(Bytes::new()); // nothing is left to be read
     assert!(half.is_idle() && half.queued() == 0 && half.queued_in_files() == 0);
+}
+
+/// R70
+#[test]
+fn what_is_not_at_hand_is_read_and_the_rest_goes_as_before() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+    let len = 3 * FILE_READ_BYTES_MAX as u64;
+    half.handle_file(FileRange { file: (), offset: 0, len }, &mut pool);
+    half.track(Mark::File(5));
+    half.handle_bytes(Bytes::from_static(b"tail"), &mut pool);
+    assert_eq!(half.poll_file_read(false), None, "nobody knows that it is not at hand");
+    let transmit = half.poll_transmit(&mut pool).unwrap();
+    assert_eq!(transmit.data.byte_count() as u64, len);
+    half.handle_not_cached(100, transmit.data, &mut pool);
+    assert!(half.poll_transmit(&mut pool).is_none(), "it has to be read first");
+    let range = half.poll_file_read(false).expect("now it is known");
+    assert_eq!((range.offset, range.len), (100, FILE_READ_BYTES_MAX as u64));
+    assert!(half.poll_transmit(&mut pool).is_none() && half.poll_file_read(false).is_none());
+    half.handle_file_read(file_bytes(&range).into());
+    assert_eq!((half.queued(), half.queued_in_files()), (range.len + 4, len - 100 - range.len));
+    let transmit = half.poll_transmit(&mut pool).unwrap();
+    assert!(!transmit.whole, "that says nothing of the peer");
+    assert_eq!(bytes_of(&transmit.data), file_bytes(&range));
+    half.handle_sent(transmit.data.byte_count(), transmit.data, &mut pool);
+    assert_eq!((half.poll_file_read(false), half.poll_tracked()), (None, None));
+    let transmit = half.poll_transmit(&mut pool).unwrap();
+    assert_eq!(transmit.data.file().map(|file| file.offset), Some(100 + range.len));
+    half.handle_sent(transmit.data.byte_count(), transmit.data, &mut pool);
+    assert_eq!((half.poll_tracked(), half.poll_tracked()), (Some(Mark::File(5)), None));
+    assert_eq!(drain(&mut half, &mut pool, |len| len), b"tail");
+    assert!(half.is_idle());
+}
+
+/// A peer that was slow stays so, and one that ends meanwhile leaves nothing to be read.
+#[test]
+fn a_read_does_not_outlive_what_was_to_be_sent() {
+    let (mut half, mut pool) = (Half::default(), SendPool::new(4));
+    half.handle_file(FileRange { file: (), offset: 0, len: 1 << 30 }, &mut pool);
+    let transmit = half.poll_transmit(&mut pool).unwrap();
+    half.handle_sent(10, transmit.data, &mut pool);
+    let transmit = half.poll_transmit(&mut pool).unwrap();
+    half.handle_not_cached(10, transmit.data, &mut pool);
+    let range = half.poll_file_read(false).unwrap();
+    half.handle_file_read(file_bytes(&range).into());
+    let transmit = half.poll_transmit(&mut pool).unwrap();
+    assert!(transmit.whole, "it was slow before");
+    half.handle_sent(transmit.data.byte_count(), transmit.data, &mut pool);
+    let transmit = half.poll_transmit(&mut pool).unwrap();
+    half.handle_not_cached(0, transmit.data, &mut pool);
+    assert!(half.poll_file_read(false).is_some());
+    half.clear(&mut pool);
+    half.handle_file_read(Bytes::from_static(b"late"));
+    assert!(half.is_idle() && half.poll_transmit(&mut pool).is_none());
+    assert_eq!(half.poll_file_read(false), None);
 }
 
 proptest! {
@@ -615,8 +670,8 @@ proptest! {
                     plain.extend(framed(&payload));
                 }
                 3 if !plain.is_empty() => {
-                    half.track(number as u64);
-                    tracked.push_back((number as u64, plain.len()));
+                    half.track(Mark::Send(number as u64));
+                    tracked.push_back((Mark::Send(number as u64), plain.len()));
                 }
                 4 | 5 => {
                     half.handle_filter_reply(&payload[..len.min(20)], 0, &mut pool);
@@ -634,7 +689,7 @@ proptest! {
                     None => {
                         in_flight = half.poll_filtered(&mut pool, &mut filter).unwrap();
                         if in_flight.is_none() {
-                            let next = half.poll_file_read();
+                            let next = half.poll_file_read(true);
                             prop_assert!(next.is_none() || asked.is_none(), "one piece at a time");
                             asked = asked.or(next);
                         }

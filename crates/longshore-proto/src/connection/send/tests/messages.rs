@@ -14,11 +14,11 @@ fn messages_that_are_kept_whole_leave_in_order_with_what_was_sent_before() {
     for text in [&b"one "[..], b"two ", b"three "] {
         half.handle_message(whole(text), &mut pool);
     }
-    half.track(9);
+    half.track(Mark::Send(9));
     assert_eq!((half.queued(), half.waiting()), (7 + 14, 3));
     assert!(!half.is_idle() && half.poll_tracked().is_none());
     assert_eq!(drain(&mut half, &mut pool, |len| len.div_ceil(2)), b"\0\x05firstone two three ");
-    assert_eq!((half.queued(), half.waiting(), half.poll_tracked()), (0, 0, Some(9)));
+    assert_eq!((half.queued(), half.waiting(), half.poll_tracked()), (0, 0, Some(Mark::Send(9))));
     assert!(half.is_idle());
 }
 
@@ -68,14 +68,14 @@ fn what_is_kept_whole_and_cleared_is_told_as_not_sent() {
     let (mut half, mut pool) = (Half::default(), SendPool::new(8));
     half.keep_whole();
     half.handle_message(whole(b"begun"), &mut pool);
-    half.track(1);
+    half.track(Mark::Send(1));
     let transmit = half.poll_transmit(&mut pool).unwrap();
     half.handle_message(whole(b"waits"), &mut pool);
-    half.track(2);
+    half.track(Mark::Send(2));
     half.clear(&mut pool);
     half.handle_sent(5, transmit.data, &mut pool);
     assert_eq!((half.queued(), half.waiting(), half.is_idle()), (0, 0, true));
-    assert_eq!(half.take_tracked(), [(1, true), (2, false)]);
+    assert_eq!(half.take_tracked(), [(Mark::Send(1), true), (Mark::Send(2), false)]);
 }
 
 #[test]
@@ -143,11 +143,11 @@ fn a_filter_speaks_on_when_messages_that_waited_are_given_up() {
     let (mut half, mut pool) = (Half::default(), SendPool::new(8));
     half.keep_whole();
     half.handle_message(whole(b"waits"), &mut pool);
-    half.track(2);
+    half.track(Mark::Send(2));
     half.clear(&mut pool);
     half.handle_filter_reply(b"goodbye", 0, &mut pool);
     assert_eq!((half.queued(), half.poll_tracked()), (7, None));
-    assert_eq!(half.take_tracked(), [(2, false)]);
+    assert_eq!(half.take_tracked(), [(Mark::Send(2), false)]);
 }
 
 #[test]
