@@ -58,10 +58,15 @@ impl PortError {
             | io::ErrorKind::NetworkDown => ErrorKind::Unreachable,
             io::ErrorKind::AddrInUse => ErrorKind::AddrInUse,
             io::ErrorKind::AddrNotAvailable => ErrorKind::AddrNotAvailable,
-            io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                ErrorKind::Denied
+            }
             io::ErrorKind::OutOfMemory => ErrorKind::NoMemory,
             io::ErrorKind::Unsupported => ErrorKind::Unsupported,
             io::ErrorKind::NotFound => ErrorKind::NotFound,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
+            io::ErrorKind::FileTooLarge => ErrorKind::TooLarge,
+            io::ErrorKind::AlreadyExists => ErrorKind::Exists,
             _ => ErrorKind::Other,
         };
         let code = error.raw_os_error().unwrap_or(0);
@@ -115,6 +120,9 @@ impl fmt::Display for PortError {
             ErrorKind::OutOfRange => "a setting is out of its range",
             ErrorKind::Shortened => "it is shorter than it was",
             ErrorKind::NotCached => "its bytes are not at hand",
+            ErrorKind::NoSpace => "the disk is full",
+            ErrorKind::TooLarge => "larger than a file may be",
+            ErrorKind::Exists => "something has that name already",
             ErrorKind::NotFound => "no such name",
             ErrorKind::Other => "system error",
         };

@@ -36,6 +36,12 @@ pub enum ErrorKind {
     Shortened,
     /// Bytes of the file are not at hand: who wants them has them read (`Work::Read`).
     NotCached,
+    /// The disk is full, or what this user may have of it.
+    NoSpace,
+    /// Larger than a file may be there.
+    TooLarge,
+    /// Something has that name already.
+    Exists,
     /// No such name.
     NotFound,
     /// Anything else; see the code.

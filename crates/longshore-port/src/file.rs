@@ -1,15 +1,18 @@
-//! Files as values: what a port sends from.
+//! Files as values: what a port sends from, and what is written.
 
-use crate::{Call, ErrorKind, PortError};
+use crate::driver::os;
+use crate::{Call, ErrorKind, FileFacts, PortError};
 use bytes::Bytes;
 use longshore_base::FILE_BYTES_MAX;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-/// A file that ports of one world can send from. Cloning shares it, from any thread; the last one
-/// closes it. Nobody's position in the file is moved.
+/// A file that ports of one world can send from, and that can be read and written. Cloning shares it, from any thread; the last one
+/// closes it. Nobody's position in the file is moved. Each call but clone and drop may wait for the
+/// disk.
 ///
 /// ```
 /// # use longshore_port::{FileHandle, FileRange};
@@ -48,6 +51,38 @@ pub trait VirtualFile: Send + Sync + fmt::Debug {
         let _ = (offset, len);
         true
     }
+
+    /// Writes at `offset`: how much was written. What is between the end and `offset` is zeros then.
+    ///
+    /// # Errors
+    /// What a disk might answer: it is full, or the file is only read, as it is without this.
+    fn write_at(&self, _bytes: &[u8], _offset: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// See [`FileHandle::sync`].
+    ///
+    /// # Errors
+    /// What a disk might answer.
+    fn sync(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// See [`FileHandle::set_len`].
+    ///
+    /// # Errors
+    /// What a disk might answer.
+    fn set_len(&self, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// See [`FileHandle::facts`].
+    ///
+    /// # Errors
+    /// What a disk might answer.
+    fn facts(&self) -> io::Result<FileFacts> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 impl FileHandle {
@@ -65,7 +100,7 @@ impl FileHandle {
     /// tells: it is asked at each 128 KiB. What lies behind the end can. Does not wait.
     pub fn is_cached(&self, offset: u64, len: u64) -> bool {
         match self.raw() {
-            RawFile::System(file) => crate::driver::os::is_cached(file, offset, len),
+            RawFile::System(file) => os::is_cached(file, offset, len),
             RawFile::Virtual(file) => file.is_cached(offset, len),
         }
     }
@@ -73,8 +108,17 @@ impl FileHandle {
     /// Has the system read `len` bytes at `offset` ahead, where it can be told to.
     pub(crate) fn prefetch(&self, offset: u64, len: u64) {
         if let RawFile::System(file) = self.raw() {
-            crate::driver::os::prefetch(file, offset, len);
+            os::prefetch(file, offset, len);
         }
+    }
+
+    /// Opens a file of this machine that its user has named, to be read. Symbolic links are followed.
+    /// A pipe is refused and not waited for.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidInput` where it is no regular file; what the system says of it.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        os::open_source(path).map(Self::from)
     }
 
     /// Reads at `offset`: how much there was, at most `into.len()`; 0 at the end and behind it. May
@@ -83,15 +127,69 @@ impl FileHandle {
     /// # Errors
     /// What the system says of the file.
     pub fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        loop {
-            let read = match self.raw() {
-                RawFile::System(file) => crate::driver::os::read_at(file, into, offset),
-                RawFile::Virtual(file) => file.read_at(into, offset),
-            };
-            match read {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => return read,
-            }
+        uninterrupted(|| match self.raw() {
+            RawFile::System(file) => os::read_at(file, into, offset),
+            RawFile::Virtual(file) => file.read_at(into, offset),
+        })
+    }
+
+    /// Writes at `offset`: how much was written, which may be less than all. A file that is shorter
+    /// gets zeros in between. May wait for the disk, and is on it only after [`FileHandle::sync`].
+    ///
+    /// # Errors
+    /// `StorageFull`, `QuotaExceeded`, `FileTooLarge`; what the system says of the file, above all that
+    /// it was not opened to be written.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        uninterrupted(|| match self.raw() {
+            RawFile::System(file) => os::write_at(file, bytes, offset),
+            RawFile::Virtual(file) => file.write_at(bytes, offset),
+        })
+    }
+
+    /// Waits until all bytes that were written are on the disk, and as many as they are. Times may not
+    /// be: what tells how long a file is and where it lies is synced with its bytes, and nothing else of
+    /// it is needed to read them again. Its name is not meant, see
+    /// [`Folder::sync_folder`](crate::Folder::sync_folder).
+    /// Source: `fdatasync(2)`; `F_FULLFSYNC` on Apple's systems; `FlushFileBuffers` on Windows.
+    ///
+    /// # Errors
+    /// What was written may be lost, also when a later call succeeds: write it again.
+    pub fn sync(&self) -> io::Result<()> {
+        uninterrupted(|| match self.raw() {
+            RawFile::System(file) => file.sync_data(),
+            RawFile::Virtual(file) => file.sync(),
+        })
+    }
+
+    /// Makes it so many bytes long: cut off, or with zeros behind it, which may take no room yet.
+    ///
+    /// # Errors
+    /// As [`FileHandle::write_at`].
+    pub fn set_len(&self, len: u64) -> io::Result<()> {
+        uninterrupted(|| match self.raw() {
+            RawFile::System(file) => file.set_len(len),
+            RawFile::Virtual(file) => file.set_len(len),
+        })
+    }
+
+    /// What is told of it now.
+    ///
+    /// # Errors
+    /// What the system says of the file.
+    pub fn facts(&self) -> io::Result<FileFacts> {
+        match self.raw() {
+            RawFile::System(file) => os::facts_of(file),
+            RawFile::Virtual(file) => file.facts(),
+        }
+    }
+}
+
+/// Does it until no signal comes in between.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
         }
     }
 }

@@ -32,6 +32,8 @@ mod driver;
 mod error;
 mod error_kind;
 mod file;
+mod file_facts;
+mod folder;
 mod in_flight;
 mod jobs;
 mod link;
@@ -48,6 +50,8 @@ pub use driver::{
 pub use error::{Call, PortError};
 pub use error_kind::ErrorKind;
 pub use file::{FileHandle, FileRange, RawFile, VirtualFile};
+pub use file_facts::{Entry, FileAccess, FileFacts, FileKind};
+pub use folder::{Folder, VirtualFolder};
 pub use in_flight::InFlight;
 pub use jobs::JobPool;
 pub use link::Link;

@@ -1,9 +1,10 @@
 //! The contract suite on the ports of the operating system, each driver by itself.
 
 use longshore_port::contract::Bench;
+use longshore_port::contract::folders::FOLDER_PROMISES;
 #[cfg(windows)]
 use longshore_port::contract::wine::{NotUnderWine, run_unless_known};
-use longshore_port::{DriverChoice, SystemWorld};
+use longshore_port::{DriverChoice, Folder, SystemWorld};
 
 struct System(SystemWorld);
 
@@ -75,4 +76,34 @@ mod uring {
 #[cfg(not(windows))]
 mod readiness {
     longshore_port::contract_tests!(super::on_readiness);
+}
+
+/// A folder that is gone with its value, and one beside it that nobody may touch.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new(number: usize) -> Self {
+        let name = format!("longshore-folders-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(path.join("root")).expect("a folder for a test");
+        std::fs::write(path.join("canary"), "canary").expect("a file for a test");
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+#[test]
+fn folders_keep_their_promises() {
+    for (number, (promise, test)) in FOLDER_PROMISES.into_iter().enumerate() {
+        println!("{promise}");
+        let scratch = Scratch::new(number);
+        test(&Folder::open(&scratch.0.join("root")).unwrap());
+        assert_eq!(std::fs::read(scratch.0.join("canary")).unwrap(), b"canary");
+        assert_eq!(std::fs::read_dir(&scratch.0).unwrap().count(), 2, "something is new outside");
+    }
 }

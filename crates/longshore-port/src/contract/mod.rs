@@ -20,6 +20,7 @@ pub mod cancelling;
 pub mod closing;
 pub mod connecting;
 pub mod files;
+pub mod folders;
 pub mod leasing;
 pub mod moving;
 pub mod receiving;

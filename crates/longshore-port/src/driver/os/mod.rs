@@ -21,6 +21,8 @@ pub(crate) struct Explained {
     pub(crate) remedy: &'static str,
 }
 
+#[cfg(unix)]
+mod folders_unix;
 mod heap;
 #[cfg(target_os = "linux")]
 mod linux;
@@ -33,6 +35,8 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+#[cfg(unix)]
+pub(crate) use folders_unix::{SystemFolder, facts_of, open_source};
 pub(crate) use heap::{keep_heap_small, trim_heap};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
@@ -47,10 +51,10 @@ pub(crate) use other::{link, memory_bytes, system_version};
 #[cfg(unix)]
 pub(crate) use unix::{
     SEND_FLAGS, allow_rebind, explain, is_in_progress, is_passing, kind_of_code, on_console_event,
-    read_at, set_keepalive,
+    read_at, set_keepalive, write_at,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
-    SEND_FLAGS, allow_rebind, explain, is_passing, kind_of_code, link, memory_bytes,
-    on_console_event, read_at, set_keepalive, system_version,
+    SEND_FLAGS, SystemFolder, allow_rebind, explain, facts_of, is_passing, kind_of_code, link,
+    memory_bytes, on_console_event, open_source, read_at, set_keepalive, system_version, write_at,
 };

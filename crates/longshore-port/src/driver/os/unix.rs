@@ -30,9 +30,10 @@ macro_rules! explained {
 }
 
 const EXPLAINED: &[Explained] = explained![
-    EACCES EADDRINUSE EADDRNOTAVAIL EBADF ECANCELED ECONNABORTED ECONNREFUSED ECONNRESET EFAULT
-    EHOSTDOWN EHOSTUNREACH EINVAL EIO EMFILE ENETDOWN ENETRESET ENETUNREACH ENFILE ENOBUFS ENOMEM
-    ENOSPC ENOSYS ENOTCONN ENOTSOCK EOPNOTSUPP EPERM EPIPE EPROTO ETIMEDOUT
+    EACCES EADDRINUSE EADDRNOTAVAIL EBADF ECANCELED ECONNABORTED ECONNREFUSED ECONNRESET EDQUOT
+    EEXIST EFAULT EFBIG EHOSTDOWN EHOSTUNREACH EINVAL EIO EISDIR ELOOP EMFILE ENETDOWN ENETRESET
+    ENETUNREACH ENFILE ENOBUFS ENOENT ENOMEM ENOSPC ENOSYS ENOTCONN ENOTDIR ENOTSOCK EOPNOTSUPP EPERM
+    EPIPE EPROTO EROFS ESTALE ETIMEDOUT EXDEV
 ];
 
 /// What a number is called.
@@ -98,6 +99,11 @@ pub(crate) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<u
     file.read_at(into, offset)
 }
 
+/// Writes at a place of a file, without moving its position.
+pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    file.write_at(bytes, offset)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +134,13 @@ mod tests {
             (libc::ENETDOWN, ErrorKind::Unreachable),
             (libc::EPIPE, ErrorKind::Reset),
             (libc::ECONNREFUSED, ErrorKind::Refused),
+            (libc::ENOSPC, ErrorKind::NoSpace),
+            (libc::EDQUOT, ErrorKind::NoSpace),
+            (libc::EFBIG, ErrorKind::TooLarge),
+            (libc::EEXIST, ErrorKind::Exists),
+            (libc::ENOENT, ErrorKind::NotFound),
+            (libc::EACCES, ErrorKind::Denied),
+            (libc::EROFS, ErrorKind::Denied),
             (libc::EIO, ErrorKind::Other),
         ] {
             assert_eq!(PortError::from_code(Call::Send, code).kind, kind, "{code}");

@@ -2,8 +2,10 @@
 #![expect(unsafe_code, reason = "the console calls a routine")]
 
 mod codes;
+mod folders;
 
 pub(crate) use codes::{explain, is_passing, kind_of_code};
+pub(crate) use folders::{SystemFolder, facts_of, open_source, write_at};
 
 use super::ConsoleEvent;
 use crate::Link;

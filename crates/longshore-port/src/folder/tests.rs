@@ -1,0 +1,249 @@
+use super::*;
+use crate::FileKind;
+use std::fs;
+use std::path::PathBuf;
+
+/// `root`, which is the folder; `outside`, with a canary; both gone with the value.
+struct Scratch {
+    path: PathBuf,
+    folder: Folder,
+}
+
+impl Scratch {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("longshore-{test}-{}", std::process::id()));
+        fs::create_dir_all(path.join("root/d")).unwrap();
+        fs::create_dir_all(path.join("outside")).unwrap();
+        fs::write(path.join("outside/f"), "canary").unwrap();
+        fs::write(path.join("root/d/f"), "inside").unwrap();
+        let folder = Folder::open(&path.join("root")).unwrap();
+        Self { path, folder }
+    }
+
+    fn check_canary(&self) {
+        let outside = self.path.join("outside");
+        assert_eq!(fs::read(outside.join("f")).unwrap(), b"canary");
+        assert_eq!(fs::read_dir(outside).unwrap().count(), 1, "something is new outside");
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.path).ok();
+    }
+}
+
+fn name(name: &str) -> FileName {
+    FileName::parse(name).unwrap()
+}
+
+fn bytes(file: &FileHandle) -> Vec<u8> {
+    let mut bytes = vec![0; 64];
+    let count = file.read_at(&mut bytes, 0).unwrap();
+    bytes.truncate(count);
+    bytes
+}
+
+#[test]
+fn a_root_that_is_no_folder_is_not_opened() {
+    let scratch = Scratch::new("no-folder");
+    assert!(Folder::open(&scratch.path.join("root/d/f")).is_err());
+    let missing = Folder::open(&scratch.path.join("nothing")).unwrap_err();
+    assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn a_source_is_a_regular_file() {
+    let scratch = Scratch::new("source");
+    assert_eq!(bytes(&FileHandle::open(&scratch.path.join("outside/f")).unwrap()), b"canary");
+    let folder = FileHandle::open(&scratch.path).unwrap_err();
+    assert_eq!(folder.to_string(), "not a regular file");
+    let missing = FileHandle::open(&scratch.path.join("nothing")).unwrap_err();
+    assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+}
+
+#[cfg(target_os = "linux")]
+mod on_linux {
+    use super::*;
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// As the kernel has it, and as on one without a call that opens beneath a folder.
+    fn both_ways(test: &str, run: impl Fn(&Scratch)) {
+        let scratch = Scratch::new(test);
+        run(&scratch);
+        scratch.check_canary();
+        let scratch = Scratch::new(&format!("{test}-walking"));
+        let Raw::System(folder) = &*scratch.folder.0 else { panic!("of the system") };
+        folder.walk_always();
+        run(&scratch);
+        scratch.check_canary();
+    }
+
+    #[test]
+    fn no_link_is_followed() {
+        both_ways("links", |Scratch { path, folder }| {
+            let root = path.join("root");
+            for (to, at) in [
+                ("../outside", "out"),
+                ("../outside/f", "out-file"),
+                ("d", "in"),
+                ("d/f", "in-file"),
+                (".", "same"),
+                ("..", "up"),
+                ("/proc/self/root", "magic"),
+                ("nothing", "dangling"),
+                ("loop", "loop"),
+            ] {
+                symlink(to, root.join(at)).unwrap();
+                symlink(to, root.join("d").join(at)).unwrap();
+            }
+            let links =
+                ["out", "out-file", "in", "in-file", "same", "up", "magic", "dangling", "loop"];
+            for link in links.into_iter().flat_map(|link| [link.to_owned(), format!("d/{link}")]) {
+                let at = name(&link);
+                assert!(
+                    folder.open_file(&at).is_err() && folder.open_to_write(&at).is_err(),
+                    "{link}"
+                );
+                assert_eq!(folder.create(&at).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+                assert!(
+                    folder.list(Some(&at), 9).is_err() && folder.sync_folder(Some(&at)).is_err()
+                );
+                assert_eq!(folder.facts(&at).unwrap().kind, FileKind::Other);
+                assert!(folder.make_folders(&at).is_err(), "{link}");
+                for last in ["f", "d", "d/f", "new"] {
+                    let below = at.join(&name(last)).unwrap();
+                    assert!(folder.open_file(&below).is_err(), "{below}");
+                    assert!(folder.open_to_write(&below).is_err(), "{below}");
+                    assert!(folder.create(&below).is_err(), "{below}");
+                    assert!(folder.facts(&below).is_err(), "{below}");
+                    assert!(folder.remove(&below).is_err(), "{below}");
+                    assert!(folder.make_folders(&below).is_err(), "{below}");
+                    assert!(folder.rename(&below, &name("g"), true).is_err(), "{below}");
+                    assert!(folder.rename(&name("d/f"), &below, true).is_err(), "{below}");
+                    assert!(folder.rename(&name("d/f"), &below, false).is_err(), "{below}");
+                }
+            }
+            assert_eq!(folder.list(None, 99).unwrap().len(), 1, "links are left out");
+            // What has no name of ours is left out, too.
+            for odd in ["CON", "a:b", "x\u{202e}", "-", "é"] {
+                fs::write(root.join(odd), "").unwrap();
+            }
+            let listed: Vec<_> =
+                folder.list(None, 99).unwrap().into_iter().map(|it| it.name).collect();
+            assert_eq!(listed, ["-", "d", "é"]);
+            // A link itself can be taken away and replaced; what it leads to stays.
+            folder.remove(&name("in-file")).unwrap();
+            folder.rename(&name("d/f"), &name("out-file"), true).unwrap();
+            assert_eq!(bytes(&folder.open_file(&name("out-file")).unwrap()), b"inside");
+        });
+    }
+
+    #[test]
+    fn nothing_but_a_regular_file_is_opened_and_nobody_waited_for() {
+        both_ways("pipes", |Scratch { path, folder }| {
+            let root = path.join("root");
+            mkfifoat(CWD, root.join("pipe"), Mode::RUSR | Mode::WUSR).unwrap();
+            let _socket = UnixListener::bind(root.join("socket")).unwrap();
+            for other in ["pipe", "socket", "d"] {
+                let error = folder.open_file(&name(other)).unwrap_err();
+                assert_eq!(error.to_string(), "not a regular file", "{other}");
+                assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+                assert!(folder.open_to_write(&name(other)).is_err(), "{other}");
+            }
+            assert_eq!(folder.list(None, 9).unwrap().len(), 1);
+            let error = FileHandle::open(&root.join("pipe")).unwrap_err();
+            assert_eq!(error.to_string(), "not a regular file");
+            assert!(FileHandle::open(std::path::Path::new("/dev/null")).is_err());
+            symlink("d/f", root.join("link")).unwrap();
+            assert_eq!(bytes(&FileHandle::open(&root.join("link")).unwrap()), b"inside");
+        });
+    }
+
+    #[test]
+    fn what_is_made_is_for_its_owner_alone_and_waits_as_usual() {
+        both_ways("modes", |Scratch { path, folder }| {
+            folder.make_folders(&name("x/y")).unwrap();
+            let file = folder.create(&name("x/y/z")).unwrap();
+            let mode = |at: &str| fs::metadata(path.join("root").join(at)).unwrap().mode() & 0o777;
+            assert_eq!((mode("x"), mode("x/y"), mode("x/y/z")), (0o700, 0o700, 0o600));
+            let read = folder.open_file(&name("x/y/z")).unwrap();
+            for file in [file, read, FileHandle::open(&path.join("root/d/f")).unwrap()] {
+                let crate::RawFile::System(file) = file.raw() else { panic!("of the system") };
+                let flags = rustix::fs::fcntl_getfl(file).unwrap();
+                assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK), "{flags:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn the_root_may_be_a_link_and_stays_the_one_it_was() {
+        let scratch = Scratch::new("root-link");
+        let link = scratch.path.join("link");
+        symlink("root", &link).unwrap();
+        let folder = Folder::open(&link).unwrap();
+        fs::remove_file(&link).unwrap();
+        symlink("outside", &link).unwrap();
+        fs::rename(scratch.path.join("root"), scratch.path.join("elsewhere")).unwrap();
+        fs::create_dir(scratch.path.join("root")).unwrap();
+        assert_eq!(bytes(&folder.open_file(&name("d/f")).unwrap()), b"inside");
+    }
+
+    #[test]
+    fn a_folder_that_may_not_be_listed_may_be_gone_through() {
+        both_ways("through", |Scratch { path, folder }| {
+            let d = path.join("root/d");
+            fs::set_permissions(&d, fs::Permissions::from_mode(0o300)).unwrap();
+            assert_eq!(bytes(&folder.open_file(&name("d/f")).unwrap()), b"inside");
+            fs::set_permissions(&d, fs::Permissions::from_mode(0o700)).unwrap();
+        });
+    }
+
+    /// Somebody swaps a folder with a link to the outside as fast as can be.
+    #[test]
+    fn a_link_that_takes_the_place_of_a_folder_leads_nobody_outside() {
+        use rustix::fs::{RenameFlags, renameat_with};
+        both_ways("race", |Scratch { path, folder }| {
+            let (d, link) = (path.join("root/d"), path.join("root/link"));
+            symlink("../outside", &link).unwrap();
+            let stop = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        renameat_with(CWD, &d, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+                    }
+                });
+                let (at, from, to) = (name("d/f"), name("d/new"), name("d/newer"));
+                let (mut rounds, mut inside, mut refused) = (0, 0, 0);
+                while rounds < 20_000 || inside == 0 || refused == 0 {
+                    rounds += 1;
+                    match folder.open_file(&at) {
+                        Ok(file) => {
+                            assert_eq!(bytes(&file), b"inside");
+                            inside += 1;
+                        }
+                        Err(_) => refused += 1,
+                    }
+                    if rounds % 10 > 0 {
+                        continue;
+                    }
+                    if let Ok(file) = folder.open_to_write(&at) {
+                        file.write_at(b"inside", 0).unwrap();
+                    }
+                    drop(folder.create(&from));
+                    folder.rename(&from, &to, rounds % 20 == 0).ok();
+                    folder.remove(&to).ok();
+                    folder.make_folders(&name("d/deeper/still")).ok();
+                    if let Ok(entries) = folder.list(Some(&name("d")), 9) {
+                        assert!(entries.iter().any(|it| it.name == "f" && it.facts.bytes == 6));
+                    }
+                    assert!(rounds < 5_000_000, "never swapped: {inside} {refused}");
+                }
+                stop.store(true, Ordering::Relaxed);
+            });
+        });
+    }
+}
