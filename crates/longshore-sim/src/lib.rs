@@ -7,6 +7,8 @@
 //! [trace](SimWorld::trace). A system that refuses, or is late, is there for the asking: see
 //! [`Trouble`].
 //!
+//! A [`SimDisk`] is a disk of its own, with what a crash may do to what was not synced.
+//!
 //! Time is virtual and moves in [`SimWorld::advance`] only, so that a test of a minute takes no
 //! time, and a wait never blocks: it returns what is due. Who drives several ports asks
 //! [`SimWorld::is_due`] and [`SimWorld::pick`] for the next one, and advances when none is due.
@@ -35,6 +37,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod disk;
 mod file;
 mod network;
 mod port;
@@ -44,6 +47,7 @@ mod trouble;
 mod world;
 
 pub use client::SimClient;
+pub use disk::SimDisk;
 pub use file::SimFile;
 pub use port::{SimNotifier, SimPort};
 pub use trouble::Trouble;
