@@ -3,6 +3,7 @@
 //! - [`frame`]: the [`Codec`] trait and the codecs in the box.
 //! - [`connection`]: the two halves of a connection ([`RecvHalf`] cuts bytes into frames,
 //!   [`SendHalf`] keeps what is to be sent in order), its deadlines, and how it closes.
+//! - [`transfer`]: files between two peers of the project's own protocol.
 //!
 //! Nothing here knows a socket, a clock or a thread. Whoever drives it hands bytes and the time in.
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@ mod error;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod transfer;
 
 pub use connection::{RecvHalf, SendHalf};
 pub use error::FrameError;

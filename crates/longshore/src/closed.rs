@@ -1,6 +1,6 @@
 //! How a connection ended.
 
-use crate::{ConnId, DisconnectReason, Server};
+use crate::{ConnId, CutFile, DisconnectReason, Server};
 use longshore_port::Addr;
 
 /// What became of a tracked send whose connection closed before it was told of.
@@ -39,6 +39,8 @@ pub struct Closed<'a> {
     /// Sends that were made with [`Ctx::send_tracked`](crate::Ctx::send_tracked) and that no `on_sent`
     /// told of, in their order. So each is told of once, here or there.
     pub tracked: &'a [TrackedSend],
+    /// Files whose end no `on_file` told of, in their order. So each is told of once, here or there.
+    pub files: &'a [CutFile],
     /// The server it belonged to.
     pub server: &'a Server,
 }

@@ -6,7 +6,8 @@ use crate::worker::connection::Connection;
 use crate::worker::core::Core;
 use crate::worker::core::ending::How;
 use crate::{
-    Conn, ConnId, ConnInfo, DisconnectReason, Handler, Item, Result, SendError, Sent, Server, Timer,
+    Conn, ConnId, ConnInfo, DisconnectReason, FileId, FileSource, Handler, Item, Result, SendError,
+    Sent, Server, Timer,
 };
 use bytes::Bytes;
 use longshore_base::{Time, Token};
@@ -15,6 +16,7 @@ use longshore_proto::Codec;
 use longshore_proto::connection::{Mark, Message, TooManyTimers};
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,6 +135,38 @@ impl<H: Handler> Ctx<'_, H> {
         let message = Message { key: Some(key), ..Message::new(bytes) };
         self.core.send_message(self.conn, message)?;
         Ok(())
+    }
+
+    /// Queues a file, or a part of one, to be sent as it is, in order with what is sent before and
+    /// after: to a peer that knows nothing of us, behind a header of its own protocol. It takes no memory
+    /// of the send queue, whatever its length; where the system can, it goes from its cache to the
+    /// network without a copy, and no worker ever waits for a disk.
+    ///
+    /// [`on_file`](Handler::on_file) tells when its last byte is with the kernel, and whether the file was
+    /// changed meanwhile. One that becomes shorter than what was asked for ends the connection with a
+    /// reset, as [`SourceChanged`](crate::DisconnectReason::SourceChanged): what was promised cannot
+    /// follow.
+    ///
+    /// ```
+    /// # use longshore::{Ctx, FileSource, Handler, Lines, Result};
+    /// # struct Session { film: FileSource }
+    /// # impl Handler for Session {
+    /// # type Codec = Lines;
+    /// fn on_message(&mut self, cx: &mut Ctx<'_, Self>, _: &str) -> Result {
+    ///     cx.send(&format!("here are {} bytes", self.film.bytes()))?;
+    ///     cx.send_file(&self.film, ..)?;
+    ///     cx.send("that was it")
+    /// }
+    /// # }
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// A range that the file does not have ([`BadRange`](crate::FileErrorKind::BadRange));
+    /// [`Busy`](crate::FileErrorKind::Busy) with `limits.send_queue_files` waiting; [`SendError::Closed`].
+    pub fn send_file(&mut self, file: &FileSource, range: impl RangeBounds<u64>) -> Result<FileId> {
+        let range = file.range(range)?;
+        self.core.send_file(self.conn, file, range)
     }
 
     /// Sends to another connection. On the same worker a large payload of the frame at hand is

@@ -1,6 +1,6 @@
 //! What a user writes.
 
-use crate::{Closed, Ctx, Result, Server};
+use crate::{Closed, Ctx, FileEvent, Result, Server};
 use longshore_port::Addr;
 use longshore_proto::Codec;
 use std::fmt;
@@ -96,6 +96,15 @@ pub trait Handler: Send + Sized + 'static {
     /// # Errors
     /// Ends the connection.
     fn on_sent(&mut self, cx: &mut Ctx<'_, Self>, id: u64) -> Result {
+        Ok(())
+    }
+
+    /// Something happened to a file of this connection: one of [`Ctx::send_file`] is out. Each file is
+    /// told of once, here or in [`Closed::files`]. The default does nothing.
+    ///
+    /// # Errors
+    /// Ends the connection.
+    fn on_file(&mut self, cx: &mut Ctx<'_, Self>, event: FileEvent) -> Result {
         Ok(())
     }
 

@@ -41,6 +41,7 @@ mod connector;
 mod ctx;
 mod engine;
 mod error;
+mod files;
 mod handler;
 mod listener;
 mod metrics;
@@ -64,12 +65,13 @@ pub use connector::{Attempt, ConnectError, Connector, Reconnect, Retry};
 pub use ctx::Ctx;
 pub use engine::WorkerThread;
 pub use error::{ConfigError, Error, Result, SendError, StartError};
+pub use files::{CutFile, FileError, FileErrorKind, FileEvent, FileId, FileSent, FileSource};
 pub use handler::{Frame, Handler, Item, Peer, Reject, Timer};
 pub use listener::Listener;
 pub use longshore_base::Time;
 pub use longshore_port::{
-    Abilities, Addr, DriverChoice, DriverRefused, ErrorKind, Keepalive, Link, PortConfig,
-    PortError, SocketOptions, SystemWorld, system_version,
+    Abilities, Addr, DriverChoice, DriverRefused, ErrorKind, FileHandle, Keepalive, Link,
+    PortConfig, PortError, SocketOptions, SystemWorld, system_version,
 };
 pub use longshore_proto::connection::{Filter, IdleOf, Linger, TooManyTimers};
 pub use longshore_proto::frame::*;

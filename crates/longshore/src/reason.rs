@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::config::Limits;
-use longshore_port::{ErrorKind, PortError};
+use longshore_port::{Call, ErrorKind, PortError};
 use longshore_proto::FrameError;
 use std::borrow::Cow;
 use std::fmt;
@@ -161,6 +161,12 @@ reasons! {
     FellBehind = "fell_behind", fault, "did not catch up with what it was sent",
         limit send_queue_soft, "raise it, or limits.send_queue_soft_bytes";
 
+    /// A file that the peer was to get is shorter than it was: what was promised cannot be sent.
+    SourceChanged = "source_changed", fault, "the file that was sent became shorter meanwhile";
+
+    /// A file that the peer was to get cannot be read.
+    SourceFailed(error: PortError) = "source_failed", fault, "{error}";
+
     /// The peer took no byte within `limits.write`.
     WriteStalled = "write_stalled", fault, "takes no bytes",
         limit write, "raise it for peers on slow lines";
@@ -216,6 +222,8 @@ impl DisconnectReason {
 
     pub(crate) fn from_port(error: PortError) -> Self {
         match error.kind {
+            ErrorKind::Shortened => Self::SourceChanged,
+            _ if error.call == Call::File => Self::SourceFailed(error),
             ErrorKind::Reset => Self::PeerReset,
             ErrorKind::TimedOut => Self::TimedOut,
             ErrorKind::Unreachable => Self::Unreachable,
@@ -230,7 +238,6 @@ mod tests {
     use super::*;
     use crate::Limits;
     use crate::metrics::doc_table;
-    use longshore_port::Call;
     use std::collections::BTreeSet;
     use std::time::Duration;
 
@@ -286,5 +293,8 @@ mod tests {
         for (kind, name) in kinds {
             assert_eq!(of(kind), name);
         }
+        let of = |kind| DisconnectReason::from_port(PortError::new(Call::File, kind)).name();
+        assert_eq!(of(ErrorKind::Shortened), "source_changed");
+        assert_eq!([of(ErrorKind::Other), of(ErrorKind::Denied)], ["source_failed"; 2]);
     }
 }

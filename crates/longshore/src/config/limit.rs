@@ -98,6 +98,8 @@ pub(crate) const SEND_QUEUE_LOW_BYTES: &str = "limits.send_queue_low_bytes";
 pub(crate) const SEND_QUEUE_LOW_PART: u64 = 4;
 pub(crate) const SEND_QUEUE_MESSAGES: Limit<u32> =
     Limit::new("limits.send_queue_messages", u32::MAX, 1..=u32::MAX);
+pub(crate) const SEND_QUEUE_FILES: Limit<u32> =
+    Limit::new("limits.send_queue_files", 256, 1..=1 << 20);
 /// None is its default, and the queue its bound.
 pub(crate) const SEND_QUEUE_SOFT_BYTES: &str = "limits.send_queue_soft_bytes";
 pub(crate) const SEND_QUEUE_SOFT: TimeLimit =

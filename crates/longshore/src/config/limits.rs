@@ -2,7 +2,7 @@
 
 use super::limit::{
     FIRST_BYTE, FRAME, FRAME_BYTES_MAX, FRAME_RATE, IDLE, LINGER_TOTAL, LINGER_WAIT, LOGIN,
-    PER_SOURCE, POSTS, RECV_CREDIT_BYTES, SEND_QUEUE_BYTES, SEND_QUEUE_LOW_BYTES,
+    PER_SOURCE, POSTS, RECV_CREDIT_BYTES, SEND_QUEUE_BYTES, SEND_QUEUE_FILES, SEND_QUEUE_LOW_BYTES,
     SEND_QUEUE_LOW_PART, SEND_QUEUE_MESSAGES, SEND_QUEUE_SOFT, SEND_QUEUE_SOFT_BYTES, WRITE,
     in_range,
 };
@@ -104,6 +104,7 @@ pub struct Limits {
     pub(crate) send_queue_bytes: u64,
     pub(crate) send_queue_low_bytes: Option<u64>,
     pub(crate) send_queue_messages: u32,
+    pub(crate) send_queue_files: u32,
     pub(crate) send_queue_soft_bytes: Option<u64>,
     pub(crate) send_queue_soft: Duration,
     pub(crate) posts: u32,
@@ -139,6 +140,7 @@ impl Default for Limits {
             send_queue_bytes: SEND_QUEUE_BYTES.default,
             send_queue_low_bytes: None,
             send_queue_messages: SEND_QUEUE_MESSAGES.default,
+            send_queue_files: SEND_QUEUE_FILES.default,
             send_queue_soft_bytes: None,
             send_queue_soft: SEND_QUEUE_SOFT.default,
             posts: POSTS.default,
@@ -260,6 +262,14 @@ impl Limits {
         self
     }
 
+    /// Most files of [`Ctx::send_file`](crate::Ctx::send_file) that wait to be sent to one peer, the one
+    /// that is being sent included, 1 to 1,048,576. Default 256. Their bytes take no memory, and do not
+    /// count against [`send_queue_bytes`](Self::send_queue_bytes).
+    pub fn send_queue_files(mut self, most: u32) -> Self {
+        self.send_queue_files = most;
+        self
+    }
+
     /// Bytes in the send queue that may be exceeded for [`send_queue_soft`](Self::send_queue_soft) only:
     /// who has not caught up by then is ended, whatever the policy, as
     /// [`FellBehind`](crate::DisconnectReason::FellBehind). At most `send_queue_bytes`. Default none.
@@ -320,6 +330,7 @@ impl Limits {
         let default = format!("1/{SEND_QUEUE_LOW_PART} of it");
         in_range(SEND_QUEUE_LOW_BYTES, self.low_mark(), 0..=bytes, &default)?;
         SEND_QUEUE_MESSAGES.check(self.send_queue_messages)?;
+        SEND_QUEUE_FILES.check(self.send_queue_files)?;
         let soft = self.send_queue_soft_bytes.unwrap_or(bytes);
         in_range(SEND_QUEUE_SOFT_BYTES, soft, 0..=bytes, "none")?;
         for (limit, value) in [
@@ -440,6 +451,7 @@ mod tests {
             send_queue_bytes: _,
             send_queue_low_bytes: _,
             send_queue_messages: _,
+            send_queue_files: _,
             send_queue_soft_bytes: _,
             send_queue_soft: _,
             posts: _,
@@ -523,6 +535,11 @@ mod tests {
                 "after a refusal: `on_writable`",
             ),
             messages,
+            count(
+                &SEND_QUEUE_FILES,
+                "none: an echo has none",
+                "the file is refused: counter `files_refused`",
+            ),
             row(
                 SEND_QUEUE_SOFT_BYTES,
                 "none: an echo pushes nothing",

@@ -163,6 +163,15 @@ counters! {
         /// Messages refused because a queue was full: `limits.send_queue_bytes`, `limits.send_queue_messages`. Of a
         /// broadcast, one for each member that it was refused to.
         messages_refused,
+        /// Files that were sent as they are and told to `on_file`.
+        files_sent,
+        /// Files refused because too many wait to be sent on their connection: `limits.send_queue_files`.
+        files_refused,
+        /// Bytes of files that the system sent by itself, without a copy.
+        file_bytes_direct,
+        /// Bytes of files that were read and sent like others: they were not in the system's cache, or a
+        /// filter changes what is sent.
+        file_bytes_copied,
         /// Messages dropped at the same bounds, where `limits.slow_reader` says so.
         messages_dropped,
         /// Joins of groups refused because 65,536 commands wait for the worker.

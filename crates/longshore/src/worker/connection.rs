@@ -1,11 +1,12 @@
 //! The untyped part of a connection: everything but its handler value and decoder.
 
 use crate::config::Limits;
+use crate::files::Files;
 use crate::server::members::Members;
 use crate::server::notice::Notice;
 use crate::server::shared::Shared;
 use crate::server::source::Source;
-use crate::{Closed, DisconnectReason, Server, SlowReader, TrackedSend};
+use crate::{Closed, CutFile, DisconnectReason, Server, SlowReader, TrackedSend};
 use bytes::Bytes;
 use longshore_base::{OutOfMemory, Time, Token, try_extend};
 use longshore_port::{PortError, RecvBuf, SocketId};
@@ -193,6 +194,8 @@ pub(crate) struct Connection {
     pub(crate) torn: Torn,
     /// What the codec answered by itself when the queue was full.
     pub(crate) held: Option<Box<Bytes>>,
+    /// Files that it sends. Most connections send none.
+    pub(crate) files: Option<Box<Files>>,
     /// Where it is listed. Most connections are nowhere.
     pub(crate) listed: Option<Box<Listed>>,
     pub(crate) filter: Option<Box<dyn Filter>>,
@@ -237,6 +240,7 @@ impl Connection {
             ended: None,
             torn: Torn::default(),
             held: None,
+            files: None,
             listed: None,
             filter: None,
             reason: None,
@@ -482,6 +486,7 @@ impl Connection {
         &self,
         reason: &'a DisconnectReason,
         tracked: &'a [TrackedSend],
+        files: &'a [CutFile],
         server: &'a Server,
     ) -> Closed<'a> {
         Closed {
@@ -495,6 +500,7 @@ impl Connection {
             messages_out: self.messages_out,
             bytes_discarded: self.bytes_discarded,
             tracked,
+            files,
             server,
         }
     }

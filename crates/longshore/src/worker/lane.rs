@@ -7,7 +7,7 @@ use crate::config::{Limits, MakeFilter};
 use crate::conn::{LaneShared, Posted};
 use crate::handler::{Handler, Peer, Reject, Timer};
 use crate::server::members::Members;
-use crate::{Closed, Ctx, DisconnectReason, Error, Result};
+use crate::{Closed, Ctx, DisconnectReason, Error, FileEvent, Result};
 use longshore_base::{BlockPool, Foreign, Slab, Token, caught, panic_text};
 use longshore_port::RecvBuf;
 use longshore_proto::RecvHalf;
@@ -70,6 +70,7 @@ pub(crate) enum Callback {
     Idle,
     Timer(u32),
     Sent(u64),
+    File(FileEvent),
     Shutdown,
     /// Of whatever type a lane's posts have.
     Post(Box<dyn Any + Send>),
@@ -84,6 +85,7 @@ impl Callback {
             Self::Idle => "on_idle",
             Self::Timer(_) => "on_timer",
             Self::Sent(_) => "on_sent",
+            Self::File(_) => "on_file",
             Self::Shutdown => "on_shutdown",
             Self::Post(_) => "a post",
         }
@@ -255,6 +257,7 @@ impl<H: Handler> AnyLane for Lane<H> {
             Callback::Idle => handler.on_idle(&mut cx),
             Callback::Timer(key) => handler.on_timer(&mut cx, Timer(key)),
             Callback::Sent(id) => handler.on_sent(&mut cx, id),
+            Callback::File(event) => handler.on_file(&mut cx, event),
             Callback::Shutdown => handler.on_shutdown(&mut cx),
             Callback::Post(work) => {
                 let work = work.downcast::<Posted<H>>().expect("posts of a lane have its type");

@@ -189,13 +189,16 @@ impl<P: Port> Worker<P> {
         if let Some(seat) = conn.seat {
             self.core.board.leave(conn.shared.id);
             self.count_closed(&conn, &reason);
-            let tracked = conn.send.take_tracked().into_iter();
-            let tracked = tracked.filter_map(|(mark, sent)| match mark {
-                Mark::Send(id) => Some(TrackedSend { id, sent }),
-                Mark::File(_) => None,
-            });
-            let tracked: Vec<_> = tracked.collect();
-            let closed = conn.closed(&reason, &tracked, &self.core.server);
+            let (mut tracked, mut files) = (Vec::new(), Vec::new());
+            for (mark, sent) in conn.send.take_tracked() {
+                match mark {
+                    Mark::Send(id) => tracked.push(TrackedSend { id, sent }),
+                    Mark::File(id) if sent => files.push(id),
+                    Mark::File(_) => {}
+                }
+            }
+            let files = conn.files.take().map_or_else(Vec::new, |all| all.cut(&files));
+            let closed = conn.closed(&reason, &tracked, &files, &self.core.server);
             let lane = self.lanes.get_mut(conn.lane).expect("lanes outlive their connections");
             if !lane.disconnected(seat, &closed) {
                 self.core.counters().panics.add(1);

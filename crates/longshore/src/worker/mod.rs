@@ -5,6 +5,7 @@ pub(crate) mod core;
 mod dialing;
 pub(crate) mod door;
 mod drain;
+mod files;
 mod filter;
 mod input;
 pub(crate) mod lane;

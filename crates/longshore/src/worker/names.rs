@@ -14,6 +14,10 @@ pub(super) enum Kind {
     Dial,
     /// Free memory that goes back to the system.
     Heap,
+    /// A piece of a file that is read for its connection.
+    Read,
+    /// Other work with a file of that connection.
+    File,
 }
 
 /// Slots of a table; the kind takes the four bits above them.
@@ -44,6 +48,8 @@ pub(super) fn parse(name: Token) -> (Option<Kind>, Token) {
         1 => Some(Kind::Listener),
         2 => Some(Kind::Dial),
         3 => Some(Kind::Heap),
+        4 => Some(Kind::Read),
+        5 => Some(Kind::File),
         _ => None,
     };
     (kind, Token::new(name.index() & INDEX_MASK, name.generation()))
@@ -55,7 +61,8 @@ mod tests {
 
     #[test]
     fn a_name_says_what_was_put_in() {
-        for kind in [Kind::Conn, Kind::Listener, Kind::Dial, Kind::Heap] {
+        use Kind::{Conn, Dial, File, Heap, Listener, Read};
+        for kind in [Conn, Listener, Dial, Heap, Read, File] {
             for token in [Token::new(0, 0), Token::new(INDEX_MASK, u32::MAX), Token::new(5, 7)] {
                 assert_eq!(parse(name(kind, token)), (Some(kind), token));
             }

@@ -56,6 +56,8 @@ impl<P: Port> Worker<P> {
                 conn.deadlines.handle_held_up(self.core.now, conn.limits.write);
                 self.core.rearm(token);
             }
+        } else if conn.send.queued_in_files() > 0 {
+            self.read_file(token);
         } else if !conn.is_open() {
             self.close_further(token, socket);
         }
@@ -111,8 +113,23 @@ impl<P: Port> Worker<P> {
     ) {
         let now = self.core.now;
         self.core.counters().bytes_out.add(bytes as u64);
+        if data.file().is_some() {
+            self.core.counters().file_bytes_direct.add(bytes as u64);
+        }
         let Some(conn) = self.core.conns.get_mut(token) else { return };
-        conn.send.handle_sent(bytes, data, &mut self.core.pool);
+        if let Some(files) = conn.files.as_mut().filter(|_| data.file().is_some()) {
+            files.count(bytes as u64, 0);
+        }
+        let error = match error {
+            Some(PortError { kind: ErrorKind::NotCached, .. }) => {
+                conn.send.handle_not_cached(bytes, data, &mut self.core.pool);
+                None // it is read when this turn is settled
+            }
+            error => {
+                conn.send.handle_sent(bytes, data, &mut self.core.pool);
+                error
+            }
+        };
         if conn.is_leaving() {
             conn.send.clear(&mut self.core.pool);
             return conn.publish();
@@ -160,7 +177,10 @@ impl<P: Port> Worker<P> {
         {
             match mark {
                 Mark::Send(id) => self.call(token, Callback::Sent(id)),
-                Mark::File(_) => false,
+                Mark::File(id) => {
+                    self.file_out(token, id);
+                    true
+                }
             };
         }
         let Some(conn) = self.core.conns.get(token) else { return };

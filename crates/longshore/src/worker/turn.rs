@@ -173,6 +173,8 @@ impl<P: Port> Worker<P> {
             }
             (Some(Kind::Listener), What::Closed) => self.door.open -= 1,
             (Some(Kind::Dial), What::Work(done)) => self.resolved(token, done),
+            (Some(Kind::Read), What::Work(done)) => self.file_read(token, done),
+            (Some(Kind::File), What::Work(done)) => self.file_work_done(token, done),
             (Some(Kind::Heap), What::Work(_)) => self.core.counters().heap_trims.add(1),
             (kind, what) => debug_assert!(false, "{what:?} for {token:?} of kind {kind:?}"),
         }

@@ -3,7 +3,7 @@
 //! Sentence 6 is about work off the worker's thread, which is planned. Sentence 8 asks something of
 //! the user; its watchdog is planned as well.
 
-use crate::net::{End, Ended, Event, Lab, Probe, codec, echo, frame, on_every_port};
+use crate::net::{End, Ended, Event, Lab, Probe, codec, echo, frame, on_every_port, some_file};
 use longshore::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -160,8 +160,8 @@ fn c2_one_disconnect_after_an_end_within_a_frame(lab: &mut Lab) {
 }
 
 /// The callbacks other than the last one, each brought about by [`provoke`].
-const CALLBACKS: [&str; 7] =
-    ["connect", "message", "timer", "idle", "writable", "sent", "shutdown"];
+const CALLBACKS: [&str; 8] =
+    ["connect", "message", "timer", "idle", "writable", "sent", "file", "shutdown"];
 
 fn name_of(event: &Event) -> &'static str {
     match event {
@@ -171,6 +171,7 @@ fn name_of(event: &Event) -> &'static str {
         Event::Idle => "idle",
         Event::Timer(_) => "timer",
         Event::Sent(_) => "sent",
+        Event::File(_) => "file",
         Event::Shutdown => "shutdown",
         Event::Disconnect(_) => "disconnect",
     }
@@ -187,6 +188,7 @@ fn provoke(lab: &mut Lab, name: &'static str, fail: fn() -> Result) -> Ended {
                 ("timer", Event::Connect(_)) => cx.set_timer(Timer(3), MS)?,
                 ("idle", Event::Connect(_)) => cx.set_idle(MS),
                 ("sent", Event::Message(frame)) => cx.send_tracked(frame, 1)?,
+                ("file", Event::Message(_)) => drop(cx.send_file(&some_file(), ..)?),
                 ("writable", Event::Message(_)) => {
                     let large = vec![7; 4_000];
                     while cx.try_send(&large).is_ok() {}

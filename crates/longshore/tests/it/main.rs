@@ -29,6 +29,7 @@ mod pages;
 mod planted;
 mod posts;
 mod promises;
+mod raw_files;
 mod same;
 mod sending;
 mod settings;

@@ -1,6 +1,6 @@
 //! R55: anything may be asked for in any callback, and nothing waits for itself.
 
-use crate::net::{Event, Events, Lab, Probe, codec, echo, frame, on_every_port};
+use crate::net::{Event, Events, Lab, Probe, codec, echo, frame, on_every_port, some_file};
 use longshore::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -30,6 +30,7 @@ const CALLS: &[(&str, Call)] = &[
     ("send_tracked", |cx, _| { let _ = cx.send_tracked(b"x", 7); }),
     ("send_latest", |cx, _| { let _ = cx.send_latest(1, b"x"); }),
     ("send_encoded", |cx, _| { let _ = cx.send_encoded(frame(b"x").into()); }),
+    ("send_file", |cx, _| { let _ = cx.send_file(&some_file(), ..); }),
     ("send_to another", |cx, it| { let _ = cx.send_to(&it.other, b"x"); }),
     ("send_to itself", |cx, _| { let _ = cx.send_to(&cx.conn(), b"x"); }),
     ("post to itself", |cx, _| { let _ = cx.conn().post(|_, cx| cx.send(b"x")); }),
@@ -88,19 +89,29 @@ fn is_it(what: &str, event: &Event) -> bool {
         "on_idle" => matches!(event, Event::Idle),
         "on_timer" => matches!(event, Event::Timer(1)),
         "on_sent" => matches!(event, Event::Sent(1)),
+        "on_file" => matches!(event, Event::File(_)),
         "on_writable" => matches!(event, Event::Writable),
         _ => unreachable!("{what}"),
     }
 }
 
-const CALLBACKS: [&str; 7] =
-    ["on_connect", "on_message", "on_idle", "on_timer", "on_sent", "on_writable", "a post"];
+const CALLBACKS: [&str; 8] = [
+    "on_connect",
+    "on_message",
+    "on_idle",
+    "on_timer",
+    "on_sent",
+    "on_file",
+    "on_writable",
+    "a post",
+];
 
 /// Lets `what` come to be called, in a connection that has been told to.
 fn begin(what: &str, cx: &mut Ctx<'_, Probe>, run: &Arc<Mutex<Option<Run>>>) -> Result {
     match what {
         "on_timer" => cx.set_timer(Timer(1), Duration::from_millis(1))?,
         "on_sent" => cx.send_tracked(b"tracked", 1)?,
+        "on_file" => drop(cx.send_file(&some_file(), ..)?),
         "on_idle" => cx.set_idle(Duration::from_millis(20)),
         "on_writable" => while cx.try_send(&[0; 400]).is_ok() {},
         "a post" => {

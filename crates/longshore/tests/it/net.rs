@@ -5,12 +5,13 @@
 //! simulation; nobody sleeps. When the body returns, the lab stops its servers and looks that
 //! nothing is left over.
 
-use longshore::testing::{self, Net};
+use longshore::testing::{self, Net, SimFile};
 use longshore::*;
 #[cfg(windows)]
 use longshore_port::contract::wine::{NotUnderWine, run_unless_known};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -172,6 +173,9 @@ enum World {
     Real(DriverChoice),
     Simulated(Box<Net>),
 }
+
+/// Temporary files that there were.
+static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A port, and the servers that a test runs on it.
 pub(crate) struct Lab {
@@ -360,6 +364,23 @@ impl Lab {
         peer.end.is_none()
     }
 
+    /// A file of these bytes, and who makes it longer or shorter.
+    pub(crate) fn file(&mut self, bytes: &[u8]) -> (FileSource, Box<dyn Fn(usize) + Send>) {
+        if self.is_simulated() {
+            let file = SimFile::new(bytes);
+            let source = FileSource::of(file.handle()).unwrap();
+            return (source, Box::new(move |len| file.set_len(len)));
+        }
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("longshore-it-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let source = FileSource::open(&path).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap(); // what is open stays
+        (source, Box::new(move |len| file.set_len(len as u64).unwrap()))
+    }
+
     /// Lets virtual time pass; does nothing on real ports.
     pub(crate) fn pass(&mut self, span: Duration) {
         if let World::Simulated(net) = &mut self.world {
@@ -532,6 +553,11 @@ pub(crate) fn codec() -> LengthDelimited {
     LengthDelimited::u32_be(1 << 20)
 }
 
+/// A file that lies in memory on every port.
+pub(crate) fn some_file() -> FileSource {
+    FileSource::of(SimFile::new(*b"a file").handle()).unwrap()
+}
+
 /// A frame of that codec.
 pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
     let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes().to_vec();
@@ -548,6 +574,7 @@ pub(crate) enum Event {
     Idle,
     Timer(u32),
     Sent(u64),
+    File(FileSent),
     Shutdown,
     Disconnect(Ended),
 }
@@ -580,6 +607,7 @@ pub(crate) struct Ended {
     pub(crate) messages_in: u64,
     pub(crate) messages_out: u64,
     pub(crate) tracked: Vec<(u64, bool)>,
+    pub(crate) files: Vec<(FileId, bool)>,
 }
 
 impl Ended {
@@ -594,6 +622,7 @@ impl Ended {
             messages_in: closed.messages_in,
             messages_out: closed.messages_out,
             tracked: closed.tracked.iter().map(|send| (send.id, send.sent)).collect(),
+            files: closed.files.iter().map(|file| (file.id, file.sent)).collect(),
         }
     }
 }
@@ -657,6 +686,11 @@ impl Handler for Probe {
 
     fn on_sent(&mut self, cx: &mut Ctx<'_, Self>, id: u64) -> Result {
         self.play(cx, Event::Sent(id), &Event::Sent(id))
+    }
+
+    fn on_file(&mut self, cx: &mut Ctx<'_, Self>, event: FileEvent) -> Result {
+        let FileEvent::Sent(sent) = event else { panic!("{event:?}") };
+        self.play(cx, Event::File(sent.clone()), &Event::File(sent))
     }
 
     fn on_shutdown(&mut self, cx: &mut Ctx<'_, Self>) -> Result {

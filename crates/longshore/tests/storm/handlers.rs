@@ -1,11 +1,12 @@
 //! Handlers of a storm: an honest echo, one that does anything, and one that goes out.
 
-use crate::codec::{FRAME_MAX, Pinged};
+use crate::codec::{self, FRAME_MAX, Pinged};
 use crate::rng::Rng;
 use crate::tally::Tally;
+use longshore::testing::SimFile;
 use longshore::{
-    Addr, Claim, Closed, Conn, ConnId, Connector, Ctx, Error, Group, Groups, Handler, OnDuplicate,
-    Owners, Receipt, Reconnect, Result, Retry, Sent, Time, Timer,
+    Addr, Claim, Closed, Conn, ConnId, Connector, Ctx, Error, FileEvent, FileSource, Group, Groups,
+    Handler, OnDuplicate, Owners, Receipt, Reconnect, Result, Retry, Sent, Time, Timer,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -151,6 +152,17 @@ impl Watch {
         Ok(())
     }
 
+    fn send_file<H: Handler>(&self, cx: &mut Ctx<'_, H>, file: &SimFile) -> Result {
+        cx.send_file(&FileSource::of(file.handle())?, ..)?;
+        self.weather.tally.files.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    fn file(&self) {
+        self.callback("on_file");
+        self.weather.tally.files_told.fetch_add(1, Relaxed);
+    }
+
     fn pause<H: Handler>(&mut self, cx: &mut Ctx<'_, H>, yes: bool) {
         if yes {
             cx.pause();
@@ -195,9 +207,14 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    /// By the context, by a handle, by a handle on the same worker: all in order.
+    /// By the context, by a handle, by a handle on the same worker, as a file: all in order.
     fn send(&mut self, cx: &mut Ctx<'_, Self>, frame: &[u8]) -> Result<bool> {
-        let sent = match self.rng.below(4) {
+        let sent = match self.rng.below(5) {
+            4 => {
+                let file = SimFile::new(codec::frame(frame, false));
+                self.watch.send_file(cx, &file)?;
+                Sent::Queued
+            }
             0 => cx.conn().send(frame),
             1 => cx.send_to(&cx.conn(), frame),
             _ => match cx.try_send(frame) {
@@ -263,6 +280,11 @@ impl Handler for Echo {
         self.flush(cx)
     }
 
+    fn on_file(&mut self, _: &mut Ctx<'_, Self>, _: FileEvent) -> Result {
+        self.watch.file();
+        Ok(())
+    }
+
     fn on_disconnect(mut self, closed: &Closed<'_>) {
         self.watch.ended(closed);
     }
@@ -280,7 +302,15 @@ impl Wild {
         if self.watch.weather.is_calm() {
             return Ok(());
         }
-        match self.rng.below(58) {
+        match self.rng.below(61) {
+            58..=60 => {
+                let len = self.rng.of(&[0, 1, 500, 20_000]);
+                let file = SimFile::new(vec![4; len]);
+                self.watch.send_file(cx, &file)?;
+                if self.rng.one_in(8) {
+                    file.set_len(self.rng.below(len + 1));
+                }
+            }
             48..=50 => self.watch.weather.meet(&mut self.rng, &cx.conn()),
             51..=53 => self.watch.weather.own(&mut self.rng, &cx.conn()),
             54..=57 => {
@@ -451,6 +481,11 @@ impl Handler for Wild {
     fn on_sent(&mut self, cx: &mut Ctx<'_, Self>, _: u64) -> Result {
         self.watch.callback("on_sent");
         self.watch.weather.tally.tracked_told.fetch_add(1, Relaxed);
+        self.act(cx)
+    }
+
+    fn on_file(&mut self, cx: &mut Ctx<'_, Self>, _: FileEvent) -> Result {
+        self.watch.file();
         self.act(cx)
     }
 

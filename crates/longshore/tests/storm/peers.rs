@@ -109,6 +109,8 @@ impl Good {
             None => troubled(&[Trouble::AcceptPassing, Trouble::Attach]),
             // All together held too much: good peers are as good as others then.
             Some(end) if end.reason == "overload" => true,
+            // Its answer lay in a file that cannot be read.
+            Some(end) if end.reason == "source_failed" => troubled(&[Trouble::File]),
             // What there is no memory for is tried again, until there is.
             Some(_) => false,
         };

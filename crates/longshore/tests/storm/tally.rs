@@ -26,6 +26,9 @@ pub(crate) struct Tally {
     /// Tracked sends, and how many of them were told of.
     pub(crate) tracked: AtomicU64,
     pub(crate) tracked_told: AtomicU64,
+    /// Files that were sent, and how many of them were told of.
+    pub(crate) files: AtomicU64,
+    pub(crate) files_told: AtomicU64,
     /// Posts that were queued, those of them that ran, and those that were refused.
     pub(crate) posts: AtomicU64,
     pub(crate) posts_run: AtomicU64,
@@ -66,6 +69,7 @@ impl Tally {
         told.messages_in += closed.messages_in;
         told.messages_out += closed.messages_out;
         self.tracked_told.fetch_add(closed.tracked.len() as u64, Relaxed);
+        self.files_told.fetch_add(closed.files.len() as u64, Relaxed);
     }
 
     /// Panics in the middle of a callback.
@@ -123,6 +127,8 @@ impl Tally {
         assert_eq!(counted, *self.told.lock().unwrap(), "counted, and told");
         let [tracked, told] = [&self.tracked, &self.tracked_told].map(|count| count.load(Relaxed));
         assert_eq!(tracked, told, "each tracked send is told of once");
+        let [files, told] = [&self.files, &self.files_told].map(|count| count.load(Relaxed));
+        assert_eq!(files, told, "each file is told of once");
         let posts = [&self.posts, &self.posts_run, &self.posts_refused];
         let [posts, run, refused] = posts.map(|count| count.load(Relaxed));
         assert_eq!(posts, run + snapshot.posts_skipped, "each post runs or is skipped");

@@ -15,7 +15,7 @@ const HARMLESS: [Trouble; 2] = [Trouble::Wait, Trouble::LateKernel];
 const OF_COMPLETION_PORTS: [Trouble; 2] = [Trouble::LatePacket, Trouble::UnknownCut];
 
 /// What costs a connection that has done nothing wrong.
-const OF_CONNECTIONS: [Trouble; 2] = [Trouble::AcceptPassing, Trouble::Attach];
+const OF_CONNECTIONS: [Trouble; 3] = [Trouble::AcceptPassing, Trouble::Attach, Trouble::File];
 
 /// How often there was which, in all storms.
 static COUNTS: [AtomicU64; Trouble::ALL.len()] = [const { AtomicU64::new(0) }; Trouble::ALL.len()];
@@ -102,9 +102,8 @@ pub(crate) fn count(net: &Net) {
     }
 }
 
-/// What no storm has met. Workers read no files yet.
+/// What no storm has met.
 pub(crate) fn never_met() -> Vec<Trouble> {
     let all = Trouble::ALL.into_iter().zip(&COUNTS);
-    let never = all.filter(|(_, count)| count.load(Relaxed) == 0).map(|(trouble, _)| trouble);
-    never.filter(|it| *it != Trouble::File).collect()
+    all.filter(|(_, count)| count.load(Relaxed) == 0).map(|(trouble, _)| trouble).collect()
 }

@@ -3,12 +3,16 @@
 use super::Core;
 use super::ending::How;
 use crate::worker::connection::Connection;
-use crate::{ConnId, DisconnectReason, SendError, SlowReader};
+use crate::{
+    ConnId, DisconnectReason, FileError, FileErrorKind, FileId, FileSource, Result, SendError,
+    SlowReader,
+};
 use bytes::Bytes;
 use longshore_base::Token;
-use longshore_port::RecvBuf;
+use longshore_port::{FileRange, RecvBuf};
 use longshore_proto::Codec;
-use longshore_proto::connection::{Message, Refused};
+use longshore_proto::connection::{Mark, Message, Refused};
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 /// What became of a message that was not refused.
@@ -147,6 +151,34 @@ impl Core {
         }
         self.counters().messages_out.add(messages);
         Whole::Queued
+    }
+
+    /// Queues a part of a file behind what is queued.
+    pub(crate) fn send_file(
+        &mut self,
+        token: Token,
+        source: &FileSource,
+        range: Range<u64>,
+    ) -> Result<FileId> {
+        self.catch_up();
+        let conn = self.conns.get_mut(token).filter(|conn| conn.is_open());
+        let Some(conn) = conn else { return Err(SendError::Closed.into()) };
+        let (files, most) = (conn.files.get_or_insert_default(), conn.limits.send_queue_files);
+        if files.waiting() >= most as usize {
+            self.counters().files_refused.add(1);
+            let text = format_args!("limits.send_queue_files = {most}");
+            return Err(FileError::new(FileErrorKind::Busy, text).into());
+        }
+        let id = files.add(source.clone());
+        let len = range.end - range.start;
+        let range = FileRange { file: source.handle.clone(), offset: range.start, len };
+        conn.send.handle_file(range, &mut self.pool);
+        conn.send.track(Mark::File(id.0));
+        if conn.send.is_idle() {
+            self.owed.push_back(token); // it has no bytes: no answer will come
+        }
+        self.mark(token);
+        Ok(id)
     }
 
     /// Queues what a codec answers by itself. Where a full queue refuses, it waits for room, and all

@@ -1,0 +1,52 @@
+//! What goes wrong with a file.
+
+use longshore_proto::transfer::FileErrorKind;
+use std::fmt::{self, Display};
+use std::io;
+
+/// Why a file did not come or go: what kind of thing, and in words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct FileError {
+    /// What kind of thing.
+    pub kind: FileErrorKind,
+    /// Whether the peer said so.
+    pub of_peer: bool,
+    /// In words, for a person; empty if there is nothing to add.
+    pub text: Box<str>,
+}
+
+impl FileError {
+    pub(crate) fn new(kind: FileErrorKind, text: impl Display) -> Self {
+        Self { kind, of_peer: false, text: text.to_string().into() }
+    }
+
+    /// What a system says of a file.
+    pub(crate) fn from_io(error: &io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => FileErrorKind::NotFound,
+            io::ErrorKind::PermissionDenied => FileErrorKind::Denied,
+            io::ErrorKind::AlreadyExists => FileErrorKind::Exists,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FileErrorKind::NoSpace,
+            io::ErrorKind::FileTooLarge => FileErrorKind::TooLarge,
+            io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => FileErrorKind::NotAFile,
+            _ => FileErrorKind::Disk,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.of_peer {
+            f.write_str("peer: ")?;
+        }
+        self.kind.fmt(f)?;
+        if !self.text.is_empty() {
+            write!(f, ": {}", self.text)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for FileError {}
