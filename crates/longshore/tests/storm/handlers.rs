@@ -303,14 +303,7 @@ impl Wild {
             return Ok(());
         }
         match self.rng.below(61) {
-            58..=60 => {
-                let len = self.rng.of(&[0, 1, 500, 20_000]);
-                let file = SimFile::new(vec![4; len]);
-                self.watch.send_file(cx, &file)?;
-                if self.rng.one_in(8) {
-                    file.set_len(self.rng.below(len + 1));
-                }
-            }
+            58..=60 => return self.send_file(cx),
             48..=50 => self.watch.weather.meet(&mut self.rng, &cx.conn()),
             51..=53 => self.watch.weather.own(&mut self.rng, &cx.conn()),
             54..=57 => {
@@ -371,6 +364,16 @@ impl Wild {
         }
         // What the connection became is seen by what may still be called.
         self.watch.closed |= cx.conn().is_closed();
+        Ok(())
+    }
+
+    fn send_file(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+        let len = self.rng.of(&[0, 1, 500, 20_000]);
+        let file = SimFile::new(vec![4; len]);
+        self.watch.send_file(cx, &file)?;
+        if self.rng.one_in(8) {
+            file.set_len(self.rng.below(len + 1));
+        }
         Ok(())
     }
 
