@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A file that ports of one world can send from, and that can be read and written. Cloning shares it, from any thread; the last one
-/// closes it. Nobody's position in the file is moved. Each call but clone and drop may wait for the
-/// disk.
+/// closes it. Nobody's position in the file is moved. What reads,
+/// writes or tells of it may wait for the disk.
 ///
 /// ```
 /// # use longshore_port::{FileHandle, FileRange};

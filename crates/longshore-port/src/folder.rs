@@ -146,7 +146,8 @@ impl Folder {
     /// Gives a file another name, perhaps in another folder: at no time is it under neither, and after
     /// a crash it is under one of them (or both, where the system has no call for it and makes a
     /// second name first). What had the name `to` is replaced if `replace`, at once, so that who opens
-    /// it gets the one or the other.
+    /// it gets the one or the other. On Windows what somebody has open is replaced on NTFS only, since
+    /// Windows 10 version 1607.
     ///
     /// # Errors
     /// `NotFound`; `AlreadyExists` without `replace`, when anything has the name `to`; `CrossesDevices`
@@ -155,7 +156,8 @@ impl Folder {
         either!(self, folder => folder.rename(from, to, replace))
     }
 
-    /// Takes a file away. Who has it open keeps it. A folder is not removed.
+    /// Takes a file away. Who has it open keeps it; on older Windows, or not on NTFS, its name is taken
+    /// until then. A folder is not removed.
     ///
     /// # Errors
     /// `NotFound`; what the system says of it.

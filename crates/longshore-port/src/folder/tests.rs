@@ -5,8 +5,20 @@ use std::path::PathBuf;
 
 /// `root`, which is the folder; `outside`, with a canary; both gone with the value.
 struct Scratch {
-    path: PathBuf,
+    /// Closed first: Windows does not remove what somebody has open.
     folder: Folder,
+    path: Removed,
+}
+
+/// A folder that is removed with the value.
+struct Removed(PathBuf);
+
+impl std::ops::Deref for Removed {
+    type Target = std::path::Path;
+
+    fn deref(&self) -> &std::path::Path {
+        &self.0
+    }
 }
 
 impl Scratch {
@@ -17,7 +29,7 @@ impl Scratch {
         fs::write(path.join("outside/f"), "canary").unwrap();
         fs::write(path.join("root/d/f"), "inside").unwrap();
         let folder = Folder::open(&path.join("root")).unwrap();
-        Self { path, folder }
+        Self { folder, path: Removed(path) }
     }
 
     fn check_canary(&self) {
@@ -27,9 +39,9 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for Removed {
     fn drop(&mut self) {
-        fs::remove_dir_all(&self.path).ok();
+        fs::remove_dir_all(&self.0).ok();
     }
 }
 
@@ -56,10 +68,42 @@ fn a_root_that_is_no_folder_is_not_opened() {
 fn a_source_is_a_regular_file() {
     let scratch = Scratch::new("source");
     assert_eq!(bytes(&FileHandle::open(&scratch.path.join("outside/f")).unwrap()), b"canary");
-    let folder = FileHandle::open(&scratch.path).unwrap_err();
+    let folder = FileHandle::open(&scratch.path.0).unwrap_err();
     assert_eq!(folder.to_string(), "not a regular file");
     let missing = FileHandle::open(&scratch.path.join("nothing")).unwrap_err();
     assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn a_folder_that_is_open_can_be_read_and_written() {
+    let scratch = Scratch::new("open");
+    assert_eq!(bytes(&scratch.folder.open_file(&name("d/f")).unwrap()), b"inside");
+    scratch.folder.create(&name("d/g")).unwrap().write_at(b"new", 0).unwrap();
+    assert_eq!(fs::read(scratch.path.join("root/d/g")).unwrap(), b"new");
+    assert_eq!(scratch.folder.facts(&name("d")).unwrap().kind, FileKind::Folder);
+    scratch.check_canary();
+}
+
+/// A junction needs no privilege, as a symbolic link does.
+#[cfg(windows)]
+#[test]
+fn no_junction_is_followed() {
+    let scratch = Scratch::new("junction");
+    let (link, outside) = (scratch.path.join("root\\j"), scratch.path.join("outside"));
+    let mut mklink = std::process::Command::new("cmd");
+    let made = mklink.args(["/C", "mklink", "/J"]).arg(&link).arg(&outside).output().unwrap();
+    if !fs::symlink_metadata(&link).is_ok_and(|meta| meta.file_type().is_symlink()) {
+        println!("NOT SHOWN, no junction is made here: {made:?}");
+        return;
+    }
+    let folder = &scratch.folder;
+    assert_eq!(folder.facts(&name("j")).unwrap().kind, FileKind::Other);
+    assert!(folder.open_file(&name("j/f")).is_err() && folder.create(&name("j/new")).is_err());
+    assert!(folder.make_folders(&name("j")).is_err() && folder.make_folders(&name("j/x")).is_err());
+    assert!(folder.list(Some(&name("j")), 9).is_err() && folder.remove(&name("j/f")).is_err());
+    assert!(folder.rename(&name("d/f"), &name("j/f"), true).is_err());
+    assert_eq!(folder.list(None, 9).unwrap().len(), 1);
+    scratch.check_canary();
 }
 
 #[cfg(target_os = "linux")]

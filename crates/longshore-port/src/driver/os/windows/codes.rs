@@ -35,9 +35,16 @@ const EXPLAINED: &[Explained] = explained![
     winsock::WSAENOTCONN: "",
     winsock::WSAENOTSOCK: "another library of this program closed the socket",
     winsock::WSAETIMEDOUT: "",
+    system::ERROR_ACCESS_DENIED: "it is read-only, or another program has it open",
+    system::ERROR_ALREADY_EXISTS: "",
     system::ERROR_CONNECTION_ABORTED: "this side gave the connection up, or the socket was closed \
         while it was in use",
     system::ERROR_CONNECTION_REFUSED: "",
+    system::ERROR_DISK_FULL: "",
+    system::ERROR_FILE_EXISTS: "",
+    system::ERROR_FILE_NOT_FOUND: "",
+    system::ERROR_FILE_TOO_LARGE: "FAT has no files over 4 GiB",
+    system::ERROR_HANDLE_DISK_FULL: "",
     system::ERROR_HOST_UNREACHABLE: "",
     system::ERROR_INVALID_HANDLE: "another library of this program closed it",
     system::ERROR_NETNAME_DELETED: "the peer reset the connection while an op was in flight",
@@ -46,8 +53,10 @@ const EXPLAINED: &[Explained] = explained![
     system::ERROR_NO_SYSTEM_RESOURCES: "memory that is never paged is used up: fewer connections, \
         or smaller sends",
     system::ERROR_OPERATION_ABORTED: "the op was cancelled, or its socket was closed",
+    system::ERROR_PATH_NOT_FOUND: "",
     system::ERROR_PORT_UNREACHABLE: "",
     system::ERROR_SEM_TIMEOUT: "the peer has acknowledged nothing for as long as Windows tries",
+    system::ERROR_SHARING_VIOLATION: "another program has it open for itself",
     system::ERROR_TOO_MANY_OPEN_FILES: "too many handles: fewer connections",
     system::ERROR_UNEXP_NET_ERR: "",
     system::ERROR_WORKING_SET_QUOTA: "too much memory is locked for ops in flight: fewer or smaller \
@@ -140,6 +149,14 @@ mod tests {
             (121, ErrorKind::TimedOut),
             (1225, ErrorKind::Refused),
             (38, ErrorKind::Shortened),
+            (112, ErrorKind::NoSpace),
+            (39, ErrorKind::NoSpace),
+            (223, ErrorKind::TooLarge),
+            (80, ErrorKind::Exists),
+            (183, ErrorKind::Exists),
+            (2, ErrorKind::NotFound),
+            (3, ErrorKind::NotFound),
+            (5, ErrorKind::Denied),
             (87, ErrorKind::Other),
         ] {
             assert_eq!(PortError::from_code(Call::Send, code).kind, kind, "{code}");
