@@ -146,10 +146,11 @@ fn run<C: Subject>(codec: &C, stream: &[u8], mut pace: Pace) -> Outcome<C::Kept>
     let mut half = RecvHalf::<C>::default();
     let mut blocks = BlockPool::new(1);
     let next = if pace.stops { Next::Stop } else { Next::Go };
-    let mut sink = |event: Event<C::Frame<'_>>, _| {
+    let mut sink = |event: Event<'_, C::Frame<'_>>, _| {
         match event {
             Event::Frame(frame) => outcome.frames.push(C::keep(frame)),
             Event::Reply(bytes) => outcome.replies.extend_from_slice(&bytes),
+            Event::File(bytes) => outcome.replies.extend_from_slice(bytes),
         }
         Ok::<_, Infallible>(next)
     };

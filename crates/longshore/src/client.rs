@@ -176,7 +176,8 @@ impl<C: Codec> Client<C> {
                         self.start += used;
                         return Ok(told);
                     }
-                    Decoded::Skip { used } => {
+                    // It takes no files.
+                    Decoded::Skip { used } | Decoded::File { used } => {
                         self.start += used;
                         continue;
                     }

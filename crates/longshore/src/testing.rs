@@ -287,7 +287,9 @@ impl<C: Codec> Peer<C> {
                     frames.push(look(frame));
                     at += used;
                 }
-                Decoded::Skip { used } | Decoded::Reply { used, .. } => at += used,
+                Decoded::Skip { used } | Decoded::File { used } | Decoded::Reply { used, .. } => {
+                    at += used;
+                }
                 Decoded::More { .. } => break,
             }
         }

@@ -10,11 +10,13 @@ use std::ops::ControlFlow;
 
 /// What the bytes of a connection hold for its owner.
 #[derive(Debug)]
-pub enum Event<F> {
+pub enum Event<'a, F> {
     /// A frame for the handler.
     Frame(F),
     /// The codec answers by itself: these bytes go onto the wire.
     Reply(Bytes),
+    /// Bytes that belong to files.
+    File(&'a [u8]),
 }
 
 /// Where a frame lies.
@@ -157,7 +159,7 @@ impl<C: Codec> RecvHalf<C> {
         input: &[u8],
         budget: &mut u32,
         blocks: &mut BlockPool,
-        sink: impl FnMut(Event<C::Frame<'_>>, Place) -> Result<Next, E>,
+        sink: impl FnMut(Event<'_, C::Frame<'_>>, Place) -> Result<Next, E>,
     ) -> Cut<E> {
         let mut used = 0;
         let end = self.handle_input_at(codec, input, &mut used, budget, blocks, sink);
@@ -174,7 +176,7 @@ impl<C: Codec> RecvHalf<C> {
         at: &mut usize,
         budget: &mut u32,
         blocks: &mut BlockPool,
-        mut sink: impl FnMut(Event<C::Frame<'_>>, Place) -> Result<Next, E>,
+        mut sink: impl FnMut(Event<'_, C::Frame<'_>>, Place) -> Result<Next, E>,
     ) -> CutEnd<E> {
         if self.failed {
             *at = input.len();
@@ -203,7 +205,7 @@ impl<C: Codec> RecvHalf<C> {
     pub fn handle_end<E>(
         &mut self,
         codec: &C,
-        mut sink: impl FnMut(Event<C::Frame<'_>>, Place) -> Result<Next, E>,
+        mut sink: impl FnMut(Event<'_, C::Frame<'_>>, Place) -> Result<Next, E>,
     ) -> CutEnd<E> {
         let torn = mem::take(&mut self.torn);
         if mem::replace(&mut self.failed, true) || torn.is_empty() {
@@ -225,7 +227,7 @@ impl<C: Codec> RecvHalf<C> {
         &mut self,
         codec: &C,
         work: &mut Work<'_>,
-        sink: &mut impl FnMut(Event<C::Frame<'_>>, Place) -> Result<Next, E>,
+        sink: &mut impl FnMut(Event<'_, C::Frame<'_>>, Place) -> Result<Next, E>,
     ) -> ControlFlow<CutEnd<E>> {
         let mut copied = 0;
         while self.is_torn() {
@@ -253,7 +255,7 @@ impl<C: Codec> RecvHalf<C> {
                     // What was copied and does not belong to the frame is still in the input.
                     let back = copied.min(have - used);
                     *work.at -= back;
-                    (tell(said, Place::Torn, sink), used, back)
+                    (tell(said, Place::Torn, &self.torn[..used], sink), used, back)
                 }
             };
             *work.budget -= 1;
@@ -286,7 +288,7 @@ impl<C: Codec> RecvHalf<C> {
         codec: &C,
         work: &mut Work<'_>,
         blocks: &mut BlockPool,
-        sink: &mut impl FnMut(Event<C::Frame<'_>>, Place) -> Result<Next, E>,
+        sink: &mut impl FnMut(Event<'_, C::Frame<'_>>, Place) -> Result<Next, E>,
     ) -> CutEnd<E> {
         let total = loop {
             if work.left() == 0 {
@@ -305,9 +307,10 @@ impl<C: Codec> RecvHalf<C> {
                     Err(error) => ControlFlow::Break(CutEnd::Frame(error)),
                     Ok(Found::More { total }) => break total,
                     Ok(Found::Done { used }) => {
+                        let bytes = &work.input[*work.at..][..used];
                         *work.at += used;
                         *work.budget -= 1;
-                        tell(said, Place::Input, sink)
+                        tell(said, Place::Input, bytes, sink)
                     }
                 },
             };
@@ -356,7 +359,7 @@ fn held<C: Codec, F>(
 ) -> Result<Found, FrameError> {
     let (used, is_frame) = match said {
         Ok(Decoded::Frame { used, .. } | Decoded::Reply { used, .. }) => (*used, true),
-        Ok(Decoded::Skip { used }) => (*used, false),
+        Ok(Decoded::Skip { used } | Decoded::File { used }) => (*used, false),
         Ok(Decoded::More { total }) => return wanted(codec, *total, len),
         Err(error) => return Err(error.clone()),
     };
@@ -384,11 +387,13 @@ fn wanted<C: Codec>(codec: &C, total: usize, len: usize) -> Result<Found, FrameE
 fn tell<F, E>(
     said: Result<Decoded<F>, FrameError>,
     place: Place,
-    sink: &mut impl FnMut(Event<F>, Place) -> Result<Next, E>,
+    bytes: &[u8],
+    sink: &mut impl FnMut(Event<'_, F>, Place) -> Result<Next, E>,
 ) -> ControlFlow<CutEnd<E>> {
     let told = match said {
         Ok(Decoded::Frame { frame, .. }) => sink(Event::Frame(frame), place),
         Ok(Decoded::Reply { reply, .. }) => sink(Event::Reply(reply), place),
+        Ok(Decoded::File { .. }) => sink(Event::File(bytes), place),
         _ => Ok(Next::Go),
     };
     went(told)

@@ -31,6 +31,7 @@ where
             match event {
                 Event::Frame(frame) => frames.push((frame.as_ref().to_vec(), place)),
                 Event::Reply(bytes) => frames.push((bytes.to_vec(), place)),
+                Event::File(bytes) => frames.push((bytes.to_vec(), place)),
             }
             next
         });

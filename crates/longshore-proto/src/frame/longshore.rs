@@ -1,18 +1,17 @@
 //! The project's own protocol, described in `docs/protocol.md`.
 
+use super::head::{
+    DATA_HEAD_BYTES, FILE_CONTROL_BYTES_MAX, HEADER_BYTES, LONGSHORE_VERSION, MAGIC,
+    file_payload_bytes, file_types, header,
+};
 use super::{Codec, Decoded, Out, PAYLOAD_BYTES_DEFAULT};
 use crate::FrameError;
 use bytes::Bytes;
 use std::str;
 
-/// The version of the protocol that this program speaks.
-pub const LONGSHORE_VERSION: u8 = 1;
-
 /// Most bytes of a ping.
 pub const PING_BYTES_MAX: usize = 64;
 
-const MAGIC: u8 = b'L';
-const HEADER_BYTES: usize = 8;
 const HELLO_BYTES: usize = 8;
 /// Bytes of the number before the payload of a binary message.
 const KIND_BYTES: usize = 2;
@@ -38,6 +37,14 @@ const SHOWN_BYTES_MAX: usize = 32;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Longshore {
     payload_bytes_max: usize,
+    files: bool,
+}
+
+/// What is remembered of one connection: of a chunk of a file, of which the handler sees nothing.
+#[derive(Debug, Default)]
+pub struct LongshoreDecoder {
+    /// Bytes of the chunk that are still to come.
+    chunk_left: usize,
 }
 
 /// What is sent and received in the project's own protocol.
@@ -58,7 +65,14 @@ impl Longshore {
     /// Payloads of at most `payload_bytes_max` bytes, from 64 (a ping) to 4 GiB - 1. The number of
     /// a binary message takes two of them.
     pub const fn max(payload_bytes_max: usize) -> Self {
-        Self { payload_bytes_max }
+        Self { payload_bytes_max, files: false }
+    }
+
+    /// The same, and files go either way: the peer is told so, and frames of file transfer are taken. A
+    /// handler then gets what there is to decide in `on_file`; files are refused by default.
+    #[must_use]
+    pub const fn with_files(self) -> Self {
+        Self { files: true, ..self }
     }
 
     /// Bytes of the whole frame whose header this is.
@@ -72,12 +86,17 @@ impl Longshore {
             BINARY => payload >= KIND_BYTES,
             PING | PONG => payload <= PING_BYTES_MAX,
             TEXT | SKIPPED_FROM.. => true,
+            _ if self.files && file_payload_bytes(kind).is_some() => {
+                let bytes = file_payload_bytes(kind).filter(|bytes| bytes.contains(&payload));
+                return match bytes {
+                    Some(_) => Ok(HEADER_BYTES + payload),
+                    None => Err(wrong_length(kind, length)),
+                };
+            }
             _ => return Err(FrameError::invalid(format_args!("frame type {kind} is not known"))),
         };
         if !fits {
-            return Err(FrameError::invalid(format_args!(
-                "a frame of type {kind} cannot have a payload of {length} bytes"
-            )));
+            return Err(wrong_length(kind, length));
         }
         if payload > self.payload_bytes_max {
             return Err(self.too_long(payload));
@@ -88,8 +107,32 @@ impl Longshore {
     #[cold]
     fn too_long(self, payload_bytes: usize) -> FrameError {
         let len = (payload_bytes as u64).saturating_add(HEADER_BYTES as u64);
-        FrameError::TooLong { len, max: self.frame_bytes_max() as u64 }
+        let max = self.payload_bytes_max.saturating_add(HEADER_BYTES) as u64;
+        FrameError::TooLong { len, max }
     }
+
+    /// Frames of file transfer, whose chunks are not waited for as a whole.
+    fn decode_file<F>(decoder: &mut LongshoreDecoder, input: &[u8], total: usize) -> Decoded<F> {
+        let head = HEADER_BYTES + DATA_HEAD_BYTES;
+        if input[2] != file_types::DATA {
+            return match input.get(..total) {
+                Some(_) => Decoded::File { used: total },
+                None => Decoded::More { total },
+            };
+        }
+        if input.len() < head {
+            return Decoded::More { total: head };
+        }
+        let used = total.min(input.len());
+        decoder.chunk_left = total - used;
+        Decoded::File { used }
+    }
+}
+
+#[cold]
+fn wrong_length(kind: u8, length: u32) -> FrameError {
+    let what = format_args!("a frame of type {kind} cannot have a payload of {length} bytes");
+    FrameError::invalid(what)
 }
 
 impl Default for Longshore {
@@ -101,10 +144,15 @@ impl Default for Longshore {
 impl Codec for Longshore {
     type Frame<'a> = Message<'a>;
     type Item<'a> = Message<'a>;
-    type Decoder = ();
+    type Decoder = LongshoreDecoder;
 
     fn frame_bytes_max(&self) -> usize {
-        self.payload_bytes_max.saturating_add(HEADER_BYTES)
+        let least = if self.files { FILE_CONTROL_BYTES_MAX } else { 0 };
+        self.payload_bytes_max.max(least).saturating_add(HEADER_BYTES)
+    }
+
+    fn takes_files(&self) -> bool {
+        self.files
     }
 
     fn check(&self) -> Result<(), FrameError> {
@@ -126,14 +174,22 @@ impl Codec for Longshore {
     #[inline]
     fn decode<'a>(
         &self,
-        (): &'a mut (),
+        decoder: &'a mut LongshoreDecoder,
         input: &'a [u8],
     ) -> Result<Decoded<Message<'a>>, FrameError> {
+        if decoder.chunk_left > 0 {
+            let used = decoder.chunk_left.min(input.len());
+            decoder.chunk_left -= used;
+            return Ok(Decoded::File { used });
+        }
         check_start(input)?;
         let Some(&[_, _, kind, _, a, b, c, d]) = input.first_chunk() else {
             return Ok(Decoded::More { total: HEADER_BYTES });
         };
         let used = self.frame_bytes(kind, u32::from_be_bytes([a, b, c, d]))?;
+        if file_payload_bytes(kind).is_some() {
+            return Ok(Self::decode_file(decoder, input, used));
+        }
         let Some(payload) = input.get(HEADER_BYTES..used) else {
             return Ok(Decoded::More { total: used });
         };
@@ -168,11 +224,6 @@ impl Codec for Longshore {
         }
         Ok(())
     }
-}
-
-fn header(kind: u8, length: u32) -> [u8; HEADER_BYTES] {
-    let [a, b, c, d] = length.to_be_bytes();
-    [MAGIC, LONGSHORE_VERSION, kind, 0, a, b, c, d]
 }
 
 /// The answer to a ping: the same bytes.
@@ -235,7 +286,7 @@ mod tests {
 
     /// What the codec makes of `input`, in the words of the document.
     fn outcome(input: &[u8]) -> String {
-        match Longshore::new().decode(&mut (), input) {
+        match Longshore::new().decode(&mut LongshoreDecoder::default(), input) {
             Ok(Decoded::Frame { frame, used }) if used == input.len() => format!("{frame:?}"),
             Ok(Decoded::Reply { used, reply }) if used == input.len() => {
                 format!("answered by {}", hex(&reply))
@@ -293,14 +344,60 @@ mod tests {
                 assert_eq!(codec.frame_bytes(kind, length), Ok(8 + length as usize), "{kind}");
             }
             for &length in bad {
-                assert!(codec.decode(&mut (), &header(kind, length)).is_err(), "{kind} {length}");
+                let decoder = &mut LongshoreDecoder::default();
+                assert!(codec.decode(decoder, &header(kind, length)).is_err(), "{kind} {length}");
             }
         }
     }
 
     #[test]
+    fn frames_of_files_are_taken_where_files_are() {
+        let (without, with) = (Longshore::max(64), Longshore::max(64).with_files());
+        assert!(with.frame_bytes_max() == FILE_CONTROL_BYTES_MAX + 8 && with.takes_files());
+        assert!(without.frame_bytes_max() == 72 && !without.takes_files());
+        for kind in 0..=255 {
+            let frame = |length: usize| header(kind, u32::try_from(length).unwrap());
+            let Some(lengths) = file_payload_bytes(kind) else { continue };
+            for length in [*lengths.start(), *lengths.end()] {
+                let mut decoder = LongshoreDecoder::default();
+                let head = frame(length);
+                let said = with.decode(&mut decoder, &head).unwrap();
+                let total = if kind == file_types::DATA { 20 } else { 8 + length };
+                assert_eq!(said, Decoded::More { total }, "{kind}");
+                let whole = [&frame(length)[..], &vec![0; length]].concat();
+                let said = with.decode(&mut decoder, &whole).unwrap();
+                assert_eq!(said, Decoded::File { used: 8 + length }, "{kind}");
+                assert!(without.decode(&mut decoder, &whole).is_err(), "{kind}");
+            }
+            for length in [*lengths.start() - 1, *lengths.end() + 1] {
+                let mut decoder = LongshoreDecoder::default();
+                assert!(with.decode(&mut decoder, &frame(length)).is_err(), "{kind} {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunk_of_a_file_comes_in_pieces_and_holds_no_memory() {
+        let codec = Longshore::new().with_files();
+        let mut decoder = LongshoreDecoder::default();
+        let wire = [&header(file_types::DATA, 12 + 50_000)[..], &[1; 13]].concat();
+        for (input, said) in [
+            (&wire[..19], Decoded::More { total: 20 }),
+            (&wire, Decoded::File { used: 21 }),
+            (b"GET /", Decoded::File { used: 5 }), // whatever the file has
+            (&vec![0; 60_000], Decoded::File { used: 50_000 - 6 }),
+            (b"L", Decoded::More { total: 8 }),
+        ] {
+            assert_eq!(codec.decode(&mut decoder, input).unwrap(), said);
+        }
+    }
+
+    #[test]
     fn foreign_bytes_are_refused_at_the_first_one_and_shown() {
-        let text = |input: &[u8]| Longshore::new().decode(&mut (), input).unwrap_err().to_string();
+        let text = |input: &[u8]| {
+            let decoder = &mut LongshoreDecoder::default();
+            Longshore::new().decode(decoder, input).unwrap_err().to_string()
+        };
         assert_eq!(text(b"\xff"), r#"not the longshore protocol: "\xff""#);
         assert_eq!(
             text(b"GET / HTTP/1.1\r\nHost: example.org\r\n"),

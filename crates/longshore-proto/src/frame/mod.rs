@@ -5,6 +5,7 @@
 
 mod delimiter;
 mod fixed;
+pub(crate) mod head;
 mod input;
 mod length;
 mod lines;
@@ -20,10 +21,11 @@ use bytes::Bytes;
 
 pub use delimiter::{DELIMITER_BYTES_MAX, Delimiter, DelimiterDecoder};
 pub use fixed::Fixed;
+pub use head::{DIGEST_BYTES, FILE_CHUNK_BYTES_MAX, FILE_CONTROL_BYTES_MAX, LONGSHORE_VERSION};
 pub use input::In;
 pub use length::{ByteOrder, LengthDelimited};
 pub use lines::{Lines, LinesDecoder};
-pub use longshore::{LONGSHORE_VERSION, Longshore, Message, PING_BYTES_MAX};
+pub use longshore::{Longshore, LongshoreDecoder, Message, PING_BYTES_MAX};
 pub use out::{
     Kept, Out, PAYLOAD_KEPT_MIN, with_len_u16_be, with_len_u16_le, with_len_u32_be, with_len_u32_le,
 };
@@ -55,6 +57,13 @@ pub enum Decoded<F> {
         used: usize,
         /// Goes onto the wire as it is, in order with what was sent before.
         reply: Bytes,
+    },
+    /// The first `used` bytes belong to files, which are none of the handler's business: only the
+    /// project's own codec says so.
+    #[doc(hidden)]
+    File {
+        /// Bytes of the input, from its start. At least 1.
+        used: usize,
     },
     /// At least `total` bytes are needed, counted from the start of the input.
     More {
@@ -118,6 +127,13 @@ pub trait Codec: Send + Sync + 'static {
     /// text names both.
     fn check(&self) -> Result<(), FrameError> {
         Ok(())
+    }
+
+    /// Whether peers of this codec send files to each other: see
+    /// [`Longshore::with_files`](crate::Longshore::with_files).
+    #[doc(hidden)]
+    fn takes_files(&self) -> bool {
+        false
     }
 
     /// Looks for a frame at the start of `input`, which is never empty. The frame may borrow from

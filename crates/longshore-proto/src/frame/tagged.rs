@@ -81,6 +81,7 @@ impl Codec for TypeTagged {
             }
             Decoded::Skip { used } => Decoded::Skip { used },
             Decoded::Reply { used, reply } => Decoded::Reply { used, reply },
+            Decoded::File { used } => Decoded::File { used },
             Decoded::More { total } => Decoded::More { total },
         })
     }

@@ -19,10 +19,10 @@ where
     let mut frames = Vec::new();
     let mut half = RecvHalf::<C>::default();
     let (mut budget, mut blocks) = (u32::MAX, BlockPool::new(0));
-    let mut sink = |event: Event<C::Frame<'_>>, _| {
+    let mut sink = |event: Event<'_, C::Frame<'_>>, _| {
         match event {
             Event::Frame(frame) => frames.push(frame.into()),
-            Event::Reply(_) => {}
+            Event::Reply(_) | Event::File(_) => {}
         }
         Ok::<_, ()>(Next::Go)
     };

@@ -86,6 +86,24 @@ kinds! {
 
 impl std::error::Error for FileErrorKind {}
 
+/// Why a transfer did not end well.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TransferError {
+    /// What kind of thing.
+    pub why: FileErrorKind,
+    /// In words; empty if there is nothing to add.
+    pub text: String,
+    /// Whether the peer said so.
+    pub of_peer: bool,
+}
+
+impl TransferError {
+    /// Of this side.
+    pub fn here(why: FileErrorKind, text: &str) -> Self {
+        Self { why, text: text.into(), of_peer: false }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@ impl<C: Codec> Deaf<C> {
 
     fn input(&mut self, input: &[u8]) -> Cut<()> {
         let mut budget = u32::MAX;
-        let sink = |_: Event<C::Frame<'_>>, _| Ok(Next::Go);
+        let sink = |_: Event<'_, C::Frame<'_>>, _| Ok(Next::Go);
         self.half.handle_input(&self.codec, input, &mut budget, &mut self.blocks, sink)
     }
 
@@ -63,7 +63,7 @@ fn a_million_empty_frames_are_cut_in_bounded_calls() {
 fn end_at<C: Codec>(codec: &C, stream: &[u8], len: usize) -> (usize, CutEnd<()>) {
     let (mut half, mut blocks) = (RecvHalf::<C>::default(), BlockPool::new(1));
     let (mut budget, mut count) = (u32::MAX, 0);
-    let mut sink = |_: Event<C::Frame<'_>>, _| {
+    let mut sink = |_: Event<'_, C::Frame<'_>>, _| {
         count += 1;
         Ok(Next::Go)
     };

@@ -82,10 +82,11 @@ fn decode<C: Codec, T>(
     let mut decoded = InPieces { frames: Vec::new(), replies: Vec::new(), error: None };
     let mut half = RecvHalf::<C>::default();
     let (mut budget, mut blocks) = (u32::MAX, BlockPool::new(1));
-    let mut sink = |event: Event<C::Frame<'_>>, _| {
+    let mut sink = |event: Event<'_, C::Frame<'_>>, _| {
         match event {
             Event::Frame(frame) => decoded.frames.push(keep(frame)),
             Event::Reply(bytes) => decoded.replies.extend_from_slice(&bytes),
+            Event::File(bytes) => decoded.replies.extend_from_slice(bytes),
         }
         Ok::<_, Infallible>(Next::Go)
     };

@@ -286,7 +286,7 @@ impl<H: Handler> AnyLane for Lane<H> {
 fn tell<'a, H: Handler>(
     cx: &mut Ctx<'a, H>,
     handler: &mut H,
-    event: Event<crate::Frame<'_, H>>,
+    event: Event<'_, crate::Frame<'_, H>>,
     lease: Option<&'a RecvBuf>,
 ) -> Result<Next> {
     match event {
@@ -296,6 +296,7 @@ fn tell<'a, H: Handler>(
             handler.on_message(cx, frame)?;
         }
         Event::Reply(bytes) => cx.core.reply(cx.conn, bytes)?,
+        Event::File(_) => {}
     }
     // A close or pause that it asked for through a handle counts before the next callback.
     cx.core.catch_up();

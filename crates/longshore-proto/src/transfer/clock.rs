@@ -1,0 +1,87 @@
+//! Whether a transfer gets on: when it has to have begun, and how slow it may be.
+
+use longshore_base::Time;
+use std::time::Duration;
+
+/// How long a transfer may take to begin, and how slow it may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pace {
+    /// From an offer to its answer, and from the end of a file to the word that it is there; zero is
+    /// for ever.
+    pub start: Duration,
+    /// In each such time there has to be progress of [`rate`](Self::rate) at least; zero is for ever.
+    pub stall: Duration,
+    /// Bytes in a second.
+    pub rate: u64,
+}
+
+/// Bytes of what is there already that are looked at in a second at least, on both sides.
+const PROOF_RATE: u64 = 32 << 20;
+
+/// When something has to have happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Clock {
+    due: Time,
+    /// How far it was when this time began.
+    from: u64,
+}
+
+impl Clock {
+    /// It has to begin, or to be answered, and the first `proof` bytes have to be looked at, or to be
+    /// made safe, before.
+    pub(super) fn start(pace: &Pace, now: Time, proof: u64) -> Self {
+        if pace.start.is_zero() {
+            return Self::NEVER;
+        }
+        let time = Duration::from_secs(proof.div_ceil(PROOF_RATE));
+        Self { due: now + pace.start + time, from: proof }
+    }
+
+    /// It has got so far, and has to get on.
+    pub(super) fn stall(pace: &Pace, now: Time, at: u64) -> Self {
+        if pace.stall.is_zero() { Self::NEVER } else { Self { due: now + pace.stall, from: at } }
+    }
+
+    pub(super) const NEVER: Self = Self { due: Time::NEVER, from: 0 };
+
+    pub(super) fn due(self) -> Time {
+        self.due
+    }
+
+    /// At the end of a time in which it has got to `at`, with `left` bytes to go: the next one, or
+    /// nothing if it is too slow.
+    pub(super) fn next(self, pace: &Pace, now: Time, at: u64, left: u64) -> Option<Self> {
+        let most = u128::from(pace.rate) * pace.stall.as_millis() / 1_000;
+        let most = u64::try_from(most).unwrap_or(u64::MAX);
+        let enough = at - self.from >= most.max(1).min(left.max(1));
+        enough.then(|| Self::stall(pace, now, at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const PACE: Pace = Pace { start: SECOND, stall: Duration::from_secs(10), rate: 1_000 };
+
+    #[test]
+    fn who_is_too_slow_is_found_at_the_end_of_a_time() {
+        let clock = Clock::stall(&PACE, Time::ZERO, 500);
+        assert_eq!(clock.due(), Time::ZERO + 10 * SECOND);
+        assert_eq!(clock.next(&PACE, clock.due(), 10_499, 1 << 30), None);
+        let next = clock.next(&PACE, clock.due(), 10_500, 1 << 30).unwrap();
+        assert_eq!((next.due(), next.from), (Time::ZERO + 20 * SECOND, 10_500));
+        assert!(clock.next(&PACE, clock.due(), 600, 100).is_some(), "there was no more");
+        assert!(clock.next(&PACE, clock.due(), 500, 0).is_none(), "nothing is no progress");
+    }
+
+    #[test]
+    fn what_is_looked_at_has_its_time() {
+        let clock = Clock::start(&PACE, Time::ZERO, 64 << 20);
+        assert_eq!(clock.due(), Time::ZERO + 3 * SECOND);
+        let patient = Pace { start: Duration::ZERO, stall: Duration::ZERO, rate: 0 };
+        assert_eq!(Clock::start(&patient, Time::ZERO, 0).due(), Time::NEVER);
+        assert_eq!(Clock::stall(&patient, Time::ZERO, 0).due(), Time::NEVER);
+    }
+}
