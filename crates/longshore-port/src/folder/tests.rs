@@ -246,48 +246,91 @@ mod on_linux {
         });
     }
 
-    /// Somebody swaps a folder with a link to the outside as fast as can be.
+    /// Ends the thread that swaps, also when the test fails.
+    struct Stop<'a>(&'a AtomicBool);
+
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Somebody swaps two names as fast as can be. Meanwhile does `open` 20,000 times, or until it went
+    /// both ways: what it says is whether it could.
+    fn while_swapped(one: &std::path::Path, other: &std::path::Path, open: impl Fn(u32) -> bool) {
+        use rustix::fs::{RenameFlags, renameat_with};
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let _stop = Stop(&stop);
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            let (mut rounds, mut opened) = (0, 0);
+            while rounds < 20_000 || opened == 0 || opened == rounds {
+                rounds += 1;
+                opened += u32::from(open(rounds));
+                assert!(rounds < 5_000_000, "never swapped: {opened} of {rounds} opened");
+            }
+        });
+    }
+
+    /// Whether it was opened; then it is the right one.
+    fn is_inside(file: io::Result<FileHandle>) -> bool {
+        file.is_ok_and(|file| {
+            assert_eq!(bytes(&file), b"inside");
+            true
+        })
+    }
+
     #[test]
     fn a_link_that_takes_the_place_of_a_folder_leads_nobody_outside() {
-        use rustix::fs::{RenameFlags, renameat_with};
         both_ways("race", |Scratch { path, folder }| {
             let (d, link) = (path.join("root/d"), path.join("root/link"));
             symlink("../outside", &link).unwrap();
-            let stop = AtomicBool::new(false);
-            std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    while !stop.load(Ordering::Relaxed) {
-                        renameat_with(CWD, &d, CWD, &link, RenameFlags::EXCHANGE).unwrap();
-                    }
-                });
-                let (at, from, to) = (name("d/f"), name("d/new"), name("d/newer"));
-                let (mut rounds, mut inside, mut refused) = (0, 0, 0);
-                while rounds < 20_000 || inside == 0 || refused == 0 {
-                    rounds += 1;
-                    match folder.open_file(&at) {
-                        Ok(file) => {
-                            assert_eq!(bytes(&file), b"inside");
-                            inside += 1;
-                        }
-                        Err(_) => refused += 1,
-                    }
-                    if rounds % 10 > 0 {
-                        continue;
-                    }
+            folder.make_folders(&name("d/deeper")).unwrap();
+            let (at, from, to) = (name("d/f"), name("d/new"), name("d/newer"));
+            while_swapped(&d, &link, |round| {
+                if round % 10 == 0 {
                     if let Ok(file) = folder.open_to_write(&at) {
                         file.write_at(b"inside", 0).unwrap();
                     }
                     drop(folder.create(&from));
-                    folder.rename(&from, &to, rounds % 20 == 0).ok();
+                    folder.rename(&from, &to, round % 20 == 0).ok();
                     folder.remove(&to).ok();
                     folder.make_folders(&name("d/deeper/still")).ok();
                     if let Ok(entries) = folder.list(Some(&name("d")), 9) {
-                        assert!(entries.iter().any(|it| it.name == "f" && it.facts.bytes == 6));
+                        assert!(entries.iter().any(|it| it.name == "deeper"), "{entries:?}");
                     }
-                    assert!(rounds < 5_000_000, "never swapped: {inside} {refused}");
                 }
-                stop.store(true, Ordering::Relaxed);
+                is_inside(folder.open_file(&at))
             });
         });
+    }
+
+    /// The same of a file, between the look at it and its opening.
+    #[test]
+    fn a_link_that_takes_the_place_of_a_file_leads_nobody_outside() {
+        let Scratch { folder, path } = &Scratch::new("file-race");
+        let (file, link) = (path.join("root/d/f"), path.join("root/link"));
+        symlink("../../outside/f", &link).unwrap();
+        while_swapped(&file, &link, |round| {
+            let at = name("d/f");
+            is_inside(if round % 2 == 0 {
+                folder.open_file(&at)
+            } else {
+                folder.open_to_write(&at)
+            })
+        });
+    }
+
+    /// Nor does a pipe in its place keep anybody.
+    #[test]
+    fn a_pipe_that_takes_the_place_of_a_file_is_not_waited_for() {
+        let Scratch { folder, path } = &Scratch::new("pipe-race");
+        let (file, pipe) = (path.join("root/d/f"), path.join("root/pipe"));
+        mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+        while_swapped(&file, &pipe, |_| is_inside(folder.open_file(&name("d/f"))));
     }
 }
