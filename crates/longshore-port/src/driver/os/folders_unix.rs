@@ -70,7 +70,7 @@ impl SystemFolder {
     }
 
     /// From now on it is as on a kernel without `openat2(2)`.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(crate) fn walk_always(&self) {
         self.walks.store(true, Ordering::Relaxed);
     }
