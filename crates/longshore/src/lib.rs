@@ -65,6 +65,8 @@ pub use connector::{Attempt, ConnectError, Connector, Reconnect, Retry};
 pub use ctx::Ctx;
 pub use engine::WorkerThread;
 pub use error::{ConfigError, Error, Result, SendError, StartError};
+#[cfg(feature = "files")]
+pub use files::FileStore;
 pub use files::{CutFile, FileError, FileErrorKind, FileEvent, FileId, FileSent, FileSource};
 pub use handler::{Frame, Handler, Item, Peer, Reject, Timer};
 pub use listener::Listener;

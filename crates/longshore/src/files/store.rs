@@ -1,0 +1,346 @@
+//! Where received files are kept, and from where files are served.
+
+mod clean;
+mod finish;
+mod place;
+mod quota;
+mod slot;
+
+use super::error::FileError;
+use super::source::FileSource;
+use longshore_base::FileName;
+use longshore_port::{FileHandle, FileKind, Folder};
+use longshore_proto::transfer::{Digest, FileErrorKind, Listed};
+use place::{Place, fault, is_missing, named};
+use quota::Wish;
+use slot::Begun;
+pub(crate) use slot::Slot;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most files and folders that a list has.
+const LIST_MAX: usize = 10_000;
+
+/// A folder where received files are kept and from where files are served. What peers name lies beneath
+/// it, on every system alike: no name leaves it, and no symbolic link is followed.
+///
+/// A received file lies under its name only when it is whole, its digest is right, and both it and its
+/// name are on the disk. Until then it is a *partial*: a temporary file beside its place, for its owner
+/// alone, which peers cannot name and no list shows. Who sends the same file again goes on where it was
+/// cut, also after a restart; the same is what has the same name, length and time of its last change. Only
+/// one process may receive into a folder at a time.
+///
+/// Nothing is received until [`receive`](Self::receive) says so. Cloning shares what is counted and what
+/// is being received, from any thread. Settings are each clone's own: make them first.
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("longshore-store-doc-{}", std::process::id()));
+/// # std::fs::create_dir(&path)?;
+/// use longshore::FileStore;
+/// use std::time::Duration;
+///
+/// let store = FileStore::open(&path)?
+///     .receive()
+///     .file_bytes_max(100 << 20)
+///     .store_bytes_max(2 << 30)
+///     .keep_partials(Duration::from_secs(3_600));
+/// # drop(store);
+/// # std::fs::remove_dir_all(&path)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FileStore {
+    place: Arc<Place>,
+    settings: Settings,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    receive: bool,
+    overwrite: bool,
+    file_bytes_max: u64,
+    peer_bytes_max: u64,
+    store_bytes_max: u64,
+    keep_partials: Duration,
+}
+
+/// What is known of a file that is offered, beside its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Wanted {
+    /// How long it is.
+    pub bytes: u64,
+    /// Where in the sender's file it begins.
+    pub start: u64,
+    /// How long the sender's file is.
+    pub total: u64,
+    /// When that was changed last: nanoseconds since 1970; 0 is not known.
+    pub modified: u64,
+}
+
+impl FileStore {
+    /// A folder of this machine, which has to be there. It is opened once and stays the same one,
+    /// whatever happens to `path`. Waits for the disk, so it is for the start of a program.
+    ///
+    /// # Errors
+    /// There is none, or it may not be opened.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
+        let folder = Folder::open(path.as_ref()).map_err(|error| FileError::from_io(&error))?;
+        Self::of(folder)
+    }
+
+    /// A folder that is open already: one of a simulation, above all.
+    ///
+    /// # Errors
+    /// It cannot be looked into.
+    pub fn of(folder: Folder) -> Result<Self, FileError> {
+        match folder.list(None, 1) {
+            // What may not be listed may be gone through.
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(FileError::from_io(&error));
+            }
+            _ => {}
+        }
+        let settings = Settings {
+            receive: false,
+            overwrite: false,
+            file_bytes_max: 1 << 30,
+            peer_bytes_max: 10 << 30,
+            store_bytes_max: 10 << 30,
+            keep_partials: Duration::from_secs(24 * 3_600),
+        };
+        Ok(Self { place: Place::new(folder), settings })
+    }
+
+    /// Files may be put there. The default is that they may not.
+    #[must_use]
+    pub fn receive(mut self) -> Self {
+        self.settings.receive = true;
+        self
+    }
+
+    /// A received file may replace one of its name, at once and whole: who opens it gets the old one or
+    /// the new one. The default is that it may not.
+    #[must_use]
+    pub fn overwrite(mut self) -> Self {
+        self.settings.overwrite = true;
+        self
+    }
+
+    /// Most bytes of a file that is received: any number, 0 takes empty files only. The default is 1 GiB.
+    #[must_use]
+    pub fn file_bytes_max(mut self, bytes: u64) -> Self {
+        self.settings.file_bytes_max = bytes;
+        self
+    }
+
+    /// Most bytes that one source address may bring while this process runs, those on their way too: any
+    /// number. The /64 of an IPv6 address is one source. What was removed because it was not finished
+    /// does not count. The default is 10 GiB.
+    #[must_use]
+    pub fn peer_bytes_max(mut self, bytes: u64) -> Self {
+        self.settings.peer_bytes_max = bytes;
+        self
+    }
+
+    /// Most bytes that lie in the store, partials and what is on its way too: any number. What lies there
+    /// is counted once, before the first file is received; what others do there later is not seen. Of a
+    /// file that replaces another only the difference counts, so while it comes both may lie there.
+    /// The default is 10 GiB.
+    #[must_use]
+    pub fn store_bytes_max(mut self, bytes: u64) -> Self {
+        self.settings.store_bytes_max = bytes;
+        self
+    }
+
+    /// How long a partial is kept for who comes back for it, from the last byte on. Zero keeps none. The
+    /// default is 24 hours.
+    #[must_use]
+    pub fn keep_partials(mut self, time: Duration) -> Self {
+        self.settings.keep_partials = time;
+        self
+    }
+}
+
+/// What the engine does with it. All of it may wait for the disk.
+impl FileStore {
+    /// Makes ready to receive a file.
+    ///
+    /// # Errors
+    /// `Refused`, `TooLarge`, `Exists`, `StoreFull`, `NoSpace`, `Busy`, in this order, or what the system
+    /// says.
+    pub(crate) fn begin(
+        &self,
+        peer: Option<IpAddr>,
+        name: &FileName,
+        offered: &Wanted,
+    ) -> Result<Slot, FileError> {
+        let (place, settings, bytes) = (&self.place, &self.settings, offered.bytes);
+        let refused = |kind, text: &str| Err(fault(kind, name, text));
+        if !settings.receive {
+            return refused(FileErrorKind::Refused, "nothing is received here");
+        }
+        if bytes > settings.file_bytes_max {
+            let text = format!("{bytes} bytes, at most {}", settings.file_bytes_max);
+            return refused(FileErrorKind::TooLarge, &text);
+        }
+        let partial = name.temporary(number(name, offered));
+        // Held before anything is looked at: what is seen is what will be.
+        let held = place.hold([name, &partial]);
+        let replaces = match place.facts(name)? {
+            None => 0,
+            Some(there) if settings.overwrite && there.kind == FileKind::Regular => there.bytes,
+            Some(there) => {
+                let text = match there.kind {
+                    FileKind::Regular => format!("one of {} bytes is not replaced", there.bytes),
+                    FileKind::Folder => "a folder has that name".into(),
+                    FileKind::Other => "what has that name is no file".into(),
+                };
+                return refused(FileErrorKind::Exists, &text);
+            }
+        };
+        let handle = self.partial(name, &partial)?;
+        let had = match &handle {
+            Some(handle) => handle.facts().map_err(|error| named(name, &error))?.bytes,
+            None => 0,
+        };
+        self.count()?;
+        let (store_bytes_max, peer_bytes_max) = (settings.store_bytes_max, settings.peer_bytes_max);
+        let wish = Wish { peer, bytes, had, replaces, store_bytes_max, peer_bytes_max };
+        let of = |error: FileError| fault(error.kind, name, &error.text);
+        // Who is at work on it has counted what lies there.
+        let claim = match held {
+            Some(held) => Some((held, place.quota.claim(&wish).map_err(of)?)),
+            None => place.quota.look(&wish).map(|()| None).map_err(of)?,
+        };
+        let missing = bytes.saturating_sub(had);
+        let free = place.folder.free_bytes().map_err(|error| named(name, &error))?;
+        if free < missing {
+            let text = format!("{missing} bytes, the disk has room for {free}");
+            return refused(FileErrorKind::NoSpace, &text);
+        }
+        let Some((held, claim)) = claim else {
+            return refused(FileErrorKind::Busy, "it is being received");
+        };
+        Slot::new(Begun {
+            place: place.clone(),
+            name: name.clone(),
+            partial,
+            handle,
+            bytes,
+            claim,
+            held,
+            overwrite: settings.overwrite,
+            keeps: !settings.keep_partials.is_zero(),
+        })
+    }
+
+    /// What lies there of the same file, if anything.
+    fn partial(
+        &self,
+        name: &FileName,
+        partial: &FileName,
+    ) -> Result<Option<FileHandle>, FileError> {
+        match self.place.folder.open_to_write(partial) {
+            Ok(handle) => Ok(Some(handle)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(named(name, &error)),
+        }
+    }
+
+    /// Counts what lies there, once.
+    fn count(&self) -> Result<(), FileError> {
+        self.place.quota.count_once(|| {
+            let mut bytes = 0_u64;
+            self.place.walk(|_, facts| {
+                bytes = bytes.saturating_add(facts.bytes);
+                Ok(())
+            })?;
+            Ok(bytes)
+        })
+    }
+
+    /// A file, to be sent.
+    ///
+    /// # Errors
+    /// There is none, it is no regular one, or it may not be read.
+    pub(crate) fn source(&self, name: &FileName) -> Result<FileSource, FileError> {
+        if name.is_temporary() {
+            return Err(fault(FileErrorKind::NotFound, name, "not whole yet"));
+        }
+        let file = self.place.folder.open_file(name).map_err(|error| named(name, &error))?;
+        FileSource::of(file).map_err(|error| fault(error.kind, name, &error.text))
+    }
+
+    /// What is in a folder (`None`: the root), by name, without partials.
+    ///
+    /// # Errors
+    /// There is none, it may not be looked into, or has more than 10,000 files and folders.
+    pub(crate) fn list(&self, folder: Option<&FileName>) -> Result<Vec<Listed>, FileError> {
+        let is_whole =
+            |last: &str| FileName::listed(folder, last).is_ok_and(|name| !name.is_temporary());
+        let mut most = LIST_MAX + 1;
+        loop {
+            let entries = self.place.folder.list(folder, most).map_err(|error| match folder {
+                Some(folder) => named(folder, &error),
+                None => FileError::from_io(&error),
+            })?;
+            let is_all = entries.len() < most;
+            let listed = entries.into_iter().filter(|entry| is_whole(&entry.name));
+            let listed: Vec<_> = listed
+                .map(|entry| Listed {
+                    folder: entry.facts.kind == FileKind::Folder,
+                    bytes: entry.facts.bytes,
+                    modified: u64::try_from(entry.facts.modified.max(0)).unwrap_or(u64::MAX),
+                    name: entry.name,
+                })
+                .collect();
+            if listed.len() > LIST_MAX {
+                let text = format_args!("a list has at most {LIST_MAX} files and folders");
+                return Err(FileError::new(FileErrorKind::Refused, text));
+            }
+            if is_all {
+                return Ok(listed);
+            }
+            // Some of them were partials.
+            most = most.saturating_mul(2);
+        }
+    }
+
+    /// Removes partials that are older than they are kept, everywhere below. How many. Nothing where
+    /// nothing is received.
+    ///
+    /// # Errors
+    /// What the system says. What was removed until then is gone.
+    pub(crate) fn clean(&self) -> Result<usize, FileError> {
+        if !self.settings.receive {
+            return Ok(0);
+        }
+        self.count()?;
+        clean::clean(&self.place, self.settings.keep_partials)
+    }
+
+    /// Puts files in their places, if they have these digests. Each that is told to be there has its
+    /// bytes and its name on the disk. In the order of `slots`, whichever stores they are of.
+    pub(crate) fn store_all(slots: Vec<(Slot, Digest)>) -> Vec<Result<FileName, FileError>> {
+        finish::store_all(slots)
+    }
+}
+
+/// The number of a partial: the same for the same file, another one for another version of it.
+fn number(name: &FileName, offered: &Wanted) -> u64 {
+    let Wanted { bytes, start, total, modified } = *offered;
+    let mut hasher = blake3::Hasher::new();
+    for part in [bytes, start, total, modified] {
+        hasher.update(&part.to_le_bytes());
+    }
+    hasher.update(name.as_str().as_bytes());
+    let mut number = [0; 8];
+    hasher.finalize_xof().fill(&mut number);
+    u64::from_le_bytes(number)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! Partials that nobody came back for.
+
+use super::place::{Place, is_missing, named};
+use crate::files::error::FileError;
+use longshore_base::FileName;
+use longshore_port::FileKind;
+use longshore_proto::transfer::FileErrorKind;
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// Names the file whose time is read. Partials have numbers out of a hash.
+const CLOCK_NUMBER: u64 = 0;
+
+/// Removes partials that are older than `keep` and not at work; all if it is zero. How many.
+pub(super) fn clean(place: &Arc<Place>, keep: Duration) -> Result<usize, FileError> {
+    let mut partials = Vec::new();
+    place.walk(|name, _| {
+        if name.is_temporary() {
+            partials.push(name.clone());
+        }
+        Ok(())
+    })?;
+    if partials.is_empty() {
+        return Ok(0);
+    }
+    let now = now(place)?;
+    let keep = i128::try_from(keep.as_nanos()).unwrap_or(i128::MAX);
+    let mut removed = 0;
+    for name in partials {
+        // Held before it is looked at again: nobody goes on with it between the look and the end.
+        let Some(_held) = place.hold([&name]) else { continue };
+        let Some(facts) = place.facts(&name)? else { continue };
+        let is_old = keep == 0 || now.saturating_sub(facts.modified) > keep;
+        if facts.kind != FileKind::Regular || !is_old {
+            continue;
+        }
+        match place.folder.remove(&name) {
+            Ok(()) => {
+                place.quota.forget(facts.bytes);
+                removed += 1;
+            }
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(named(&name, &error)),
+        }
+    }
+    Ok(removed)
+}
+
+/// The time of the file system, as a file that is made now has it.
+fn now(place: &Place) -> Result<i128, FileError> {
+    let _alone = place.looking.lock().unwrap_or_else(PoisonError::into_inner);
+    let clock = FileName::listed(None, "clock");
+    let clock = clock.map_err(|bad| FileError::new(FileErrorKind::BadName, bad))?;
+    let clock = clock.temporary(CLOCK_NUMBER);
+    let failed = |error: io::Error| named(&clock, &error);
+    // A crash may have left one.
+    match place.folder.remove(&clock) {
+        Err(error) if !is_missing(&error) => return Err(failed(error)),
+        _ => {}
+    }
+    let file = place.folder.create(&clock).map_err(failed)?;
+    let facts = file.facts();
+    drop(file);
+    place.folder.remove(&clock).map_err(failed)?;
+    Ok(facts.map_err(failed)?.modified)
+}

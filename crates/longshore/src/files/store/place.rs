@@ -1,0 +1,113 @@
+//! The folder of a store, and who is at work in it.
+
+use super::quota::Quota;
+use crate::files::error::FileError;
+use longshore_base::FileName;
+use longshore_port::{FileFacts, FileKind, Folder};
+use longshore_proto::transfer::FileErrorKind;
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A folder with what is counted and held in it: one for all clones of a store.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) folder: Folder,
+    pub(super) quota: Arc<Quota>,
+    /// Names that somebody is at work on, temporary ones too.
+    active: Mutex<BTreeSet<FileName>>,
+    /// Whoever makes a file to read the clock from it.
+    pub(super) looking: Mutex<()>,
+}
+
+/// Names that nobody else may touch until this is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    place: Arc<Place>,
+    names: Vec<FileName>,
+}
+
+impl Place {
+    pub(super) fn new(folder: Folder) -> Arc<Self> {
+        let (active, looking) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { folder, quota: Arc::default(), active, looking })
+    }
+
+    /// All of these names, if nobody has one of them.
+    pub(super) fn hold<const N: usize>(self: &Arc<Self>, names: [&FileName; N]) -> Option<Held> {
+        let mut active = self.active();
+        if names.iter().any(|name| active.contains(*name)) {
+            return None;
+        }
+        active.extend(names.iter().copied().cloned());
+        drop(active);
+        Some(Held { place: self.clone(), names: names.map(FileName::clone).into() })
+    }
+
+    fn active(&self) -> MutexGuard<'_, BTreeSet<FileName>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is told of a name; nothing if there is nothing.
+    pub(super) fn facts(&self, name: &FileName) -> Result<Option<FileFacts>, FileError> {
+        match self.folder.facts(name) {
+            Ok(facts) => Ok(Some(facts)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(named(name, &error)),
+        }
+    }
+
+    /// Goes to each file that there is, temporary ones too. What has no name of ours is left out, and
+    /// so are folders that are gone meanwhile or that may not be looked into.
+    pub(super) fn walk(
+        &self,
+        mut visit: impl FnMut(&FileName, &FileFacts) -> Result<(), FileError>,
+    ) -> Result<(), FileError> {
+        let mut folders = vec![None];
+        while let Some(folder) = folders.pop() {
+            let entries = match self.folder.list(folder.as_ref(), usize::MAX) {
+                Ok(entries) => entries,
+                Err(error) if is_missing(&error) || is_denied(&error) => continue,
+                Err(error) => return Err(FileError::from_io(&error)),
+            };
+            for entry in entries {
+                let Ok(name) = FileName::listed(folder.as_ref(), &entry.name) else { continue };
+                match entry.facts.kind {
+                    FileKind::Folder => folders.push(Some(name)),
+                    FileKind::Regular => visit(&name, &entry.facts)?,
+                    FileKind::Other => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut active = self.place.active();
+        for name in &self.names {
+            active.remove(name);
+        }
+    }
+}
+
+/// Whether there is nothing of that name.
+pub(super) fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+/// What a system says of a file, with its name.
+pub(super) fn named(name: &FileName, error: &io::Error) -> FileError {
+    let FileError { kind, text, .. } = FileError::from_io(error);
+    fault(kind, name, &text)
+}
+
+/// What is wrong with a file, with its name.
+pub(super) fn fault(kind: FileErrorKind, name: &FileName, text: &str) -> FileError {
+    FileError::new(kind, format_args!("{name}: {text}"))
+}

@@ -1,0 +1,230 @@
+//! What may lie in a store, in all and of one source address: counted before it is written.
+
+use crate::files::error::FileError;
+use longshore_proto::transfer::FileErrorKind;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Most source addresses that are counted at a time.
+const SOURCES_MAX: usize = 65_536;
+
+/// The counts of one store.
+#[derive(Debug, Default)]
+pub(super) struct Quota(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// What lies there, and what was claimed; none before somebody has looked what lies there.
+    taken: Option<u64>,
+    /// What each source has brought, and what it has claimed. None that has nothing.
+    sources: BTreeMap<IpAddr, u64>,
+}
+
+/// What is to be claimed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    pub(super) peer: Option<IpAddr>,
+    /// How long the file will be.
+    pub(super) bytes: u64,
+    /// What of it lies there already.
+    pub(super) had: u64,
+    /// How long the file is that it replaces.
+    pub(super) replaces: u64,
+    /// The limits.
+    pub(super) store_bytes_max: u64,
+    pub(super) peer_bytes_max: u64,
+}
+
+/// Room for one file. Dropped, it counts what lies there then, and no more.
+#[derive(Debug)]
+pub(super) struct Claim {
+    quota: Arc<Quota>,
+    source: Option<IpAddr>,
+    /// What was counted for it in the store.
+    charged: u64,
+    /// What was counted for it of its source.
+    missing: u64,
+    had: u64,
+    replaces: u64,
+    store_bytes_max: u64,
+    /// How much of the file lies there now.
+    lies: u64,
+    is_stored: bool,
+}
+
+impl Quota {
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has `look` tell what lies there, if nobody knows. Others wait meanwhile.
+    pub(super) fn count_once(
+        &self,
+        look: impl FnOnce() -> Result<u64, FileError>,
+    ) -> Result<(), FileError> {
+        let mut counts = self.lock();
+        if counts.taken.is_none() {
+            counts.taken = Some(look()?);
+        }
+        Ok(())
+    }
+
+    /// Bytes that are gone, which nobody had a claim on.
+    pub(super) fn forget(&self, bytes: u64) {
+        let mut counts = self.lock();
+        counts.taken = counts.taken.map(|taken| taken.saturating_sub(bytes));
+    }
+
+    /// Whether there would be room for a file.
+    pub(super) fn look(&self, wish: &Wish) -> Result<(), FileError> {
+        self.lock().judge(wish).map(|_| ())
+    }
+
+    /// Room for a file: all that it will need, at once.
+    pub(super) fn claim(self: &Arc<Self>, wish: &Wish) -> Result<Claim, FileError> {
+        let mut counts = self.lock();
+        let charge = counts.judge(wish)?;
+        counts.taken = Some(charge.taken);
+        if let Some((source, brought)) = charge.source.filter(|_| charge.missing > 0) {
+            counts.sources.insert(source, brought);
+        }
+        drop(counts);
+        Ok(Claim {
+            quota: self.clone(),
+            source: charge.source.map(|(source, _)| source),
+            charged: charge.charged,
+            missing: charge.missing,
+            had: wish.had,
+            replaces: wish.replaces,
+            store_bytes_max: wish.store_bytes_max,
+            lies: wish.had,
+            is_stored: false,
+        })
+    }
+}
+
+#[cfg(test)]
+impl Quota {
+    /// What is counted in the store.
+    pub(super) fn taken(&self) -> u64 {
+        self.lock().taken.unwrap_or(0)
+    }
+
+    /// What is counted of a source.
+    pub(super) fn brought(&self, peer: Option<IpAddr>) -> u64 {
+        let source = source_of(peer.expect("a source"));
+        self.lock().sources.get(&source).copied().unwrap_or(0)
+    }
+
+    /// How many sources are counted.
+    pub(super) fn sources(&self) -> usize {
+        self.lock().sources.len()
+    }
+}
+
+/// What a claim would come to.
+struct Charge {
+    charged: u64,
+    missing: u64,
+    /// What would be taken then.
+    taken: u64,
+    /// Who would have brought how much then.
+    source: Option<(IpAddr, u64)>,
+}
+
+impl Counts {
+    fn judge(&self, wish: &Wish) -> Result<Charge, FileError> {
+        let Wish { bytes, had, replaces, store_bytes_max, peer_bytes_max, .. } = *wish;
+        let charged = bytes.saturating_sub(replaces);
+        let missing = bytes.saturating_sub(had);
+        let source = wish.peer.map(source_of);
+        let others = self.taken.unwrap_or(0).saturating_sub(had);
+        let taken = others.saturating_add(charged);
+        if taken > store_bytes_max {
+            let text = format_args!(
+                "{bytes} bytes, the store has {others} of {store_bytes_max} without them"
+            );
+            return Err(FileError::new(FileErrorKind::StoreFull, text));
+        }
+        let source = source.map(|source| self.judge_source(source, missing, peer_bytes_max));
+        Ok(Charge { charged, missing, taken, source: source.transpose()? })
+    }
+
+    fn judge_source(
+        &self,
+        source: IpAddr,
+        missing: u64,
+        most: u64,
+    ) -> Result<(IpAddr, u64), FileError> {
+        let has = self.sources.get(&source).copied();
+        let brought = has.unwrap_or(0).saturating_add(missing);
+        if brought > most {
+            let has = has.unwrap_or(0);
+            let text = format_args!("{missing} bytes, {source} has brought {has} of {most}");
+            return Err(FileError::new(FileErrorKind::StoreFull, text));
+        }
+        if has.is_none() && missing > 0 && self.sources.len() >= SOURCES_MAX {
+            let text = format_args!("{SOURCES_MAX} addresses have brought files");
+            return Err(FileError::new(FileErrorKind::Busy, text));
+        }
+        Ok((source, brought))
+    }
+}
+
+impl Claim {
+    /// So much of the file lies there now.
+    pub(super) fn lies(&mut self, bytes: u64) {
+        self.lies = bytes;
+    }
+
+    /// It lies there whole, in place of the one that it replaces.
+    pub(super) fn stored(&mut self) {
+        self.is_stored = true;
+    }
+
+    /// What lies there stays, if the store keeps to its limit then. Only of what was to replace a file
+    /// there may be more than was claimed.
+    pub(super) fn keep(&mut self) -> bool {
+        let mut counts = self.quota.lock();
+        let after = self.after(counts.taken.unwrap_or(0));
+        if after > self.store_bytes_max {
+            return false;
+        }
+        counts.taken = counts.taken.map(|_| after);
+        drop(counts);
+        self.charged = self.lies;
+        true
+    }
+
+    /// What is taken when this is over.
+    fn after(&self, taken: u64) -> u64 {
+        let replaced = if self.is_stored { self.replaces } else { 0 };
+        taken.saturating_sub(self.charged).saturating_add(self.lies).saturating_sub(replaced)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut counts = self.quota.lock();
+        counts.taken = counts.taken.map(|taken| self.after(taken));
+        let Some(source) = self.source else { return };
+        let brought = self.lies.saturating_sub(self.had);
+        let back = self.missing.saturating_sub(brought);
+        if let Entry::Occupied(mut entry) = counts.sources.entry(source) {
+            *entry.get_mut() -= back.min(*entry.get());
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// An IPv4 address, or the /64 of an IPv6 one, which one host has to itself.
+fn source_of(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
+        ip @ IpAddr::V4(_) => ip,
+    }
+}

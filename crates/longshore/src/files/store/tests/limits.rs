@@ -1,0 +1,189 @@
+//! How much may lie in a store, and of whom.
+
+use super::*;
+
+fn ip(last: u8) -> Option<IpAddr> {
+    (last > 0).then(|| IpAddr::from([10, 0, 0, last]))
+}
+
+fn begin(store: &FileStore, peer: Option<IpAddr>, at: &str, len: u64) -> Result<Slot, FileError> {
+    store.begin(peer, &name(at), &of_len(len))
+}
+
+#[test]
+fn a_file_may_be_as_long_as_is_said() {
+    let disk = SimDisk::new(1);
+    let store = on(&disk).file_bytes_max(100);
+    assert!(begin(&store, None, "a", 99).is_ok() && begin(&store, None, "b", 100).is_ok());
+    let error = begin(&store, None, "c", 101).unwrap_err();
+    assert_eq!(error.kind, FileErrorKind::TooLarge);
+    assert_eq!(&*error.text, "c: 101 bytes, at most 100");
+    assert!(begin(&store.file_bytes_max(0), None, "d", 0).is_ok());
+}
+
+#[test]
+fn a_store_takes_as_much_as_is_said_to_the_byte() {
+    let disk = SimDisk::new(1);
+    disk.put(&name("d/there"), [0; 30]);
+    disk.put(&name("x").temporary(5), [0; 20]);
+    let store = on(&disk).store_bytes_max(100);
+    assert_eq!(kind(begin(&store, None, "a", 51)), FileErrorKind::StoreFull);
+    let error = begin(&store, None, "a", 51).unwrap_err();
+    assert_eq!(&*error.text, "a: 51 bytes, the store has 50 of 100 without them");
+    let fifty = begin(&store, None, "a", 50).unwrap();
+    assert_eq!(kind(begin(&store, None, "b", 1)), FileErrorKind::StoreFull);
+    assert!(begin(&store, None, "b", 0).is_ok(), "it is full, and takes what has nothing");
+    fifty.give_up(true);
+    receive(&store, "a", &[1; 49]).unwrap();
+    assert_eq!(kind(begin(&store, None, "b", 2)), FileErrorKind::StoreFull);
+    receive(&store, "b", &[1; 1]).unwrap();
+    assert_eq!((taken(&store), kind(begin(&store, None, "c", 1))), (100, FileErrorKind::StoreFull));
+    assert!(begin(&store.store_bytes_max(u64::MAX), None, "c", 1).is_ok());
+}
+
+#[test]
+fn a_partial_counts_once() {
+    let disk = SimDisk::new(1);
+    let store = on(&disk).store_bytes_max(100);
+    let bytes = content(1, 100);
+    receive_some(&store, "f", &bytes, 60);
+    assert_eq!(taken(&store), 60);
+    assert_eq!(kind(begin(&store, None, "g", 41)), FileErrorKind::StoreFull);
+    drop(begin(&store, None, "g", 40).unwrap());
+    let store = on(&disk).store_bytes_max(100);
+    assert_eq!(receive(&store, "f", &bytes), Ok(60));
+    assert_eq!(taken(&store), 100);
+}
+
+#[test]
+fn of_what_replaces_a_file_the_difference_counts() {
+    let disk = SimDisk::new(1);
+    disk.put(&name("f"), [0; 60]);
+    let store = on(&disk).overwrite().store_bytes_max(100);
+    receive(&store, "f", &[1; 100]).unwrap();
+    assert_eq!(
+        (taken(&store), kind(begin(&store, None, "f", 101))),
+        (100, FileErrorKind::StoreFull)
+    );
+    receive(&store, "f", &[1; 70]).unwrap();
+    assert_eq!((taken(&store), kind(begin(&store, None, "g", 31))), (70, FileErrorKind::StoreFull));
+    // What is given up lies beside the old one: only as far as the limit permits.
+    receive_some(&store, "f", &[2; 80], 30);
+    assert_eq!((taken(&store), partials(&disk)), (100, 1));
+    assert_eq!(kind(begin(&store, None, "f", 71)), FileErrorKind::StoreFull);
+    assert_eq!(receive(&store, "f", &[2; 80]), Ok(30));
+    assert_eq!((taken(&store), partials(&disk)), (80, 0));
+    receive_some(&store, "f", &[3; 80], 21);
+    assert_eq!((taken(&store), partials(&disk)), (80, 0));
+}
+
+#[test]
+fn a_source_brings_as_much_as_is_said_to_the_byte() {
+    let disk = SimDisk::new(1);
+    let store = on(&disk).peer_bytes_max(100);
+    let first = begin(&store, ip(1), "a", 60).unwrap();
+    let error = begin(&store, ip(1), "b", 41).unwrap_err();
+    assert_eq!(error.kind, FileErrorKind::StoreFull);
+    assert_eq!(&*error.text, "b: 41 bytes, 10.0.0.1 has brought 60 of 100");
+    let second = begin(&store, ip(1), "b", 40).unwrap();
+    assert_eq!(kind(begin(&store, ip(1), "c", 1)), FileErrorKind::StoreFull);
+    assert!(begin(&store, ip(2), "c", 100).is_ok() && begin(&store, None, "c", 101).is_ok());
+    let mapped = IpAddr::V6("::ffff:10.0.0.1".parse().unwrap());
+    assert_eq!(kind(begin(&store, Some(mapped), "c", 1)), FileErrorKind::StoreFull);
+    drop(second);
+    assert!(begin(&store, ip(1), "c", 39).is_ok() && begin(&store, ip(1), "c", 40).is_ok());
+    first.give_up(false);
+    assert!(begin(&store, ip(1), "c", 100).is_ok());
+    assert_eq!(store.place.quota.sources(), 0);
+}
+
+#[test]
+fn what_a_source_has_brought_counts_as_long_as_the_process_runs() {
+    let disk = SimDisk::new(1);
+    let store = on(&disk).peer_bytes_max(10);
+    let mut slot = begin(&store, ip(1), "a", 6).unwrap();
+    slot.write(0, b"abcdef", false).unwrap();
+    store_one(slot, b"abcdef").unwrap();
+    let mut slot = begin(&store, ip(1), "b", 4).unwrap();
+    slot.write(0, b"abc", false).unwrap();
+    drop(slot);
+    assert_eq!(store.place.quota.brought(ip(1)), 9);
+    assert_eq!(kind(begin(&store, ip(1), "c", 2)), FileErrorKind::StoreFull);
+    // Another goes on with it, and answers for what is missing.
+    let slot = begin(&store, ip(2), "b", 4).unwrap();
+    assert_eq!(store.place.quota.brought(ip(2)), 1);
+    drop(slot);
+    assert_eq!(on(&disk).peer_bytes_max(10).place.quota.brought(ip(1)), 0);
+}
+
+#[test]
+fn a_network_of_one_host_is_one_source() {
+    let disk = SimDisk::new(1);
+    let store = on(&disk).peer_bytes_max(100);
+    let v6 = |ip: &str| Some(IpAddr::V6(ip.parse().unwrap()));
+    let _slot = begin(&store, v6("2001:db8:0:1::1"), "a", 100).unwrap();
+    assert_eq!(kind(begin(&store, v6("2001:db8:0:1:ff::9"), "b", 1)), FileErrorKind::StoreFull);
+    assert!(begin(&store, v6("2001:db8:0:2::1"), "b", 1).is_ok());
+}
+
+#[test]
+fn there_are_only_so_many_sources() {
+    let disk = SimDisk::new(1);
+    let store = on(&disk);
+    let ip = |number: u32| Some(IpAddr::V4(number.into()));
+    let claim = |number| {
+        let wish = Wish {
+            peer: ip(number),
+            bytes: 1,
+            had: 0,
+            replaces: 0,
+            store_bytes_max: u64::MAX,
+            peer_bytes_max: u64::MAX,
+        };
+        store.place.quota.claim(&wish).unwrap()
+    };
+    let mut claims: Vec<_> = (0..65_536).map(claim).collect();
+    let error = begin(&store, ip(70_000), "f", 1).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "too many transfers at once: f: 65536 addresses have brought files"
+    );
+    assert!(begin(&store, ip(70_000), "f", 0).is_ok() && begin(&store, ip(3), "f", 1).is_ok());
+    claims.pop();
+    assert!(begin(&store, ip(70_000), "f", 1).is_ok());
+}
+
+#[test]
+fn a_file_for_which_the_disk_has_no_room_is_not_begun() {
+    let disk = SimDisk::new(1);
+    disk.put(&name("there"), [0; 40]);
+    disk.capacity(100);
+    let store = on(&disk);
+    let error = begin(&store, None, "f", 61).unwrap_err();
+    assert_eq!(error.kind, FileErrorKind::NoSpace);
+    assert_eq!(&*error.text, "f: 61 bytes, the disk has room for 60");
+    assert_eq!((taken(&store), disk.names().len()), (40, 1));
+    receive_some(&store, "f", &[1; 60], 50);
+    assert_eq!(kind(begin(&store, None, "g", 11)), FileErrorKind::NoSpace);
+    assert_eq!(receive(&store, "f", &[1; 60]), Ok(50));
+}
+
+#[test]
+fn reasons_have_an_order() {
+    let disk = SimDisk::new(1);
+    let store = on(&disk);
+    let _busy = begin(&store, None, "f", 50).unwrap();
+    let strict = store.clone().file_bytes_max(9).store_bytes_max(55);
+    disk.capacity(5);
+    let reading =
+        FileStore { settings: Settings { receive: false, ..strict.settings }, ..strict.clone() };
+    assert_eq!(kind(begin(&reading, None, "f", 10)), FileErrorKind::Refused);
+    assert_eq!(kind(begin(&strict, None, "f", 10)), FileErrorKind::TooLarge);
+    disk.put(&name("f"), "");
+    assert_eq!(kind(begin(&strict, None, "f", 9)), FileErrorKind::Exists);
+    let strict = strict.overwrite();
+    assert_eq!(kind(begin(&strict, None, "f", 9)), FileErrorKind::StoreFull);
+    assert_eq!(kind(begin(&store.clone().overwrite(), None, "f", 9)), FileErrorKind::NoSpace);
+    disk.capacity(100);
+    assert_eq!(kind(begin(&store.overwrite(), None, "f", 9)), FileErrorKind::Busy);
+}
