@@ -39,6 +39,8 @@ mod config;
 mod conn;
 mod connector;
 mod ctx;
+#[cfg(feature = "files")]
+mod ctx_files;
 mod engine;
 mod error;
 mod files;
@@ -65,9 +67,12 @@ pub use connector::{Attempt, ConnectError, Connector, Reconnect, Retry};
 pub use ctx::Ctx;
 pub use engine::WorkerThread;
 pub use error::{ConfigError, Error, Result, SendError, StartError};
+pub use files::{
+    BadName, CutFile, Digest, FileDone, FileError, FileErrorKind, FileEvent, FileFailed, FileId,
+    FileList, FileName, FileProgress, FileSent, FileSource, FileWay, Folder, Listed,
+};
 #[cfg(feature = "files")]
-pub use files::FileStore;
-pub use files::{CutFile, FileError, FileErrorKind, FileEvent, FileId, FileSent, FileSource};
+pub use files::{FileOffer, FileRequest, FileStore, ListRequest};
 pub use handler::{Frame, Handler, Item, Peer, Reject, Timer};
 pub use listener::Listener;
 pub use longshore_base::Time;

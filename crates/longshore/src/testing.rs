@@ -34,7 +34,7 @@ use crate::{Codec, Decoded, Handler, Listener, Peer as Who, Reject, Result, Serv
 use longshore_base::Time;
 use longshore_port::World;
 use longshore_sim::{SimClient, SimPort, SimWorld};
-pub use longshore_sim::{SimFile, Trouble};
+pub use longshore_sim::{SimDisk, SimFile, Trouble};
 pub use pieces::{InPieces, in_pieces};
 use std::cell::RefCell;
 use std::fmt;

@@ -9,6 +9,10 @@ pub(crate) const MAGIC: u8 = b'L';
 /// Bytes in front of each payload.
 pub(crate) const HEADER_BYTES: usize = 8;
 
+/// The type of a frame that says what its sender can do, and the bytes of its payload.
+pub(crate) const HELLO: u8 = 0;
+pub(crate) const HELLO_BYTES: u32 = 8;
+
 /// Most bytes of a file in one frame, 64 KiB: so long a message waits behind a file.
 pub const FILE_CHUNK_BYTES_MAX: usize = 64 * 1024;
 

@@ -1,8 +1,8 @@
 //! The project's own protocol, described in `docs/protocol.md`.
 
 use super::head::{
-    DATA_HEAD_BYTES, FILE_CONTROL_BYTES_MAX, HEADER_BYTES, LONGSHORE_VERSION, MAGIC,
-    file_payload_bytes, file_types, header,
+    DATA_HEAD_BYTES, FILE_CONTROL_BYTES_MAX, HEADER_BYTES, HELLO, HELLO_BYTES, LONGSHORE_VERSION,
+    MAGIC, file_payload_bytes, file_types, header,
 };
 use super::{Codec, Decoded, Out, PAYLOAD_BYTES_DEFAULT};
 use crate::FrameError;
@@ -12,11 +12,9 @@ use std::str;
 /// Most bytes of a ping.
 pub const PING_BYTES_MAX: usize = 64;
 
-const HELLO_BYTES: usize = 8;
 /// Bytes of the number before the payload of a binary message.
 const KIND_BYTES: usize = 2;
 
-const HELLO: u8 = 0;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const PING: u8 = 3;
@@ -82,7 +80,7 @@ impl Longshore {
     fn frame_bytes(self, kind: u8, length: u32) -> Result<usize, FrameError> {
         let payload = usize::try_from(length).unwrap_or(usize::MAX);
         let fits = match kind {
-            HELLO => payload == HELLO_BYTES,
+            HELLO => length == HELLO_BYTES,
             BINARY => payload >= KIND_BYTES,
             PING | PONG => payload <= PING_BYTES_MAX,
             TEXT | SKIPPED_FROM.. => true,
@@ -187,7 +185,7 @@ impl Codec for Longshore {
             return Ok(Decoded::More { total: HEADER_BYTES });
         };
         let used = self.frame_bytes(kind, u32::from_be_bytes([a, b, c, d]))?;
-        if file_payload_bytes(kind).is_some() {
+        if file_payload_bytes(kind).is_some() || (kind == HELLO && self.files) {
             return Ok(Self::decode_file(decoder, input, used));
         }
         let Some(payload) = input.get(HEADER_BYTES..used) else {

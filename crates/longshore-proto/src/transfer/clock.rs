@@ -22,7 +22,8 @@ const PROOF_RATE: u64 = 32 << 20;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Clock {
     due: Time,
-    /// How far it was when this time began.
+    /// When this time began, and how far it was then.
+    since: Time,
     from: u64,
 }
 
@@ -34,27 +35,42 @@ impl Clock {
             return Self::NEVER;
         }
         let time = Duration::from_secs(proof.div_ceil(PROOF_RATE));
-        Self { due: now + pace.start + time, from: proof }
+        Self { due: now + pace.start + time, since: now, from: proof }
     }
 
     /// It has got so far, and has to get on.
     pub(super) fn stall(pace: &Pace, now: Time, at: u64) -> Self {
-        if pace.stall.is_zero() { Self::NEVER } else { Self { due: now + pace.stall, from: at } }
+        if pace.stall.is_zero() {
+            Self::NEVER
+        } else {
+            Self { due: now + pace.stall, since: now, from: at }
+        }
     }
 
-    pub(super) const NEVER: Self = Self { due: Time::NEVER, from: 0 };
+    pub(super) const NEVER: Self = Self { due: Time::NEVER, since: Time::ZERO, from: 0 };
 
     pub(super) fn due(self) -> Time {
         self.due
     }
 
-    /// At the end of a time in which it has got to `at`, with `left` bytes to go: the next one, or
-    /// nothing if it is too slow.
-    pub(super) fn next(self, pace: &Pace, now: Time, at: u64, left: u64) -> Option<Self> {
+    /// At the end of a time in which it has got to `at`, with `left` bytes to go, as one of `share` that
+    /// have the line together and so the more time: the next one, or nothing if it is too slow.
+    pub(super) fn next(
+        self,
+        pace: &Pace,
+        now: Time,
+        at: u64,
+        left: u64,
+        share: usize,
+    ) -> Option<Self> {
         let most = u128::from(pace.rate) * pace.stall.as_millis() / 1_000;
         let most = u64::try_from(most).unwrap_or(u64::MAX);
-        let enough = at - self.from >= most.max(1).min(left.max(1));
-        enough.then(|| Self::stall(pace, now, at))
+        if at - self.from >= most.max(1).min(left.max(1)) {
+            return Some(Self::stall(pace, now, at));
+        }
+        let share = u32::try_from(share).unwrap_or(u32::MAX).max(1);
+        let due = self.since + pace.stall.saturating_mul(share);
+        (due > now).then_some(Self { due, ..self })
     }
 }
 
@@ -69,11 +85,14 @@ mod tests {
     fn who_is_too_slow_is_found_at_the_end_of_a_time() {
         let clock = Clock::stall(&PACE, Time::ZERO, 500);
         assert_eq!(clock.due(), Time::ZERO + 10 * SECOND);
-        assert_eq!(clock.next(&PACE, clock.due(), 10_499, 1 << 30), None);
-        let next = clock.next(&PACE, clock.due(), 10_500, 1 << 30).unwrap();
+        assert_eq!(clock.next(&PACE, clock.due(), 10_499, 1 << 30, 1), None);
+        let next = clock.next(&PACE, clock.due(), 10_500, 1 << 30, 1).unwrap();
         assert_eq!((next.due(), next.from), (Time::ZERO + 20 * SECOND, 10_500));
-        assert!(clock.next(&PACE, clock.due(), 600, 100).is_some(), "there was no more");
-        assert!(clock.next(&PACE, clock.due(), 500, 0).is_none(), "nothing is no progress");
+        let shared = clock.next(&PACE, clock.due(), 500, 1 << 30, 4).expect("others go, too");
+        assert_eq!((shared.due(), shared.from), (Time::ZERO + 40 * SECOND, 500));
+        assert_eq!(shared.next(&PACE, shared.due(), 500, 1 << 30, 4), None);
+        assert!(clock.next(&PACE, clock.due(), 600, 100, 1).is_some(), "there was no more");
+        assert!(clock.next(&PACE, clock.due(), 500, 0, 1).is_none(), "nothing is no progress");
     }
 
     #[test]

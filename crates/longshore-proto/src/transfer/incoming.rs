@@ -15,9 +15,13 @@ use super::wire::{Digest, FileFrame, Offered};
 use crate::FrameError;
 use longshore_base::{OutOfMemory, Time, try_extend};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// Bytes that each file may be sent before they are written, however many there are.
 const WINDOW_BYTES_MIN: u64 = 128 << 10;
+
+/// How often a sender hears at least how far it is, while bytes come.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// What the keeper of the files is to do, or to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,6 +97,8 @@ struct Receiving {
     at: u64,
     written: u64,
     credit: u64,
+    /// When its sender was told last how far it is.
+    told: Time,
     /// What has come and is not being written.
     buffer: Vec<u8>,
     writing: bool,
@@ -284,6 +290,7 @@ impl Incoming {
             at: 0,
             written: 0,
             credit: 0,
+            told: now,
             buffer: Vec::new(),
             writing: false,
             anew: false,
@@ -370,9 +377,11 @@ impl Incoming {
         }
         let written = file.written;
         let credit = written.saturating_add(window).max(file.credit);
-        // Not each time: a quarter of the window is soon enough, and the end of the file is told by itself.
-        if credit - file.credit >= window / 4 && file.credit < file.bytes {
-            file.credit = credit;
+        // Not each time: a quarter of the window is soon enough. But a sender on a slow line has to hear that
+        // it gets on.
+        let much = credit - file.credit >= window / 4 && file.credit < file.bytes;
+        if much || now.since(file.told) >= TOLD_EVERY {
+            (file.credit, file.told) = (credit, now);
             self.frames.push_back(FileFrame::Credit { id, written, credit });
         }
         self.acts.push_back(RecvAct::Progress { id, written });
@@ -408,6 +417,7 @@ impl Incoming {
 
     /// Time has come to [`next_due`](Self::next_due).
     pub fn handle_time(&mut self, now: Time) {
+        let share = self.files.values().filter(|it| it.phase == Phase::Receiving).count();
         let mut slow = Vec::new();
         for (id, file) in &mut self.files {
             if file.clock.due() > now {
@@ -421,7 +431,7 @@ impl Incoming {
             }
             let left = file.bytes - file.at;
             let next = match file.phase {
-                Phase::Receiving => file.clock.next(&self.pace, now, file.at, left),
+                Phase::Receiving => file.clock.next(&self.pace, now, file.at, left, share),
                 _ => None,
             };
             match next {

@@ -11,7 +11,9 @@ pub use clock::Pace;
 pub use fault::{FileErrorKind, TransferError};
 pub use incoming::{Incoming, RecvAct};
 pub use outgoing::{Chunk, OFFERS_MAX, Outgoing, SendAct};
-pub use wire::{Digest, FileFrame, FilePiece, FileStream, Listed, Offered, data_head};
+pub use wire::{
+    CAPABILITY_FILES, Digest, FileFrame, FilePiece, FileStream, Listed, Offered, data_head, hello,
+};
 
 #[cfg(test)]
 mod tests;

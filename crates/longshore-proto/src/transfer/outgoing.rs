@@ -426,6 +426,7 @@ impl Outgoing {
     /// Time has come to [`next_due`](Self::next_due).
     pub fn handle_time(&mut self, now: Time) {
         let heard_by = self.heard_by();
+        let share = self.sends.values().filter(|send| send.phase == Phase::Sending).count();
         let mut slow = Vec::new();
         for (id, send) in &mut self.sends {
             if send.clock.due() > now {
@@ -433,7 +434,7 @@ impl Outgoing {
             }
             if send.waits_for_word() {
                 if heard_by <= now {
-                    slow.push(*id);
+                    slow.push((*id, format!("no answer in {:?}", self.pace.start)));
                 }
                 continue;
             }
@@ -444,13 +445,14 @@ impl Outgoing {
                 continue;
             }
             let left = send.sent - send.written;
-            match send.clock.next(&self.pace, now, send.written, left) {
-                Some(clock) => send.clock = clock,
-                None => slow.push(*id),
+            if let Some(clock) = send.clock.next(&self.pace, now, send.written, left, share) {
+                send.clock = clock;
+                continue;
             }
+            let (stall, taken, of) = (self.pace.stall, send.written, send.sent);
+            slow.push((*id, format!("too little was taken in {stall:?}: {taken} of {of}")));
         }
-        for id in slow {
-            let text = format!("nothing was heard of it for {:?}", self.pace.start);
+        for (id, text) in slow {
             self.give_up(now, id, FileErrorKind::TimedOut, &text);
         }
     }

@@ -2,7 +2,8 @@
 
 use super::fault::FileErrorKind;
 use crate::frame::head::{
-    DATA_HEAD_BYTES, DIGEST_BYTES, HEADER_BYTES, file_payload_bytes, file_types as types, header,
+    DATA_HEAD_BYTES, DIGEST_BYTES, HEADER_BYTES, HELLO, HELLO_BYTES, file_payload_bytes,
+    file_types as types, header,
 };
 use crate::{FrameError, In};
 use bytes::Bytes;
@@ -82,6 +83,8 @@ pub enum FileFrame {
 pub enum FilePiece<'a> {
     /// A whole frame.
     Frame(FileFrame),
+    /// What the peer can do: bits.
+    Hello(u64),
     /// Bytes of a file: a frame of them may come in several pieces.
     Data { id: u32, offset: u64, bytes: &'a [u8] },
 }
@@ -247,6 +250,16 @@ impl Listed {
     }
 }
 
+/// The bit of a hello that says: files go either way.
+pub const CAPABILITY_FILES: u64 = 1;
+
+/// What a side that takes and gives files says first.
+pub fn hello() -> Bytes {
+    let mut out = header(HELLO, HELLO_BYTES).to_vec();
+    put(&mut out, &[], &[CAPABILITY_FILES]);
+    out.into()
+}
+
 /// The bytes in front of a chunk of a file: those of its frame, and its place.
 pub fn data_head(id: u32, offset: u64, len: usize) -> Bytes {
     let payload = u32::try_from(DATA_HEAD_BYTES + len).unwrap_or(0);
@@ -322,6 +335,9 @@ impl FileStream {
                 return Err(FrameError::invalid("a frame without its head"));
             };
             let kind = head[2];
+            if kind == HELLO {
+                return In::new(payload).get_u64().map(|bits| Some(FilePiece::Hello(bits)));
+            }
             if kind != types::DATA {
                 return FileFrame::parse(kind, payload).map(|frame| Some(FilePiece::Frame(frame)));
             }
@@ -409,6 +425,7 @@ mod tests {
         let mut wire = data_head(5, 1_000, 6).to_vec();
         wire.extend_from_slice(b"abcdef");
         let mut stream = FileStream::default();
+        assert_eq!(stream.piece(&hello()).unwrap(), Some(FilePiece::Hello(CAPABILITY_FILES)));
         let (head, rest) = wire.split_at(HEADER_BYTES + DATA_HEAD_BYTES);
         assert_eq!(stream.piece(head).unwrap(), None);
         let data = |offset, bytes| Some(FilePiece::Data { id: 5, offset, bytes });

@@ -100,6 +100,18 @@ pub(crate) const SEND_QUEUE_MESSAGES: Limit<u32> =
     Limit::new("limits.send_queue_messages", u32::MAX, 1..=u32::MAX);
 pub(crate) const SEND_QUEUE_FILES: Limit<u32> =
     Limit::new("limits.send_queue_files", 256, 1..=1 << 20);
+/// Of a transfer: from an offer or a question to its answer, and from the end of a file to the word that
+/// it is there.
+pub(crate) const FILE_START: TimeLimit =
+    TimeLimit::new("limits.file_start", Duration::from_secs(30));
+/// In each such time it has to get on.
+pub(crate) const FILE_STALL: TimeLimit =
+    TimeLimit::new("limits.file_stall", Duration::from_secs(10));
+pub(crate) const FILE_RATE: Limit<u32> = Limit::new("limits.file_rate", 1 << 10, 1..=u32::MAX);
+pub(crate) const FILES_RUNNING: Limit<u32> = Limit::new("limits.files_running", 16, 1..=256);
+pub(crate) const FILES_WAITING: Limit<u32> = Limit::new("limits.files_waiting", 1_024, 1..=1 << 20);
+pub(crate) const FILE_WINDOW_BYTES: Limit<u64> =
+    Limit::new("limits.file_window_bytes", 2 << 20, 128 << 10..=1 << 30);
 /// None is its default, and the queue its bound.
 pub(crate) const SEND_QUEUE_SOFT_BYTES: &str = "limits.send_queue_soft_bytes";
 pub(crate) const SEND_QUEUE_SOFT: TimeLimit =

@@ -1,8 +1,9 @@
 //! The limits of one listener or connector.
 
 use super::limit::{
-    FIRST_BYTE, FRAME, FRAME_BYTES_MAX, FRAME_RATE, IDLE, LINGER_TOTAL, LINGER_WAIT, LOGIN,
-    PER_SOURCE, POSTS, RECV_CREDIT_BYTES, SEND_QUEUE_BYTES, SEND_QUEUE_FILES, SEND_QUEUE_LOW_BYTES,
+    FILE_RATE, FILE_STALL, FILE_START, FILE_WINDOW_BYTES, FILES_RUNNING, FILES_WAITING, FIRST_BYTE,
+    FRAME, FRAME_BYTES_MAX, FRAME_RATE, IDLE, LINGER_TOTAL, LINGER_WAIT, LOGIN, PER_SOURCE, POSTS,
+    RECV_CREDIT_BYTES, SEND_QUEUE_BYTES, SEND_QUEUE_FILES, SEND_QUEUE_LOW_BYTES,
     SEND_QUEUE_LOW_PART, SEND_QUEUE_MESSAGES, SEND_QUEUE_SOFT, SEND_QUEUE_SOFT_BYTES, WRITE,
     in_range,
 };
@@ -108,6 +109,12 @@ pub struct Limits {
     pub(crate) send_queue_soft_bytes: Option<u64>,
     pub(crate) send_queue_soft: Duration,
     pub(crate) posts: u32,
+    pub(crate) file_start: Duration,
+    pub(crate) file_stall: Duration,
+    pub(crate) file_rate: u32,
+    pub(crate) files_running: u32,
+    pub(crate) files_waiting: u32,
+    pub(crate) file_window_bytes: u64,
     pub(crate) slow_reader: SlowReader,
     pub(crate) half_close: HalfClose,
     pub(crate) linger: Linger,
@@ -144,6 +151,12 @@ impl Default for Limits {
             send_queue_soft_bytes: None,
             send_queue_soft: SEND_QUEUE_SOFT.default,
             posts: POSTS.default,
+            file_start: FILE_START.default,
+            file_stall: FILE_STALL.default,
+            file_rate: FILE_RATE.default,
+            files_running: FILES_RUNNING.default,
+            files_waiting: FILES_WAITING.default,
+            file_window_bytes: FILE_WINDOW_BYTES.default,
             slow_reader: SlowReader::default(),
             half_close: HalfClose::default(),
             linger: Linger::default(),
@@ -240,6 +253,49 @@ impl Limits {
         self
     }
 
+    /// How long an offer of a file, or a question for one, may be without an answer, and how long the
+    /// receiver may take to say that a whole file is there. As long as it says anything of other files it
+    /// has time for these. What is there already, or has to be made safe, gives more: a second for each
+    /// 32 MiB. Default 30 s; zero is for ever.
+    pub fn file_start(mut self, within: Duration) -> Self {
+        self.file_start = within;
+        self
+    }
+
+    /// In each such time a file has to get on by what [`file_rate`](Self::file_rate) makes of it, on either
+    /// side; time that is spent waiting for our own disk, or for a hold, does not count. Default 10 s;
+    /// zero is for ever.
+    pub fn file_stall(mut self, within: Duration) -> Self {
+        self.file_stall = within;
+        self
+    }
+
+    /// Bytes in a second at which a file has to get on, 1 to 2^32 - 1. Default 1,024.
+    pub fn file_rate(mut self, bytes: u32) -> Self {
+        self.file_rate = bytes;
+        self
+    }
+
+    /// Files that one connection receives at a time, 1 to 256; others that were accepted wait. Default 16.
+    pub fn files_running(mut self, most: u32) -> Self {
+        self.files_running = most;
+        self
+    }
+
+    /// Files that one connection may have offered, and that are not over, 1 to 1,048,576. Default 1,024.
+    pub fn files_waiting(mut self, most: u32) -> Self {
+        self.files_waiting = most;
+        self
+    }
+
+    /// Bytes that a peer may send of all its files together before they are written, 128 KiB to 1 GiB;
+    /// each file may be sent 128 KiB in any case. A peer that is far away needs as much as goes over the
+    /// line in the time of a round trip. Default 2 MiB.
+    pub fn file_window_bytes(mut self, bytes: u64) -> Self {
+        self.file_window_bytes = bytes;
+        self
+    }
+
     /// Most bytes that wait to be sent to one peer, 1 KiB to 4 GiB, and at least the longest frame of
     /// the codec. Default 4 MiB, or that frame if it is longer.
     pub fn send_queue_bytes(mut self, bytes: u64) -> Self {
@@ -325,6 +381,10 @@ impl Limits {
         FRAME_RATE.check(self.frame_rate)?;
         RECV_CREDIT_BYTES.check(self.recv_credit_bytes)?;
         POSTS.check(self.posts)?;
+        FILE_RATE.check(self.file_rate)?;
+        FILES_RUNNING.check(self.files_running)?;
+        FILES_WAITING.check(self.files_waiting)?;
+        FILE_WINDOW_BYTES.check(self.file_window_bytes)?;
         let bytes = self.send_queue_bytes;
         SEND_QUEUE_BYTES.check(bytes)?;
         let default = format!("1/{SEND_QUEUE_LOW_PART} of it");
@@ -334,6 +394,8 @@ impl Limits {
         let soft = self.send_queue_soft_bytes.unwrap_or(bytes);
         in_range(SEND_QUEUE_SOFT_BYTES, soft, 0..=bytes, "none")?;
         for (limit, value) in [
+            (FILE_START, self.file_start),
+            (FILE_STALL, self.file_stall),
             (FIRST_BYTE, self.first_byte),
             (LOGIN, self.login),
             (FRAME, self.frame),
@@ -455,6 +517,12 @@ mod tests {
             send_queue_soft_bytes: _,
             send_queue_soft: _,
             posts: _,
+            file_start: _,
+            file_stall: _,
+            file_rate: _,
+            files_running: _,
+            files_waiting: _,
+            file_window_bytes: _,
             slow_reader,
             half_close,
             linger,
@@ -549,6 +617,24 @@ mod tests {
             ),
             time(&SEND_QUEUE_SOFT, "none: an echo pushes nothing", "reason `fell_behind`"),
             count(&POSTS, "none: an echo has none", "the post is refused: counter `posts_refused`"),
+            time(&FILE_START, "`--file-start`", "the file ends with `timed_out`, on both sides"),
+            time(
+                &FILE_STALL,
+                "`--file-stall`",
+                "`limits.file_rate` has to be kept in each such time",
+            ),
+            size(
+                &FILE_RATE,
+                "`--file-rate`",
+                "in a second; the file ends with `timed_out`, on both sides",
+            ),
+            count(&FILES_RUNNING, "`--files-running`", "others wait until one of them is over"),
+            count(&FILES_WAITING, "none: it offers nothing", "the offer is refused: `busy`"),
+            size(
+                &FILE_WINDOW_BYTES,
+                "`--file-window`",
+                "senders wait until it is written; each file has 128 KiB at least",
+            ),
             row(
                 "limits.slow_reader",
                 "none: an echo refuses",

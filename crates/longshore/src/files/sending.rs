@@ -1,8 +1,11 @@
 //! What a connection sends of files.
 
 use super::error::FileError;
-use super::event::{CutFile, FileId, FileSent};
+use super::event::{CutFile, FileSent};
+use super::id::FileId;
 use super::source::FileSource;
+#[cfg(feature = "files")]
+use super::transfers::Transfers;
 use std::collections::VecDeque;
 
 /// The files that one connection sends.
@@ -13,6 +16,9 @@ pub(crate) struct Files {
     raw: VecDeque<RawFile>,
     /// How many of those are out.
     out: usize,
+    #[cfg(feature = "files")]
+    /// Files that are offered, asked for, and received.
+    pub(crate) transfers: Option<Box<Transfers>>,
 }
 
 /// A file that goes out as it is.
@@ -35,7 +41,7 @@ impl Files {
     /// One more, behind the others.
     pub(crate) fn add(&mut self, source: FileSource) -> FileId {
         self.last += 1;
-        let id = FileId(self.last);
+        let id = FileId(2 * self.last); // transfers have the odd ones
         self.raw.push_back(RawFile {
             id,
             source,
@@ -78,7 +84,7 @@ impl Files {
 
     /// Those that nobody was told of, at the end of their connection: `sent` says which are out that are
     /// not counted so.
-    pub(crate) fn cut(self, sent: &[u64]) -> Vec<CutFile> {
+    pub(crate) fn cut(&self, sent: &[u64]) -> Vec<CutFile> {
         let cut = self.raw.iter().enumerate().map(|(at, file)| CutFile {
             id: file.id,
             sent: at < self.out || sent.contains(&file.id.0),

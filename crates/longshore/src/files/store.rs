@@ -322,6 +322,13 @@ impl FileStore {
         clean::clean(&self.place, self.settings.keep_partials)
     }
 
+    /// The same now and then, when files are received: what that fails with is found out again.
+    pub(crate) fn clean_sometimes(&self) {
+        if self.place.is_due() {
+            let _ = self.clean();
+        }
+    }
+
     /// Puts files in their places, if they have these digests. Each that is told to be there has its
     /// bytes and its name on the disk. In the order of `slots`, whichever stores they are of.
     pub(crate) fn store_all(slots: Vec<(Slot, Digest)>) -> Vec<Result<FileName, FileError>> {

@@ -165,12 +165,16 @@ counters! {
         messages_refused,
         /// Files that were sent as they are and told to `on_file`.
         files_sent,
+        /// Files that have arrived whole, here or at the peer, and were told to `on_file`.
+        files_done,
+        /// Files that did not, and were told to `on_file`; lists, too.
+        files_failed,
         /// Files refused because too many wait to be sent on their connection: `limits.send_queue_files`.
         files_refused,
         /// Bytes of files that the system sent by itself, without a copy.
         file_bytes_direct,
-        /// Bytes of files that were read and sent like others: they were not in the system's cache, or a
-        /// filter changes what is sent.
+        /// Bytes of files that were read and sent like others: they were not in the system's cache, a
+        /// filter changes what is sent, or they were offered and have a digest.
         file_bytes_copied,
         /// Messages dropped at the same bounds, where `limits.slow_reader` says so.
         messages_dropped,

@@ -5,6 +5,8 @@ use super::notice::Notice;
 use super::shared::{ConnId, Shared};
 use super::source::Source;
 use crate::connector::{Attempt, ConnectError, Plan};
+#[cfg(feature = "files")]
+use crate::files::Answer;
 use crate::sync::{AtomicBool, Mutex};
 use bytes::Bytes;
 use longshore_base::event;
@@ -110,6 +112,9 @@ pub(crate) enum Cmd {
     Leave { shared: Arc<Shared>, members: Arc<Members> },
     /// Whole frames for all members of a group that this worker has, but for one.
     Broadcast(Box<Broadcast>),
+    /// What a peer wants of files is decided.
+    #[cfg(feature = "files")]
+    File { shared: Arc<Shared>, answer: Box<Answer> },
     /// A callback of its own for a connection: what it is, only the lane of that connection knows.
     Post { shared: Arc<Shared>, work: Box<dyn Any + Send> },
     /// An outgoing connection.
@@ -124,6 +129,10 @@ impl Cmd {
     /// Whether applying it only touches queues and flags, never user code: such commands are
     /// applied in the middle of a callback too.
     pub(crate) fn is_quiet(&self) -> bool {
+        #[cfg(feature = "files")]
+        if let Self::File { .. } = self {
+            return true;
+        }
         matches!(
             self,
             Self::Send { .. }

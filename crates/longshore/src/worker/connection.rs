@@ -2,6 +2,8 @@
 
 use crate::config::Limits;
 use crate::files::Files;
+#[cfg(feature = "files")]
+use crate::files::Transfers;
 use crate::server::members::Members;
 use crate::server::notice::Notice;
 use crate::server::shared::Shared;
@@ -149,6 +151,12 @@ pub(crate) struct Facts {
     pub(crate) connecting: bool,
     /// The send side is shut down.
     pub(crate) half_closed: bool,
+    #[cfg(feature = "files")]
+    /// Its codec lets files through.
+    pub(crate) takes_files: bool,
+    #[cfg(feature = "files")]
+    /// In the worker's list of connections with news of their files.
+    pub(crate) filed: bool,
     /// The way to its peer is to be measured.
     pub(crate) measures: bool,
     /// The filter has said its last word, or has none.
@@ -309,6 +317,10 @@ impl Connection {
             let backlog = self.backlog.as_ref().map_or(0, |backlog| backlog.byte_count());
             bytes += (held + backlog) as u64;
         }
+        #[cfg(feature = "files")]
+        if let Some(transfers) = self.transfers() {
+            bytes += transfers.memory_bytes();
+        }
         bytes
     }
 
@@ -421,7 +433,16 @@ impl Connection {
 
     /// When it has to be looked at.
     pub(crate) fn next_deadline(&self) -> Time {
-        self.deadlines.next().min(self.closing.next())
+        let next = self.deadlines.next().min(self.closing.next());
+        #[cfg(feature = "files")]
+        let next = next.min(self.transfers().map_or(Time::NEVER, Transfers::next_due));
+        next
+    }
+
+    /// Its transfers, if there are any.
+    #[cfg(feature = "files")]
+    pub(crate) fn transfers(&self) -> Option<&Transfers> {
+        self.files.as_ref()?.transfers.as_deref()
     }
 
     /// Puts a chunk behind what waits already.

@@ -7,10 +7,11 @@ use super::lane::Callback;
 use super::names::{Kind, name};
 use crate::DisconnectReason;
 use crate::files::{FileError, FileEvent, FileId, FileSent};
-use longshore_base::Token;
+use longshore_base::{Token, panic_text};
 use longshore_port::{Port, Work, WorkDone};
+use std::any::Any;
 
-/// What became of work with a file.
+/// What became of a look at a file that is out.
 struct Checked {
     id: FileId,
     unchanged: Result<(), FileError>,
@@ -56,26 +57,47 @@ impl<P: Port> Worker<P> {
         let conn = self.core.conns.get_mut(token);
         let file = conn.and_then(|conn| conn.files.as_mut()?.is_out(id));
         let Some((id, source)) = file.map(|file| (file.id(), file.source.clone())) else { return };
-        let check = move || -> Box<dyn std::any::Any + Send> {
-            Box::new(Checked { id, unchanged: source.check() })
-        };
-        self.port.start(name(Kind::File, token), Work::Job(Box::new(check)));
+        self.start_job(token, move || Checked { id, unchanged: source.check() });
     }
 
-    /// Work with a file is done.
+    pub(super) fn start_job<T: Any + Send>(
+        &mut self,
+        token: Token,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) {
+        let job = move || -> Box<dyn Any + Send> { Box::new(job()) };
+        self.port.start(name(Kind::File, token), Work::Job(Box::new(job)));
+    }
+
+    /// Work with files is done.
     pub(super) fn file_work_done(&mut self, token: Token, done: WorkDone) {
-        let WorkDone::Job(Ok(done)) = done else { return };
-        let Ok(checked) = done.downcast::<Checked>() else { return };
-        let Checked { id, unchanged } = *checked;
-        let Some(conn) = self.core.conns.get_mut(token).filter(|conn| conn.is_open()) else {
-            return;
+        let WorkDone::Job(done) = done else { return };
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
+        let done = match done {
+            Ok(done) => done,
+            Err(panic) => {
+                // Whatever it had is lost with it.
+                let reason = DisconnectReason::HandlerPanic(panic_text(panic));
+                return self.core.end(token, reason, How::Reset);
+            }
         };
-        if let Some(files) = &mut conn.files {
-            files.looked_at(id, unchanged);
-        }
-        while let Some(sent) = self.core.conns.get_mut(token).and_then(next_told) {
-            self.core.counters().files_sent.add(1);
-            self.call(token, Callback::File(FileEvent::Sent(sent)));
-        }
+        let done = match done.downcast::<Checked>() {
+            Ok(checked) => {
+                let Checked { id, unchanged } = *checked;
+                if let Some(files) = &mut conn.files {
+                    files.looked_at(id, unchanged);
+                }
+                while let Some(sent) = self.core.conns.get_mut(token).and_then(next_told) {
+                    self.core.counters().files_sent.add(1);
+                    self.call(token, Callback::File(FileEvent::Sent(sent)));
+                }
+                return;
+            }
+            Err(other) => other,
+        };
+        #[cfg(feature = "files")]
+        self.tasks_done(token, done);
+        #[cfg(not(feature = "files"))]
+        drop(done);
     }
 }

@@ -10,6 +10,8 @@ use crate::server::members::Members;
 use crate::{Closed, Ctx, DisconnectReason, Error, FileEvent, Result};
 use longshore_base::{BlockPool, Foreign, Slab, Token, caught, panic_text};
 use longshore_port::RecvBuf;
+#[cfg(feature = "files")]
+use longshore_proto::Codec;
 use longshore_proto::RecvHalf;
 use longshore_proto::connection::{CutEnd, Event, Filter, Next, Place};
 use std::any::Any;
@@ -116,6 +118,10 @@ pub(crate) trait AnyLane {
     /// Its [`LaneShared`], for who looks up a connection by its name.
     fn shared(&self) -> Weak<dyn Any + Send + Sync>;
 
+    /// Whether its connections send and receive files.
+    #[cfg(feature = "files")]
+    fn takes_files(&self) -> bool;
+
     /// The group that each of its connections joins.
     fn group(&self) -> Option<Arc<Members>>;
 
@@ -183,6 +189,11 @@ impl<H: Handler> AnyLane for Lane<H> {
     fn shared(&self) -> Weak<dyn Any + Send + Sync> {
         let shared: Weak<LaneShared<H>> = Arc::downgrade(&self.shared);
         shared
+    }
+
+    #[cfg(feature = "files")]
+    fn takes_files(&self) -> bool {
+        self.shared.codec.takes_files()
     }
 
     fn group(&self) -> Option<Arc<Members>> {
@@ -296,7 +307,10 @@ fn tell<'a, H: Handler>(
             handler.on_message(cx, frame)?;
         }
         Event::Reply(bytes) => cx.core.reply(cx.conn, bytes)?,
-        Event::File(_) => {}
+        #[cfg(feature = "files")]
+        Event::File(bytes) => cx.core.file_bytes(cx.conn, bytes),
+        #[cfg(not(feature = "files"))]
+        Event::File(_) => {} // no listener has a codec that finds such bytes
     }
     // A close or pause that it asked for through a handle counts before the next callback.
     cx.core.catch_up();

@@ -82,6 +82,8 @@ impl<P: Port> Worker<P> {
             },
             Err(refusal) => Err((refusal, None)),
         };
+        #[cfg(feature = "files")]
+        let takes_files = lane.takes_files();
         let admitted = admitted.map(|(filter, seat)| (filter, seat, lane.shared(), lane.group()));
         let of = conn.lane;
         self.look_at_callback(of, "factory");
@@ -95,6 +97,10 @@ impl<P: Port> Worker<P> {
                 }
                 self.core.board.enter(&shared, lane);
                 self.start_filter(token);
+                #[cfg(feature = "files")]
+                if takes_files {
+                    self.core.begin_files(token);
+                }
                 self.call(token, Callback::Connect);
                 self.tell_too(token);
             }
@@ -197,6 +203,11 @@ impl<P: Port> Worker<P> {
                     Mark::File(_) => {}
                 }
             }
+            #[cfg(feature = "files")]
+            let (token, sent) = (token, files);
+            #[cfg(feature = "files")]
+            let files = self.close_files(token, &mut conn, &sent);
+            #[cfg(not(feature = "files"))]
             let files = conn.files.take().map_or_else(Vec::new, |all| all.cut(&files));
             let closed = conn.closed(&reason, &tracked, &files, &self.core.server);
             let lane = self.lanes.get_mut(conn.lane).expect("lanes outlive their connections");

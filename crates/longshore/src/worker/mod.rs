@@ -18,6 +18,8 @@ mod stop;
 mod stopwatch;
 mod time;
 mod timer_wheel;
+#[cfg(feature = "files")]
+mod transfers;
 mod turn;
 
 use self::core::{Alarm, Core, TRIM_EVERY};

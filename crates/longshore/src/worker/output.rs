@@ -30,8 +30,15 @@ impl<P: Port> Worker<P> {
     /// What one connection asks of its socket, now.
     fn settle_one(&mut self, token: Token) {
         let Some(conn) = self.core.conns.get_mut(token) else { return };
+        let Some(socket) = conn.socket else {
+            return self.core.memory.recount(conn, &self.core.board, self.core.me);
+        };
+        #[cfg(feature = "files")]
+        if conn.transfers().is_some() {
+            self.feed_files(token);
+        }
+        let Some(conn) = self.core.conns.get_mut(token) else { return };
         self.core.memory.recount(conn, &self.core.board, self.core.me);
-        let Some(socket) = conn.socket else { return };
         if let Some(last) = &mut conn.last {
             match std::mem::replace(last, Last::Asked) {
                 Last::Close => self.port.submit(socket, Op::Close),
@@ -163,7 +170,10 @@ impl<P: Port> Worker<P> {
         }
         self.tell_sent(token);
         let Some(conn) = self.core.conns.get(token) else { return };
-        if !conn.send.is_idle() || !conn.is_open() {
+        let goes_on = !conn.send.is_idle() || !conn.is_open();
+        #[cfg(feature = "files")]
+        let goes_on = goes_on || conn.transfers().is_some();
+        if goes_on {
             self.core.mark(token);
         }
     }

@@ -119,6 +119,8 @@ impl<P: Port> Worker<P> {
                 }
             }
         }
+        #[cfg(feature = "files")]
+        self.file_time(token);
         if let Some(conn) = self.core.conns.get_mut(token) {
             let act = conn.closing.handle_timeout(now);
             self.core.act(token, act);

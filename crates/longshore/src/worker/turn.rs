@@ -45,6 +45,8 @@ impl<P: Port> Worker<P> {
         }
         // 6. What callbacks of this or other workers asked for meanwhile goes out with this turn.
         self.commands();
+        #[cfg(feature = "files")]
+        self.files_turn();
         // 7. One send a connection, receives, closings.
         self.settle();
         if self.core.watch_memory() {

@@ -38,4 +38,5 @@ mod smoke;
 mod stopping;
 mod threads;
 mod timers;
+mod transfers;
 mod turn;

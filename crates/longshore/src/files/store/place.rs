@@ -7,7 +7,11 @@ use longshore_port::{FileFacts, FileKind, Folder};
 use longshore_proto::transfer::FileErrorKind;
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Files that are received until partials are looked at for their age once more.
+const LOOK_EVERY: u32 = 256;
 
 /// A folder with what is counted and held in it: one for all clones of a store.
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub(super) struct Place {
     pub(super) quota: Arc<Quota>,
     /// Names that somebody is at work on, temporary ones too.
     active: Mutex<BTreeSet<FileName>>,
+    /// How often somebody began to receive.
+    begun: AtomicU32,
     /// Whoever makes a file to read the clock from it.
     pub(super) looking: Mutex<()>,
 }
@@ -30,7 +36,13 @@ pub(super) struct Held {
 impl Place {
     pub(super) fn new(folder: Folder) -> Arc<Self> {
         let (active, looking) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { folder, quota: Arc::default(), active, looking })
+        let (quota, begun) = (Arc::default(), AtomicU32::new(0));
+        Arc::new(Self { folder, quota, active, begun, looking })
+    }
+
+    /// Whether partials are to be looked at, now that one more is received.
+    pub(super) fn is_due(&self) -> bool {
+        self.begun.fetch_add(1, Ordering::Relaxed) % LOOK_EVERY == 0
     }
 
     /// All of these names, if nobody has one of them.

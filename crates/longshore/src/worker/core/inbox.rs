@@ -133,6 +133,8 @@ impl Core {
                     self.leave_group(token, &members);
                 }
             }
+            #[cfg(feature = "files")]
+            Cmd::File { shared, answer } => self.file_answer(&shared, *answer),
             Cmd::Look => self.memory.asked = true,
             other => self.later.push_back(other),
         }

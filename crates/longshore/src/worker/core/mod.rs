@@ -2,6 +2,8 @@
 //! port nor any handler, so a callback may reach any connection of its worker through it.
 
 pub(crate) mod ending;
+#[cfg(feature = "files")]
+mod files;
 mod groups;
 mod inbox;
 mod memory;
@@ -68,6 +70,11 @@ pub(crate) struct Core {
     /// Commands that run user code, met while a callback was running: after it. Sends may overtake
     /// them; the order that is promised is that of bytes.
     pub(crate) later: VecDeque<Cmd>,
+    /// Connections with news of their files.
+    pub(crate) filed: VecDeque<Token>,
+    #[cfg(feature = "files")]
+    /// Files that all of them send.
+    pub(crate) files_going: usize,
     /// Outgoing connections that callbacks asked for.
     pub(crate) dials: VecDeque<Box<DialStart>>,
     /// Connections that are owed an answer although no send of theirs may come back.
@@ -102,6 +109,9 @@ impl Core {
             alarm_count: 0,
             inbox: Vec::new(),
             later: VecDeque::new(),
+            filed: VecDeque::new(),
+            #[cfg(feature = "files")]
+            files_going: 0,
             dials: VecDeque::new(),
             owed: VecDeque::new(),
             pool: SendPool::new(BLOCKS_KEPT_MAX),
@@ -131,7 +141,7 @@ impl Core {
 
     /// Whether a turn left something to the next one, which may then not sleep.
     pub(crate) fn has_left(&self) -> bool {
-        let asked = self.later.len() + self.dials.len() + self.owed.len();
+        let asked = self.later.len() + self.dials.len() + self.owed.len() + self.filed.len();
         asked > 0 || !self.runnable.is_empty()
     }
 

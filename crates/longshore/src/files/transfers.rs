@@ -1,0 +1,560 @@
+//! The transfers of one connection: who waits for what is known to the protocol, what is done with files
+//! becomes tasks, and what the handler hears becomes events.
+
+mod acts;
+
+use super::answer::Answer;
+use super::error::FileError;
+use super::event::{CutFile, FileDone, FileEvent, FileFailed, FileList, FileWay};
+use super::id::FileId;
+use super::offer::{FileRequest, ListRequest};
+use super::source::FileSource;
+use super::store::{FileStore, Slot};
+use super::task::{Running, Task};
+use crate::config::Limits;
+use crate::server::shared::Shared;
+use crate::server::switchboard::Switchboard;
+use bytes::Bytes;
+use longshore_base::{FileName, Time};
+use longshore_proto::FrameError;
+use longshore_proto::transfer::{
+    CAPABILITY_FILES, Digest, FileErrorKind, FileFrame, FilePiece, FileStream, Incoming, Offered,
+    Outgoing, Pace, TransferError, data_head,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Requests of one side that are not answered.
+const REQUESTS_MAX: usize = 64;
+
+/// How often at most is told how far a file has got.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// How long a file waits for another one that has its place, and how often it is looked.
+const PLACE_WAIT: Duration = Duration::from_secs(10);
+const PLACE_LOOK: Duration = Duration::from_millis(100);
+
+/// Small tasks that go to one thread together.
+const BATCH_MAX: usize = 64;
+
+/// What is known of a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Peer {
+    /// It has not said what it can do.
+    Silent,
+    Takes,
+    TakesNot,
+}
+
+/// A file that goes out.
+#[derive(Debug)]
+struct Going {
+    id: FileId,
+    name: String,
+    source: FileSource,
+    start: u64,
+    total: u64,
+    /// None while a task has it.
+    running: Option<Running>,
+    digest: Option<Digest>,
+    resumed: u64,
+    written: u64,
+    told: Time,
+}
+
+/// Where a file that comes in is to lie.
+#[derive(Clone, Debug)]
+struct Place {
+    store: FileStore,
+    name: FileName,
+}
+
+/// A file that comes in.
+#[derive(Debug)]
+struct Coming {
+    id: FileId,
+    offered: Offered,
+    /// Once it is wanted.
+    place: Option<Place>,
+    /// None while a task has it.
+    slot: Option<Box<Slot>>,
+    /// A task has something of it.
+    busy: bool,
+    /// It is over: what becomes of its slot when that comes back.
+    ended: Option<bool>,
+    digest: Option<Digest>,
+    resumed: u64,
+    written: u64,
+    told: Time,
+    /// Until when it waits for another one that has its place.
+    waits_until: Time,
+}
+
+/// What we have asked the peer.
+#[derive(Debug)]
+struct Request {
+    id: FileId,
+    name: String,
+    /// For a file; none for a list.
+    place: Option<Place>,
+    due: Time,
+}
+
+/// A file that somebody at the peer may have, once it was opened.
+#[derive(Debug)]
+struct Serving {
+    start: u64,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Transfers {
+    peer: Peer,
+    address: Option<IpAddr>,
+    shared: Arc<Shared>,
+    board: Arc<Switchboard>,
+    stream: FileStream,
+    start: Duration,
+    outgoing_max: usize,
+    out: Outgoing,
+    inn: Incoming,
+    going: BTreeMap<u32, Going>,
+    coming: BTreeMap<u32, Coming>,
+    requests: BTreeMap<u32, Request>,
+    last_request: u32,
+    last_id: u64,
+    /// Requests of the peer that are not answered.
+    asked: BTreeMap<u32, (FileId, Option<Serving>)>,
+    frames: VecDeque<FileFrame>,
+    small: VecDeque<Task>,
+    large: Vec<Task>,
+    /// Files that are to be put in their places, together.
+    stores: Vec<(u32, Slot, Digest)>,
+    small_busy: bool,
+    store_busy: bool,
+    /// Files whose place another one had, and when it is looked again.
+    again: VecDeque<(Time, u32)>,
+    events: VecDeque<FileEvent>,
+    /// How many go out, as the worker has counted them.
+    pub(crate) counted_going: usize,
+}
+
+impl Transfers {
+    pub(crate) fn new(shared: &Arc<Shared>, board: &Arc<Switchboard>, limits: &Limits) -> Self {
+        let pace = Pace {
+            start: limits.file_start,
+            stall: limits.file_stall,
+            rate: limits.file_rate.into(),
+        };
+        let (running, window) = (limits.files_running as usize, limits.file_window_bytes);
+        Self {
+            peer: Peer::Silent,
+            address: shared.peer_addr.ip(),
+            shared: Arc::clone(shared),
+            board: Arc::clone(board),
+            stream: FileStream::default(),
+            start: limits.file_start,
+            outgoing_max: limits.files_waiting as usize,
+            out: Outgoing::new(pace),
+            inn: Incoming::new(pace, running, window),
+            going: BTreeMap::new(),
+            coming: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            last_request: 0,
+            last_id: 0,
+            asked: BTreeMap::new(),
+            frames: VecDeque::new(),
+            small: VecDeque::new(),
+            large: Vec::new(),
+            stores: Vec::new(),
+            small_busy: false,
+            store_busy: false,
+            again: VecDeque::new(),
+            events: VecDeque::new(),
+            counted_going: 0,
+        }
+    }
+
+    /// Files that go out and are not over.
+    pub(crate) fn going(&self) -> usize {
+        self.going.len()
+    }
+
+    /// What of files lies in memory: to be sent, and to be written.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.out.memory_bytes() + self.inn.memory_bytes()
+    }
+
+    // ---- what the handler wants
+
+    /// Offers a part of a file.
+    pub(crate) fn offer(
+        &mut self,
+        now: Time,
+        source: FileSource,
+        (start, bytes): (u64, u64),
+        name: &FileName,
+    ) -> Result<FileId, FileError> {
+        let id = self.next_id();
+        self.offer_as(now, id, source, (start, bytes), name, 0)?;
+        Ok(id)
+    }
+
+    fn next_id(&mut self) -> FileId {
+        self.last_id += 1;
+        FileId(2 * self.last_id + 1) // those that are sent as they are have the even ones
+    }
+
+    fn offer_as(
+        &mut self,
+        now: Time,
+        id: FileId,
+        source: FileSource,
+        (start, bytes): (u64, u64),
+        name: &FileName,
+        request: u32,
+    ) -> Result<(), FileError> {
+        if self.peer == Peer::TakesNot {
+            return Err(FileError::new(FileErrorKind::Unsupported, ""));
+        }
+        if self.going.len() >= self.outgoing_max {
+            let text = format_args!("limits.files_waiting = {}", self.outgoing_max);
+            return Err(FileError::new(FileErrorKind::Busy, text));
+        }
+        let (total, modified) = (source.bytes(), source.modified_nanos());
+        let modified = u64::try_from(modified).unwrap_or(0);
+        let name = name.as_str().to_string();
+        let offered = Offered { name: name.clone(), request, start, bytes, total, modified };
+        let Some(number) = self.out.offer(now, offered) else {
+            return Err(FileError::new(FileErrorKind::Busy, "too many files for one connection"));
+        };
+        let going = Going {
+            id,
+            name,
+            source,
+            start,
+            total: bytes,
+            running: Some(Running::new()),
+            digest: None,
+            resumed: 0,
+            written: 0,
+            told: Time::ZERO,
+        };
+        self.going.insert(number, going);
+        Ok(())
+    }
+
+    /// Asks the peer for a file.
+    pub(crate) fn get(
+        &mut self,
+        now: Time,
+        name: &FileName,
+        (start, bytes): (u64, u64),
+        store: &FileStore,
+        place: FileName,
+    ) -> Result<FileId, FileError> {
+        let place = Place { store: store.clone(), name: place };
+        let name = name.as_str();
+        let (id, request) = self.request(now, name, Some(place))?;
+        self.frames.push_back(FileFrame::Get { request, start, bytes, name: name.into() });
+        Ok(id)
+    }
+
+    /// Asks the peer what there is.
+    pub(crate) fn list(
+        &mut self,
+        now: Time,
+        folder: Option<&FileName>,
+    ) -> Result<FileId, FileError> {
+        let name = folder.map_or("", |name| name.as_str());
+        let (id, request) = self.request(now, name, None)?;
+        self.frames.push_back(FileFrame::List { request, name: name.into() });
+        Ok(id)
+    }
+
+    fn request(
+        &mut self,
+        now: Time,
+        name: &str,
+        place: Option<Place>,
+    ) -> Result<(FileId, u32), FileError> {
+        if self.peer == Peer::TakesNot {
+            return Err(FileError::new(FileErrorKind::Unsupported, ""));
+        }
+        if self.requests.len() >= REQUESTS_MAX {
+            let text = format_args!("{REQUESTS_MAX} requests are not answered");
+            return Err(FileError::new(FileErrorKind::Busy, text));
+        }
+        self.last_request = self.last_request.wrapping_add(1).max(1);
+        let due = if self.start.is_zero() { Time::NEVER } else { now + self.start };
+        let id = self.next_id();
+        let request = Request { id, name: name.into(), place, due };
+        self.requests.insert(self.last_request, request);
+        Ok((id, self.last_request))
+    }
+
+    /// Gives a file up, whichever way it goes; says whether there is such a one.
+    pub(crate) fn cancel(&mut self, now: Time, id: FileId, why: &str) -> bool {
+        let going = self.going.iter().find(|(_, file)| file.id == id).map(|(number, _)| *number);
+        if let Some(number) = going {
+            self.out.give_up(now, number, FileErrorKind::Cancelled, why);
+            return true;
+        }
+        // What is being put in its place is as good as there.
+        let may_end = |file: &Coming| file.ended.is_none() && file.digest.is_none();
+        let coming = self.coming.iter().find(|(_, file)| file.id == id && may_end(file));
+        if let Some(number) = coming.map(|(number, _)| *number) {
+            self.inn.refuse(now, number, FileErrorKind::Cancelled, why);
+            return true;
+        }
+        let asked = self.requests.iter().find(|(_, it)| it.id == id).map(|(number, _)| *number);
+        if let Some(number) = asked {
+            self.unanswered(number, &FileError::new(FileErrorKind::Cancelled, why));
+            return true;
+        }
+        false
+    }
+
+    /// Holds a file, whichever way it goes, or lets it go on; says whether there is such a one.
+    pub(crate) fn hold(&mut self, now: Time, id: FileId, on: bool) -> bool {
+        if let Some((number, _)) = self.going.iter().find(|(_, file)| file.id == id) {
+            self.out.hold(now, *number, on);
+            return true;
+        }
+        if let Some((number, _)) = self.coming.iter().find(|(_, file)| file.id == id) {
+            self.inn.hold(now, *number, on);
+            return true;
+        }
+        false
+    }
+
+    /// Bounds how fast a file goes out; says whether there is such a one.
+    pub(crate) fn set_rate(&mut self, now: Time, id: FileId, bytes: u64) -> bool {
+        let Some((number, _)) = self.going.iter().find(|(_, file)| file.id == id) else {
+            return false;
+        };
+        self.out.set_rate(now, *number, bytes);
+        true
+    }
+
+    /// What somebody says to what the peer wants.
+    pub(crate) fn answer(&mut self, now: Time, answer: Answer) {
+        match answer {
+            Answer::Accept { number, store, name } => {
+                if let Some(coming) = self.coming.get_mut(&number) {
+                    coming.place = Some(Place { store, name });
+                    self.inn.accept(now, number);
+                }
+            }
+            Answer::Refuse { number, why, text } => self.inn.refuse(now, number, why, &text),
+            Answer::Serve { request, store, name, start, bytes } => {
+                if let Some((_, serving @ None)) = self.asked.get_mut(&request) {
+                    *serving = Some(Serving { start, bytes });
+                    self.small.push_back(Task::Open { request, store, name });
+                }
+            }
+            Answer::List { request, store, name } => {
+                if self.asked.contains_key(&request) {
+                    self.large.push(Task::List { request, store, name });
+                }
+            }
+            Answer::No { request, why, text } => self.no(request, why, &text),
+        }
+    }
+
+    fn no(&mut self, request: u32, why: FileErrorKind, text: &str) {
+        if self.asked.remove(&request).is_some() {
+            self.frames.push_back(FileFrame::No { request, why, text: text.into() });
+        }
+    }
+
+    // ---- what the peer says
+
+    /// Bytes that belong to files, as the codec cut them.
+    ///
+    /// # Errors
+    /// They break the rules.
+    pub(crate) fn handle_bytes(&mut self, now: Time, bytes: &[u8]) -> Result<(), FrameError> {
+        match self.stream.piece(bytes)? {
+            None => Ok(()),
+            Some(FilePiece::Data { id, offset, bytes }) => self.inn.handle_data(id, offset, bytes),
+            Some(FilePiece::Hello(bits)) => {
+                self.hello(now, bits & CAPABILITY_FILES != 0);
+                Ok(())
+            }
+            Some(FilePiece::Frame(frame)) => self.handle_frame(now, frame),
+        }
+    }
+
+    fn hello(&mut self, now: Time, takes: bool) {
+        self.peer = if takes { Peer::Takes } else { Peer::TakesNot };
+        if !takes {
+            for number in self.going.keys() {
+                self.out.give_up(now, *number, FileErrorKind::Unsupported, "");
+            }
+            let numbers: Vec<_> = self.requests.keys().copied().collect();
+            for number in numbers {
+                self.unanswered(number, &FileError::new(FileErrorKind::Unsupported, ""));
+            }
+            self.frames.clear();
+        }
+    }
+
+    fn handle_frame(&mut self, now: Time, frame: FileFrame) -> Result<(), FrameError> {
+        self.peer = Peer::Takes; // who says such a thing does
+        match frame {
+            FileFrame::Get { request, start, bytes, name } => {
+                let id = self.peer_asks(request)?;
+                let way = (Arc::clone(&self.shared), Arc::clone(&self.board));
+                let request = FileRequest::new(way, id, request, name, (start, bytes));
+                self.events.push_back(FileEvent::Asked(request));
+                Ok(())
+            }
+            FileFrame::List { request, name } => {
+                self.peer_asks(request)?;
+                let way = (Arc::clone(&self.shared), Arc::clone(&self.board));
+                let request = ListRequest::new(way, request, name);
+                self.events.push_back(FileEvent::ListAsked(request));
+                Ok(())
+            }
+            FileFrame::Entries { request, last, entries } => {
+                let Some(asked) = self.requests.get(&request).filter(|it| it.place.is_none())
+                else {
+                    return Ok(()); // it was given up
+                };
+                let list = FileList { id: asked.id, entries, last };
+                self.events.push_back(FileEvent::Listed(list));
+                if last {
+                    self.requests.remove(&request);
+                }
+                Ok(())
+            }
+            FileFrame::No { request, why, text } => {
+                let error = FileError { kind: why, of_peer: true, text: text.into() };
+                self.unanswered(request, &error);
+                Ok(())
+            }
+            FileFrame::Offer { .. }
+            | FileFrame::End { .. }
+            | FileFrame::GiveUp { .. }
+            | FileFrame::SenderHolds { .. } => self.inn.handle_frame(now, frame),
+            _ => self.out.handle_frame(now, frame),
+        }
+    }
+
+    fn peer_asks(&mut self, request: u32) -> Result<FileId, FrameError> {
+        let id = self.next_id();
+        if self.asked.len() >= REQUESTS_MAX || self.asked.insert(request, (id, None)).is_some() {
+            let what = format_args!("request {request} is one too many, or not answered yet");
+            return Err(FrameError::invalid(what));
+        }
+        Ok(id)
+    }
+
+    /// The answer to what we asked is no.
+    fn unanswered(&mut self, number: u32, error: &FileError) {
+        if let Some(Request { id, name, .. }) = self.requests.remove(&number) {
+            let error = error.clone();
+            let failed = FileFailed { id, way: FileWay::In, name, error, bytes: 0 };
+            self.events.push_back(FileEvent::Failed(failed));
+        }
+    }
+
+    // ---- what leaves
+
+    /// The next frame that is no chunk. Nothing before the peer has said that it takes files.
+    pub(crate) fn poll_frame(&mut self) -> Option<Bytes> {
+        if self.peer != Peer::Takes {
+            return None;
+        }
+        let frame = self.out.poll_frame().or_else(|| self.inn.poll_frame());
+        frame.or_else(|| self.frames.pop_front()).map(|frame| frame.to_bytes())
+    }
+
+    /// The next chunk: its head, and its bytes.
+    pub(crate) fn poll_chunk(&mut self, now: Time) -> Option<(Bytes, Bytes)> {
+        if self.peer != Peer::Takes {
+            return None;
+        }
+        let chunk = self.out.poll_chunk(now)?;
+        Some((data_head(chunk.id, chunk.offset, chunk.bytes.len()), chunk.bytes))
+    }
+
+    /// What the handler is to hear next. Of files that a peer has asked for, it is their end.
+    pub(crate) fn poll_event(&mut self) -> Option<FileEvent> {
+        self.events.pop_front()
+    }
+
+    // ---- time, and the end
+
+    pub(crate) fn next_due(&self) -> Time {
+        let requests = self.requests.values().map(|request| request.due).min();
+        let again = self.again.front().map_or(Time::NEVER, |(at, _)| *at);
+        let due = self.out.next_due().min(self.inn.next_due()).min(again);
+        due.min(requests.unwrap_or(Time::NEVER))
+    }
+
+    pub(crate) fn handle_time(&mut self, now: Time) {
+        self.out.handle_time(now);
+        self.inn.handle_time(now);
+        let late: Vec<_> = self
+            .requests
+            .iter()
+            .filter(|(_, it)| it.due <= now)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in late {
+            let why = TransferError::here(FileErrorKind::TimedOut, "no answer");
+            let error = self.told_error(why);
+            self.unanswered(number, &error);
+        }
+    }
+
+    /// The connection is over: files that nobody was told of, and what is still to be done.
+    pub(crate) fn close(&mut self, now: Time) -> (Vec<CutFile>, Vec<Task>) {
+        self.out.close(now);
+        self.inn.close(now);
+        self.step(now, 1);
+        let lost = FileError::new(FileErrorKind::ConnectionLost, "");
+        let numbers: Vec<_> = self.requests.keys().copied().collect();
+        for number in numbers {
+            self.unanswered(number, &lost);
+        }
+        let cut = self.events.drain(..).filter_map(|event| match event {
+            FileEvent::Done(FileDone { id, .. }) | FileEvent::Failed(FileFailed { id, .. }) => {
+                Some(CutFile { id, sent: false })
+            }
+            _ => None,
+        });
+        let cut = cut.collect();
+        let keeps = |task: &Task| matches!(task, Task::Write { .. } | Task::GiveUp { .. });
+        let left = std::mem::take(&mut self.large).into_iter().chain(self.small.drain(..));
+        let mut tasks: Vec<_> = left.filter(keeps).collect();
+        // What is whole is put in its place, though nobody can be told.
+        let files = std::mem::take(&mut self.stores);
+        if !files.is_empty() {
+            tasks.push(Task::Store { files });
+        }
+        (cut, tasks)
+    }
+}
+
+impl Coming {
+    fn new(id: FileId, offered: Offered, place: Option<Place>) -> Self {
+        Self {
+            id,
+            offered,
+            place,
+            slot: None,
+            busy: false,
+            ended: None,
+            digest: None,
+            resumed: 0,
+            written: 0,
+            told: Time::ZERO,
+            waits_until: Time::NEVER,
+        }
+    }
+}
