@@ -1,26 +1,46 @@
 //! The command line.
 
+use crate::exit::{Exit, Failure};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use longshore::DriverChoice;
+use std::path::PathBuf;
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
   longshore serve
   printf 'hello\\nworld\\n' | longshore connect :7411
-  longshore doctor --json
+  longshore put film.mp4 :7411
 
 ADDR is HOST:PORT, :PORT or [v6]:PORT. Times are 500ms, 10s, 5m; sizes 64KiB, 4MiB.";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
   longshore serve
-  longshore serve --listen 127.0.0.1:0 --protocol lines
+  longshore serve --files ./shared
   longshore serve --driver readiness --workers 1 --idle 30s
 
-Commands on standard input, a line each: list, send ID TEXT, all TEXT, kick ID, help. On a
-terminal it says who comes and leaves, with -v each message. --json answers with an object a
-line, and with -v tells connected, left and message; at most 20 a second, then how many more.";
+Commands on standard input, a line each: list, send ID TEXT, all TEXT, send-file ID FILE,
+kick ID, help. On a terminal it says who comes and leaves and which files came and went, with -v
+each message. --json answers with an object a line, and with -v tells connected, left, file and
+message; at most 20 a second, then how many more.";
+
+const PUT_EXAMPLES: &str = "\
+Examples:
+  longshore put film.mp4 :7411
+  longshore put photos notes.txt :7411/backup
+  longshore put --json disk.img host:7411
+
+The server is one with --files DIR. What was cut off goes on where it was. Exit: 0 all is there,
+1 refused, 3 cannot connect, 4 the connection broke, 5 nothing came in time.";
+
+const GET_EXAMPLES: &str = "\
+Examples:
+  longshore get :7411/film.mp4
+  longshore get :7411/backup/photos -o here
+  longshore get host:7411/notes.txt -o - | less
+
+Files that are there are not replaced without --force. What was cut off goes on where it was.";
 
 const CONNECT_EXAMPLES: &str = "\
 Examples:
@@ -58,6 +78,12 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Talk to a server: a line is a message
     Connect(ConnectArgs),
+    /// Send files and folders to a server; goes on where it was cut off
+    Put(PutArgs),
+    /// Get files and folders from a server; goes on where it was cut off
+    Get(GetArgs),
+    /// List the files of a server
+    Ls(LsArgs),
     /// Say what this system permits, and what should be mended
     Doctor,
     /// Print a script that completes this program's command line
@@ -121,7 +147,33 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<usize>,
     #[command(flatten)]
+    pub(crate) files: FileArgs,
+    #[command(flatten)]
     pub(crate) limits: LimitArgs,
+}
+
+/// The files that a server takes and gives.
+#[derive(ClapArgs, Clone, Debug)]
+#[command(next_help_heading = "Files")]
+pub(crate) struct FileArgs {
+    /// Give the files of this folder, and take others into it (put, get, ls)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) files: Option<PathBuf>,
+    /// Take none, only give
+    #[arg(long, requires = "files")]
+    pub(crate) read_only: bool,
+    /// Replace files that are there
+    #[arg(long, requires = "files")]
+    pub(crate) overwrite: bool,
+    /// Longest file that is taken [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "files")]
+    pub(crate) file_max: Option<u64>,
+    /// Most bytes of all files [default: 10GiB]
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "files")]
+    pub(crate) files_max: Option<u64>,
+    /// How long a part of a file is kept for who comes back for it [default: 24h]
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "files")]
+    pub(crate) keep_parts: Option<Duration>,
 }
 
 /// Whose silence is idle.
@@ -204,6 +256,21 @@ pub(crate) struct LimitArgs {
     /// How few of them wait before a peer is read again [default: 1/4, or room for a message]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) send_queue_low: Option<u64>,
+    /// End a file whose offer has no answer for this time; 0 for never [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) file_start: Option<Duration>,
+    /// End a file that does not get on for this time; 0 for never [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) file_stall: Option<Duration>,
+    /// Bytes in a second at which a file has to get on [default: 1KiB]
+    #[arg(long, value_name = "SIZE", value_parser = size_of_32_bits)]
+    pub(crate) file_rate: Option<u32>,
+    /// Files that one peer may send at a time, others wait [default: 16]
+    #[arg(long, value_name = "N")]
+    pub(crate) files_running: Option<u32>,
+    /// Bytes of files that a peer may send before they are written [default: 2MiB]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) file_window: Option<u64>,
     /// When a peer ends its stream: flush what waits to be sent, or close at once [default: flush]
     #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true)]
     pub(crate) half_close: Option<HalfClose>,
@@ -242,8 +309,50 @@ pub(crate) struct CompletionsArgs {
     pub(crate) shell: clap_complete::Shell,
 }
 
+#[derive(ClapArgs, Clone, Debug)]
+#[command(after_help = PUT_EXAMPLES)]
+pub(crate) struct PutArgs {
+    /// Files and folders, and where to at last: ADDR or ADDR/DIR
+    #[arg(value_name = "FILE... ADDR[/DIR]", required = true, num_args = 2..)]
+    paths: Vec<String>,
+    /// Send all of it again, whatever the server has of it
+    #[arg(long)]
+    pub(crate) restart: bool,
+}
+
+impl PutArgs {
+    /// The files, and where they go.
+    pub(crate) fn split(&self) -> Result<(&[String], &str), Failure> {
+        match self.paths.split_last() {
+            Some((to, files)) if !files.is_empty() => Ok((files, to)),
+            _ => Err(Failure::new(Exit::Usage, "put FILE... ADDR[/DIR]: where to?")),
+        }
+    }
+}
+
+#[derive(ClapArgs, Clone, Debug)]
+#[command(after_help = GET_EXAMPLES)]
+pub(crate) struct GetArgs {
+    /// What: ADDR/PATH, a file or a folder, once or more
+    #[arg(value_name = "ADDR/PATH", required = true)]
+    pub(crate) from: Vec<String>,
+    /// The folder to put it in; - for standard output [default: this folder]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace files that are there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(ClapArgs, Clone, Debug)]
+pub(crate) struct LsArgs {
+    /// Where: ADDR, or ADDR/DIR for a folder
+    #[arg(value_name = "ADDR[/DIR]")]
+    pub(crate) from: String,
+}
+
 /// An address that has a port; whether there is such a host is found out by connecting.
-fn addr(text: &str) -> Result<String, String> {
+pub(crate) fn addr(text: &str) -> Result<String, String> {
     let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
     match port {
         Some(Ok(1..)) => Ok(text.into()),

@@ -9,9 +9,10 @@ use crate::log;
 use crate::out::{Output, counted, grouped};
 use crate::system::{self, Terminal};
 use crate::talk::without_end;
-use longshore::{ConnId, ConnInfo, Delivered, FrameError, Sent, Server};
+use longshore::{ConnId, ConnInfo, Delivered, FileName, FileSource, FrameError, Sent, Server};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::Builder;
 
@@ -21,19 +22,20 @@ const SHOWN_MAX: usize = 40;
 /// Names shown of those that an abbreviation may stand for.
 const NAMES_SHOWN_MAX: usize = 4;
 
-const COMMANDS: [(&str, &str); 5] = [
+const COMMANDS: [(&str, &str); 6] = [
     ("list", "who is connected: id, peer, age, messages, bytes that wait to be sent"),
     (
         "send ID TEXT",
         "sends a message to one of them; the start of an ID is enough if no other has it",
     ),
     ("all TEXT", "sends a message to all of them"),
+    ("send-file ID FILE", "offers a file of this machine to one of them, which may take it"),
     ("kick ID", "closes one, when it has got what was sent before"),
     ("help", "this"),
 ];
 
 /// For the banner.
-pub(crate) const WORDS: &str = "list, send ID TEXT, all TEXT, kick ID, help";
+pub(crate) const WORDS: &str = "list, send ID TEXT, all TEXT, send-file ID FILE, kick ID, help";
 
 /// Where commands come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +84,7 @@ enum Command<'a> {
     /// The text with its end, as the protocol wants it.
     Send(&'a str, &'a [u8]),
     All(&'a [u8]),
+    SendFile(&'a str, &'a str),
     Kick(&'a str),
     Help,
 }
@@ -121,6 +124,7 @@ impl Console {
             Ok(Command::List) => self.list(),
             Ok(Command::Send(name, text)) => self.with(name, |id| self.send(id, text)),
             Ok(Command::All(text)) => self.all(text),
+            Ok(Command::SendFile(name, path)) => self.with(name, |id| self.send_file(id, path)),
             Ok(Command::Kick(name)) => self.with(name, |id| self.kick(id)),
             Ok(Command::Help) => self.help(),
             Err(why) => self.refuse(&why),
@@ -209,6 +213,23 @@ impl Console {
         self.out.answer(words, object)
     }
 
+    /// S142
+    fn send_file(&self, id: ConnId, path: &str) -> bool {
+        let path = Path::new(path);
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let offered = FileSource::open(path).map_err(|error| error.to_string()).and_then(|file| {
+            let name = FileName::parse(name).map_err(|bad| bad.to_string())?;
+            self.speaker.send_file(&self.server, id, file, name)
+        });
+        let (result, words) = match offered {
+            Ok(true) => ("offered", format!("{name} is offered")),
+            Ok(false) => ("closed", "closed: it is gone, or about to go".into()),
+            Err(why) => return self.refuse(&format!("{id}: cannot be offered: {why}")),
+        };
+        let object = json!({ "event": "send_file", "id": id.to_string(), "result": result });
+        self.out.answer(format_args!("{id}: {words}"), object)
+    }
+
     fn kick(&self, id: ConnId) -> bool {
         let (result, words) = match self.server.close(id) {
             Sent::Closed => ("closed", "closed already"),
@@ -220,7 +241,7 @@ impl Console {
 
     fn help(&self) -> bool {
         let words: Vec<_> =
-            COMMANDS.iter().map(|(command, what)| format!("{command:<12}  {what}")).collect();
+            COMMANDS.iter().map(|(command, what)| format!("{command:<17}  {what}")).collect();
         let commands: Vec<_> = COMMANDS.iter().map(|(command, _)| *command).collect();
         self.out.answer(words.join("\n"), json!({ "event": "help", "commands": commands }))
     }
@@ -242,6 +263,16 @@ fn parse(line: &[u8]) -> Result<Command<'_>, String> {
         b"send" => match id_of(rest) {
             Some((id, text)) if has_text(text) => Ok(Command::Send(id, text)),
             _ => Err("send needs an id, as list shows it, and a text: send ID TEXT".into()),
+        },
+        b"send-file" => match id_of(rest) {
+            Some((id, path)) if has_text(path.trim_ascii()) => {
+                let path = std::str::from_utf8(without_end(path).trim_ascii());
+                path.map(|path| Command::SendFile(id, path))
+                    .map_err(|_| "the name of a file is UTF-8 here".into())
+            }
+            _ => {
+                Err("send-file needs an id, as list shows it, and a file: send-file ID FILE".into())
+            }
         },
         b"kick" => match id_of(rest) {
             Some((id, rest)) if !has_text(rest) => Ok(Command::Kick(id)),
@@ -317,12 +348,16 @@ mod tests {
         assert_eq!(of("send\t1f-0\tx"), Ok(Command::Send("1f-0", b"x")));
         assert_eq!(of("all \tx\r\n"), Ok(Command::All(b"\tx\r\n")));
         assert_eq!(of("kick 1f-0 \n"), Ok(Command::Kick("1f-0")));
+        assert_eq!(of("send-file 1 a b.txt \r\n"), Ok(Command::SendFile("1", "a b.txt")));
     }
 
     #[test]
     fn what_is_no_command_is_told_in_one_line_that_is_harmless() {
         for line in ["send", "send 1-0", "send 1-0 \n", "send  \n"] {
             assert!(parse(line.as_bytes()).unwrap_err().contains("send ID TEXT"), "{line:?}");
+        }
+        for line in ["send-file", "send-file 1-0", "send-file 1-0 \n"] {
+            assert!(parse(line.as_bytes()).unwrap_err().contains("send-file ID FILE"), "{line:?}");
         }
         for line in ["kick", "kick \n", "kick 1-0 2-0"] {
             assert!(parse(line.as_bytes()).unwrap_err().contains("kick ID"), "{line:?}");

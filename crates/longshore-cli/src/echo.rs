@@ -4,9 +4,10 @@
 use crate::feed::Feed;
 use crate::talk::{Reply, Talk};
 use longshore::{
-    Bytes, Closed, ConnId, Ctx, Delivered, Frame, Group, Handler, LengthDelimited, Lines,
-    Longshore, Raw, Result, SendError, Sent, Server, Time,
+    Bytes, Closed, ConnId, Ctx, Delivered, FileEvent, FileName, FileSource, FileStore, Frame,
+    Group, Handler, LengthDelimited, Lines, Longshore, Raw, Result, SendError, Sent, Server, Time,
 };
+use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -46,13 +47,20 @@ pub(crate) struct Site<C: EchoCodec> {
     moment: OnceLock<(Instant, Time)>,
     /// Where it is told who comes and goes, if anybody wants to know.
     feed: Option<Arc<Feed>>,
+    /// The files that are given and taken, if any are.
+    store: Option<FileStore>,
 }
 
 impl<C: EchoCodec> Site<C> {
     /// With or without an operator who may speak.
-    pub(crate) fn new(codec: C, has_operator: bool, feed: Option<Arc<Feed>>) -> Self {
+    pub(crate) fn new(
+        codec: C,
+        has_operator: bool,
+        feed: Option<Arc<Feed>>,
+        store: Option<FileStore>,
+    ) -> Self {
         let everybody = has_operator.then(|| Group::new(codec));
-        Self { codec, everybody, moment: OnceLock::new(), feed }
+        Self { codec, everybody, moment: OnceLock::new(), feed, store }
     }
 
     /// The group that each connection belongs to, if there is one.
@@ -75,6 +83,18 @@ pub(crate) trait Speak: Send + Sync {
     /// The line is no message of this protocol, and why.
     fn send_all(&self, line: &[u8]) -> std::result::Result<Delivered, String>;
 
+    /// Offers a file to one of them; says whether it is still there.
+    ///
+    /// # Errors
+    /// Why it cannot be offered.
+    fn send_file(
+        &self,
+        server: &Server,
+        id: ConnId,
+        file: FileSource,
+        name: FileName,
+    ) -> std::result::Result<bool, String>;
+
     /// How long ago that was.
     fn age(&self, since: Time) -> Duration;
 }
@@ -90,6 +110,29 @@ impl<C: EchoCodec> Speak for Site<C> {
         let Some(everybody) = &self.everybody else { return Ok(Delivered::default()) };
         let receipt = everybody.broadcast(message).map_err(|error| error.to_string())?;
         Ok(receipt.wait())
+    }
+
+    fn send_file(
+        &self,
+        server: &Server,
+        id: ConnId,
+        file: FileSource,
+        name: FileName,
+    ) -> std::result::Result<bool, String> {
+        let Some(conn) = server.conn::<Echo<C>>(id) else { return Ok(false) };
+        let (told, answer) = channel();
+        let posted = conn.post(move |_, cx| {
+            let offered = cx.offer_file(&file, &name).map(drop);
+            let _ = told.send(offered.map_err(|error| error.to_string()));
+            Ok(())
+        });
+        if posted != Sent::Queued {
+            return Ok(false);
+        }
+        match answer.recv() {
+            Ok(offered) => offered.map(|()| true),
+            Err(_) => Ok(false),
+        }
     }
 
     fn age(&self, since: Time) -> Duration {
@@ -161,6 +204,17 @@ impl<C: EchoCodec> Handler for Echo<C> {
             Ok(()) => cx.resume(),
             Err(SendError::Full) => self.waiting = Some(bytes),
             Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn on_file(&mut self, cx: &mut Ctx<'_, Self>, event: FileEvent) -> Result {
+        cx.admit(); // who offers a file, or asks for one, has logged in
+        if let Some(feed) = &self.site.feed {
+            feed.file(cx.id(), &event);
+        }
+        if let Some(store) = &self.site.store {
+            event.serve(store);
         }
         Ok(())
     }

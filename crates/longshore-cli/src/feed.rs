@@ -6,7 +6,7 @@
 
 use crate::out::{self, Output, counted, grouped};
 use crate::talk::Reply;
-use longshore::{Addr, Closed, ConnId};
+use longshore::{Addr, Closed, ConnId, FileEvent, FileWay};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -32,7 +32,7 @@ const END_PATIENCE: Duration = Duration::from_millis(500);
 const SHOWN_MAX: usize = 60;
 
 /// As many as [`Kind`] has.
-const KINDS: usize = 3;
+const KINDS: usize = 4;
 
 /// What is told of.
 #[derive(Clone, Copy)]
@@ -40,6 +40,7 @@ enum Kind {
     Connected,
     Left,
     Message,
+    File,
 }
 
 impl Kind {
@@ -66,6 +67,7 @@ enum Line {
         len: usize,
         start: Vec<u8>,
     },
+    File(Box<File>),
     /// So many of each kind.
     LeftOut([u64; KINDS]),
 }
@@ -79,6 +81,16 @@ struct Left {
     reason: &'static str,
     /// The reason for a person.
     why: String,
+}
+
+/// A file that came or went, or did not.
+struct File {
+    id: ConnId,
+    way: FileWay,
+    name: String,
+    bytes: u64,
+    /// Its digest in hex, or why it is not there.
+    ended: Result<String, String>,
 }
 
 /// The side of the workers.
@@ -143,6 +155,22 @@ impl Feed {
         });
     }
 
+    /// A file of a connection has come or gone, or will not; of other events nothing is told.
+    pub(crate) fn file(&self, id: ConnId, event: &FileEvent) {
+        let file = match event {
+            FileEvent::Done(done) => {
+                let ended = Ok(out::hex(&done.digest));
+                File { id, way: done.way, name: done.name.clone(), bytes: done.bytes, ended }
+            }
+            FileEvent::Failed(failed) => {
+                let (way, name, bytes) = (failed.way, failed.name.clone(), failed.bytes);
+                File { id, way, name, bytes, ended: Err(failed.error.to_string()) }
+            }
+            _ => return,
+        };
+        self.tell(Kind::File, || Line::File(Box::new(file)));
+    }
+
     fn tell(&self, kind: Kind, line: impl FnOnce() -> Line) {
         let less = |room: u32| room.checked_sub(1);
         let room = &self.room[kind.sort()];
@@ -162,7 +190,7 @@ impl Feed {
 
     /// A second is over: what was left out in it, and room again.
     fn refill(&self) -> Option<[u64; KINDS]> {
-        let counts = [0, 1, 2].map(|kind| self.left_out[kind].swap(0, Ordering::Relaxed));
+        let counts = [0, 1, 2, 3].map(|kind| self.left_out[kind].swap(0, Ordering::Relaxed));
         for room in &self.room {
             room.store(LINES_PER_SECOND, Ordering::Release);
         }
@@ -246,7 +274,16 @@ fn words(line: &Line) -> (&'static str, String) {
             let len = counted(*len as u64, "byte");
             ("message", format!("{id}   {number}{len}   {text}{more}"))
         }
-        Line::LeftOut([connected, left, messages]) => {
+        Line::File(file) => {
+            let File { id, way, name, bytes, ended } = &**file;
+            let (way, name) = (way_in_words(*way), quoted(name.as_bytes(), false));
+            let ended = match ended {
+                Ok(digest) => format!("blake3 {digest}"),
+                Err(why) => quoted(why.as_bytes(), false),
+            };
+            ("file", format!("{id}   {way} {name}   {}   {ended}", counted(*bytes, "byte")))
+        }
+        Line::LeftOut([connected, left, messages, files]) => {
             let counts = [(connected, "connected"), (left, "left")];
             let mut parts: Vec<_> = counts
                 .iter()
@@ -255,6 +292,9 @@ fn words(line: &Line) -> (&'static str, String) {
                 .collect();
             if *messages > 0 {
                 parts.push(counted(*messages, "message"));
+            }
+            if *files > 0 {
+                parts.push(counted(*files, "file"));
             }
             (
                 "left out",
@@ -290,12 +330,35 @@ fn object(line: &Line) -> Value {
             }
             object
         }
-        Line::LeftOut([connected, left, messages]) => json!({
+        Line::File(file) => {
+            let File { id, way, name, bytes, ended } = &**file;
+            let mut object = json!({
+                "event": "file",
+                "id": id.to_string(),
+                "way": way_in_words(*way),
+                "name": name,
+                "bytes_total": bytes,
+            });
+            match ended {
+                Ok(digest) => object["blake3"] = digest.as_str().into(),
+                Err(why) => object["error"] = why.as_str().into(),
+            }
+            object
+        }
+        Line::LeftOut([connected, left, messages, files]) => json!({
             "event": "left_out",
             "connected_total": connected,
             "left_total": left,
             "messages_total": messages,
+            "files_total": files,
         }),
+    }
+}
+
+fn way_in_words(way: FileWay) -> &'static str {
+    match way {
+        FileWay::In => "in",
+        FileWay::Out => "out",
     }
 }
 
@@ -339,8 +402,8 @@ mod tests {
         let (mut said, mut told) = ([0; 2], Vec::new());
         feed.events.try_send(Event::End(sync_channel(1).0)).unwrap();
         lines.run_second(&feed, None, &mut |line| match line {
-            Line::LeftOut([0, 0, 0]) => said[0] += 1,
-            Line::LeftOut([1, 1, 1]) => said[1] += 1,
+            Line::LeftOut([0, 0, 0, 0]) => said[0] += 1,
+            Line::LeftOut([1, 1, 1, 1]) => said[1] += 1,
             line => told.push(words_of(line)),
         });
         assert_eq!(said, [20, 20]);

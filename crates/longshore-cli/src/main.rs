@@ -7,6 +7,7 @@
 //! | `echo.rs` | the handler of `serve` |
 //! | `feed.rs`, `console.rs`, `input.rs`, `terminal.rs` | who comes and goes, and what the operator says to them |
 //! | `talk.rs` | lines as messages |
+//! | `files/` | files to and from a server, and how far they are |
 //! | `system.rs` | what the system tells about itself |
 //! | `out.rs`, `log.rs`, `exit.rs` | what people and programs get to see: answers, log, exit codes |
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ mod console;
 mod echo;
 mod exit;
 mod feed;
+mod files;
 mod input;
 mod log;
 mod out;
@@ -48,6 +50,9 @@ fn run(args: &Args, out: Output) -> Result<Exit, Failure> {
     match &args.command {
         Command::Serve(args) => cmd::serve::run(args, out),
         Command::Connect(args) => cmd::connect::run(args, out),
+        Command::Put(args) => cmd::put::run(args, out),
+        Command::Get(args) => cmd::get::run(args, out),
+        Command::Ls(args) => cmd::ls::run(args, out),
         Command::Doctor => Ok(cmd::doctor::run(out)),
         Command::Completions(args) => cmd::completions::run(*args),
     }

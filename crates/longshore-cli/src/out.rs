@@ -64,6 +64,12 @@ impl Output {
         Self { common, person, colour }
     }
 
+    /// Says nothing but errors: for what is only a step of something else.
+    pub(crate) fn silent() -> Self {
+        let common = Common { json: false, quiet: true, verbose: 0 };
+        Self { common, person: false, colour: false }
+    }
+
     /// Whether the answer is to be JSON.
     pub(crate) fn is_json(self) -> bool {
         self.common.json
@@ -145,6 +151,12 @@ fn dropped_object(count: u64) -> String {
 pub(crate) fn raw(bytes: &[u8]) {
     let mut stdout = io::stdout().lock();
     note(stdout.write_all(bytes).and_then(|()| stdout.flush()));
+}
+
+/// All bytes of a file, as they are.
+pub(crate) fn copy(from: &mut impl io::Read) {
+    let mut stdout = io::stdout().lock();
+    note(io::copy(from, &mut stdout).and_then(|_| stdout.flush()));
 }
 
 /// That nobody reads an answer is no error of ours; that there is no room for it is one.

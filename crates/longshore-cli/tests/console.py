@@ -84,7 +84,7 @@ def exchange(peer, text):
 def comings_and_goings():
     terminal = Terminal(serve)
     port = port_of(terminal)
-    terminal.wait_for(r"console\S*    list, send ID TEXT, all TEXT, kick ID, help\r\n")
+    terminal.wait_for(r"console\S*    list, send ID TEXT, all TEXT, send-file ID FILE, kick ID, help\r\n")
     peer, name = connect(port)
     id = terminal.wait_for(r"connected\S*  (\S+)   " + name + "\r\n")[1]
     exchange(peer, b"a message\n")

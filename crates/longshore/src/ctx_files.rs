@@ -105,6 +105,13 @@ impl<H: Handler> Ctx<'_, H> {
         transfers.is_ok_and(|(now, transfers)| transfers.hold(now, id, on))
     }
 
+    /// Sends all of a file that was offered, whatever the receiver has of it. Says whether there is such a
+    /// one.
+    pub fn restart_file(&mut self, id: FileId) -> bool {
+        let transfers = self.core.transfers(self.conn);
+        transfers.is_ok_and(|(_, transfers)| transfers.restart(id))
+    }
+
     /// Sends at most so many bytes in a second of a file that was offered, from now on; zero is as many as
     /// there may be. Says whether there is such a one.
     pub fn set_file_rate(&mut self, id: FileId, bytes: u64) -> bool {

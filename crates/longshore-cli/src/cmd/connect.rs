@@ -3,15 +3,20 @@
 //! One thread reads lines and sends them, the main thread receives; so a server that stops reading
 //! until it is read from is no trouble.
 
+use super::{get, ls, put};
 use crate::args::{ConnectArgs, Protocol};
 use crate::exit::{Exit, Failure};
+use crate::files::{Session, file_names};
 use crate::out::{self, Output};
 use crate::talk::{Reply, Talk, without_end};
-use longshore::{Client, ClientError, Codec, FrameError, LengthDelimited, Lines, Longshore, Raw};
+use longshore::{
+    Client, ClientError, Codec, FileName, FrameError, LengthDelimited, Lines, Longshore, Raw,
+};
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::net::Shutdown;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,7 +36,8 @@ const WAIT_MIN: Duration = Duration::from_millis(10);
 /// Bytes shown of what such a peer said.
 const FOREIGN_SHOWN_MAX: usize = 80;
 
-const HELP: &str = "a line is a message; /quit or Ctrl-D ends; //text sends /text";
+const HELP: &str = "a line is a message; /quit or Ctrl-D ends; //text sends /text; \
+                    /put FILE [NAME], /get NAME, /ls [DIR] are for files";
 
 pub(crate) fn run(args: &ConnectArgs, out: Output) -> Result<Exit, Failure> {
     match args.protocol {
@@ -53,10 +59,10 @@ enum InputEnd {
 }
 
 /// Sends what comes on standard input, on a thread of its own.
-fn send_lines<C: Talk>(mut client: Client<C>, screen: Screen) -> Receiver<InputEnd> {
+fn send_lines<C: Talk>(mut client: Client<C>, addr: String, screen: Screen) -> Receiver<InputEnd> {
     let (teller, told) = channel();
     thread::spawn(move || {
-        let end = match send_each(&mut client, screen) {
+        let end = match send_each(&mut client, &addr, screen) {
             Ok(sent) => InputEnd::All(sent),
             // The receiver finds out as well, and knows better why.
             Err(SendEnd::Broken) => return,
@@ -76,7 +82,7 @@ enum SendEnd {
     Unsendable(Failure),
 }
 
-fn send_each<C: Talk>(client: &mut Client<C>, screen: Screen) -> Result<u64, SendEnd> {
+fn send_each<C: Talk>(client: &mut Client<C>, addr: &str, screen: Screen) -> Result<u64, SendEnd> {
     let (mut input, mut line, mut sent) = (io::stdin().lock(), Vec::new(), 0);
     loop {
         line.clear();
@@ -99,6 +105,13 @@ fn send_each<C: Talk>(client: &mut Client<C>, screen: Screen) -> Result<u64, Sen
                 screen.answer(&answer);
                 continue;
             }
+            Typed::Files(words) => {
+                if let Err(failure) = files(addr, &words, screen.out) {
+                    out::line(failure.text);
+                }
+                screen.prompt();
+                continue;
+            }
             Typed::Quit => return Ok(sent),
         };
         let message = C::message(text).map_err(|what| unsendable(&what))?;
@@ -115,6 +128,8 @@ fn send_each<C: Talk>(client: &mut Client<C>, screen: Screen) -> Result<u64, Sen
 enum Typed<'a> {
     Message(&'a [u8]),
     Answer(String),
+    /// Something about files, in words.
+    Files(Vec<String>),
     Quit,
 }
 
@@ -127,8 +142,42 @@ fn typed(line: &[u8], screen: Screen) -> Typed<'_> {
         b"/quit" => Typed::Quit,
         b"/help" => Typed::Answer(HELP.into()),
         [b'/', b'/', ..] => Typed::Message(&line[1..]),
+        text if [&b"/put"[..], b"/get", b"/ls"].iter().any(|word| is_word(text, word)) => {
+            let text = String::from_utf8_lossy(text);
+            Typed::Files(text.split_whitespace().map(Into::into).collect())
+        }
         [b'/', ..] => Typed::Answer(format!("no such command; {HELP}")),
         _ => Typed::Message(line),
+    }
+}
+
+/// Whether a line begins with that word.
+fn is_word(line: &[u8], word: &[u8]) -> bool {
+    line.strip_prefix(word).is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
+}
+
+/// Files go over a connection of their own, so that messages go on meanwhile.
+fn files(addr: &str, words: &[String], out: Output) -> Result<Exit, Failure> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let name = |name: &str| {
+        FileName::parse(name.trim_end_matches('/'))
+            .map_err(|bad| Failure::new(Exit::Usage, format!("{name}: {bad}")))
+    };
+    match words[..] {
+        ["/put", path] => {
+            put::put(&Session::open(addr)?, file_names(Path::new(path), None)?, false, out)
+        }
+        ["/put", path, to] => {
+            let files = vec![(path.into(), name(to)?)];
+            put::put(&Session::open(addr)?, files, false, out)
+        }
+        ["/get", from] => {
+            let store = get::store(Path::new("."), false)?;
+            get::get(&Session::open(addr)?, &name(from)?, &store, out)
+        }
+        ["/ls"] => ls::list_and_show(addr, None, out),
+        ["/ls", folder] => ls::list_and_show(addr, Some(&name(folder)?), out),
+        _ => Err(Failure::new(Exit::Usage, HELP)),
     }
 }
 
@@ -144,7 +193,7 @@ fn talk<C: Talk>(args: &ConnectArgs, out: Output, codec: C) -> Result<Exit, Fail
         out::line(format_args!("connected to {peer}   {HELP}"));
         screen.prompt();
     }
-    let input_end = send_lines(to, screen);
+    let input_end = send_lines(to, args.addr.clone(), screen);
     let wait = args.wait.max(WAIT_MIN);
     Receiving { client, peer, screen, input_end, sent: None, replies: 0, wait, silent_since: None }
         .run()

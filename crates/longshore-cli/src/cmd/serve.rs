@@ -1,6 +1,6 @@
 //! `longshore serve`: an echo server.
 
-use crate::args::{Protocol, ServeArgs};
+use crate::args::{FileArgs, Protocol, ServeArgs};
 use crate::console::{self, Source};
 use crate::echo::{Echo, EchoCodec, Site, Speak};
 use crate::exit::{Exit, Failure};
@@ -9,8 +9,8 @@ use crate::log;
 use crate::out::{self, Output, counted, grouped};
 use crate::system::{self, Terminal};
 use longshore::{
-    Addr, Builder, ConfigError, Error, ErrorKind, LengthDelimited, Limits, Lines, Linger, Listener,
-    Longshore, Raw, Ready, Server, SlowReader, Snapshot, StartError,
+    Addr, Builder, ConfigError, Error, ErrorKind, FileStore, LengthDelimited, Limits, Lines,
+    Linger, Listener, Longshore, Raw, Ready, Server, SlowReader, Snapshot, StartError,
 };
 use serde_json::{Map, Value, json};
 use std::net::Ipv4Addr;
@@ -39,7 +39,9 @@ const MESSAGE_MAX: usize = 1 << 20;
 pub(crate) fn run(args: &ServeArgs, out: Output) -> Result<Exit, Failure> {
     let source = Source::find();
     let (feed, lines) = feed(out).unzip();
-    let Bound { ready, busy, speaker } = bind(args, &Setting { source, feed: feed.clone() })?;
+    let store = store(args)?;
+    let Bound { ready, busy, speaker } =
+        bind(args, &Setting { source, feed: feed.clone(), store })?;
     let server = ready.start()?;
     server.drain_on_signals()?;
     let started = Instant::now();
@@ -81,6 +83,26 @@ struct Bound {
 struct Setting {
     source: Source,
     feed: Option<Arc<Feed>>,
+    store: Option<FileStore>,
+}
+
+/// The files that it gives and takes, as the command line says.
+fn store(args: &ServeArgs) -> Result<Option<FileStore>, Failure> {
+    let FileArgs { files, read_only, overwrite, file_max, files_max, keep_parts } = &args.files;
+    let Some(folder) = files else { return Ok(None) };
+    let usage = |text: String| Failure::new(Exit::Usage, text);
+    if args.protocol != Protocol::Longshore {
+        let protocol = args.protocol.in_words().0;
+        return Err(usage(format!("--files goes with --protocol longshore, not with {protocol}")));
+    }
+    let store = FileStore::open(folder)
+        .map_err(|error| usage(format!("--files {}: {error}", folder.display())))?;
+    let store = if *read_only { store } else { store.receive() };
+    let store = if *overwrite { store.overwrite() } else { store };
+    let store = set(store, *file_max, FileStore::file_bytes_max);
+    let store = set(store, *files_max, FileStore::store_bytes_max);
+    let store = set(store, *files_max, FileStore::peer_bytes_max);
+    Ok(Some(set(store, *keep_parts, FileStore::keep_partials)))
 }
 
 /// A person on a terminal wants to see who comes and goes, and with `-v` what they say. A program gets
@@ -128,7 +150,11 @@ fn builder(args: &ServeArgs, listen: &[String], setting: &Setting) -> (Builder, 
         builder = builder.memory(bytes);
     }
     match args.protocol {
-        Protocol::Longshore => echo_on(builder, args, listen, setting, Longshore::max(MESSAGE_MAX)),
+        Protocol::Longshore => {
+            let codec = Longshore::max(MESSAGE_MAX);
+            let codec = if setting.store.is_some() { codec.with_files() } else { codec };
+            echo_on(builder, args, listen, setting, codec)
+        }
         Protocol::Raw => echo_on(builder, args, listen, setting, Raw::max(MESSAGE_MAX)),
         Protocol::Lines => echo_on(builder, args, listen, setting, Lines::max(MESSAGE_MAX)),
         Protocol::Length => {
@@ -147,7 +173,8 @@ fn echo_on<C: EchoCodec>(
 ) -> (Builder, Arc<dyn Speak>) {
     let limits = limits(args, codec.frame_bytes_max() as u64);
     let has_operator = setting.source != Source::Nothing;
-    let site = Arc::new(Site::new(codec, has_operator, setting.feed.clone()));
+    let (feed, store) = (setting.feed.clone(), setting.store.clone());
+    let site = Arc::new(Site::new(codec, has_operator, feed, store));
     for addr in listen {
         let mut listener = Listener::tcp(addr, codec).limits(limits.clone());
         if let Some(everybody) = site.everybody() {
@@ -182,6 +209,11 @@ fn limits(args: &ServeArgs, frame_bytes_max: u64) -> Limits {
     let limits = set(limits, args.idle_of.map(Into::into), Limits::idle_of);
     let limits = set(limits, args.write, Limits::write);
     let limits = set(limits, args.recv_credit, Limits::recv_credit_bytes);
+    let limits = set(limits, args.file_start, Limits::file_start);
+    let limits = set(limits, args.file_stall, Limits::file_stall);
+    let limits = set(limits, args.file_rate, Limits::file_rate);
+    let limits = set(limits, args.files_running, Limits::files_running);
+    let limits = set(limits, args.file_window, Limits::file_window_bytes);
     set(limits, args.half_close.map(Into::into), Limits::half_close)
 }
 
@@ -244,13 +276,23 @@ fn banner(server: &Server, args: &ServeArgs, busy: Option<u16>, source: Source, 
         out.labelled("driver", format_args!("not io_uring: {}", abilities.passed_over));
     }
     let (protocol, what) = args.protocol.in_words();
+    let off = args.protocol == Protocol::Longshore && args.files.files.is_none();
+    let off = if off { "; files off, give --files DIR" } else { "" };
     for addr in server.local_addrs() {
         let moved =
             busy.map_or_else(String::new, |port| format!("   port {port} is in use, see --listen"));
-        out.labelled("listening", format_args!("{addr}   protocol {protocol} ({what}){moved}"));
+        out.labelled(
+            "listening",
+            format_args!("{addr}   protocol {protocol} ({what}{off}){moved}"),
+        );
+    }
+    if let Some(folder) = &args.files.files {
+        let takes = if args.files.read_only { "given, none taken" } else { "given and taken" };
+        out.labelled("files", format_args!("{}   {takes}", folder.display()));
     }
     if let Some(addr) = server.local_addrs().first() {
-        out.labelled("try", try_line(*addr, args.protocol));
+        let with_files = args.files.files.is_some();
+        out.labelled("try", try_line(*addr, args.protocol, with_files));
     }
     if source == Source::Terminal && system::terminal() == Terminal::Ours {
         out.labelled("console", console::WORDS);
@@ -260,13 +302,16 @@ fn banner(server: &Server, args: &ServeArgs, busy: Option<u16>, source: Source, 
 }
 
 /// A command that talks to the server at `addr`.
-fn try_line(addr: Addr, protocol: Protocol) -> String {
+fn try_line(addr: Addr, protocol: Protocol, with_files: bool) -> String {
     let near = addr.ip().is_none_or(|ip| ip.is_unspecified() || ip == Ipv4Addr::LOCALHOST);
     let to = match addr.port() {
         Some(port) if near => format!(":{port}"),
         _ => addr.to_string(),
     };
     match protocol {
+        Protocol::Longshore if with_files => {
+            format!("longshore put FILE {to}        longshore ls {to}")
+        }
         Protocol::Longshore => format!("longshore connect {to}"),
         other => format!("longshore connect {to} --protocol {}", other.in_words().0),
     }
@@ -352,7 +397,7 @@ mod tests {
     fn a_flag_sets_its_limit_and_no_other() {
         type Change = fn(Limits, Duration) -> Limits;
         let second = Duration::from_secs(1);
-        let cases: [(&[&str], Change); 16] = [
+        let cases: [(&[&str], Change); 21] = [
             (&["--connections-per-source", "7"], |limits, _| limits.connections_per_source(7)),
             (&["--count-loopback"], |limits, _| limits.count_loopback(true)),
             (&["--first-byte", "1s"], Limits::first_byte),
@@ -364,6 +409,11 @@ mod tests {
             (&["--idle-of", "both"], |limits, _| limits.idle_of(IdleOf::Both)),
             (&["--write", "1s"], Limits::write),
             (&["--recv-credit", "2KiB"], |limits, _| limits.recv_credit_bytes(2048)),
+            (&["--file-start", "1s"], Limits::file_start),
+            (&["--file-stall", "1s"], Limits::file_stall),
+            (&["--file-rate", "2KiB"], |limits, _| limits.file_rate(2048)),
+            (&["--files-running", "7"], |limits, _| limits.files_running(7)),
+            (&["--file-window", "4MiB"], |limits, _| limits.file_window_bytes(4 << 20)),
             (&["--send-queue-low", "2KiB"], |limits, _| limits.send_queue_low_bytes(2048)),
             (&["--half-close", "close"], |limits, _| limits.half_close(HalfClose::Close)),
             (&["--linger", "1s"], |limits, wait| limits.linger(Linger::default().wait(wait))),
@@ -404,7 +454,7 @@ mod tests {
     #[test]
     fn the_line_to_try_has_the_shortest_address_that_works() {
         let of = |addr: &str, protocol| {
-            try_line(addr.parse::<std::net::SocketAddr>().unwrap().into(), protocol)
+            try_line(addr.parse::<std::net::SocketAddr>().unwrap().into(), protocol, false)
         };
         assert_eq!(of("127.0.0.1:7411", Protocol::Longshore), "longshore connect :7411");
         assert_eq!(of("[::]:80", Protocol::Raw), "longshore connect :80 --protocol raw");

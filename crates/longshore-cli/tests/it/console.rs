@@ -267,7 +267,7 @@ fn what_is_no_command_has_one_line_that_names_help() {
     assert_eq!(console.ask("kick 7-7"), "no connection \"7-7\"; list shows who is there");
     console.say("");
     console.say("help");
-    for word in ["list", "send ID TEXT", "all TEXT", "kick ID", "help"] {
+    for word in ["list", "send ID TEXT", "all TEXT", "send-file ID FILE", "kick ID", "help"] {
         assert!(console.line().starts_with(&format!("{word} ")));
     }
 }
@@ -351,7 +351,9 @@ fn in_json_each_answer_is_an_object() {
             "help".into(),
             "help",
             "commands",
-            ["list", "send ID TEXT", "all TEXT", "kick ID", "help"].into_iter().collect(),
+            ["list", "send ID TEXT", "all TEXT", "send-file ID FILE", "kick ID", "help"]
+                .into_iter()
+                .collect(),
         ),
         (format!("kick {id}"), "kick", "result", "closing".into()),
     ] {

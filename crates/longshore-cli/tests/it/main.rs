@@ -10,6 +10,7 @@ mod console;
 mod doctor;
 #[cfg(unix)]
 mod echo;
+mod files;
 #[cfg(unix)]
 mod locked;
 mod rig;

@@ -21,7 +21,7 @@ fn the_banner_names_driver_address_and_what_to_try() {
         assert!(first.starts_with(&format!("{start}{name}")), "{first}");
         assert!(first.ends_with("   3 workers"), "{first}");
         let wanted = format!(
-            "listening  127.0.0.1:{port}   protocol longshore (texts and binaries)\n\
+            "listening  127.0.0.1:{port}   protocol longshore (texts and binaries; files off, give --files DIR)\n\
              try        longshore connect :{port}\n\
              stop       Ctrl-C drains for up to 30 s, twice stops at once\n"
         );

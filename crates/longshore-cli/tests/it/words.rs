@@ -4,9 +4,14 @@ use crate::rig::run;
 
 #[test]
 fn help_is_short_and_has_three_examples() {
-    for (args, lines_max) in
-        [(&["--help"][..], 40), (&["serve", "--help"], 60), (&["connect", "--help"], 40)]
-    {
+    let files = ["put", "get"].map(|verb| [verb, "--help"]);
+    for (args, lines_max) in [
+        (&files[0][..], 40),
+        (&files[1], 40),
+        (&["--help"][..], 40),
+        (&["serve", "--help"], 80),
+        (&["connect", "--help"], 40),
+    ] {
         let (code, help, _) = run(args);
         assert_eq!(code, Some(0));
         assert!(help.lines().count() < lines_max, "{help}");

@@ -13,6 +13,10 @@ pub(crate) const HEADER_BYTES: usize = 8;
 pub(crate) const HELLO: u8 = 0;
 pub(crate) const HELLO_BYTES: u32 = 8;
 
+/// Types of a question whether somebody is there, and of its answer.
+pub(crate) const PING: u8 = 3;
+pub(crate) const PONG: u8 = 4;
+
 /// Most bytes of a file in one frame, 64 KiB: so long a message waits behind a file.
 pub const FILE_CHUNK_BYTES_MAX: usize = 64 * 1024;
 

@@ -2,7 +2,7 @@
 
 use super::head::{
     DATA_HEAD_BYTES, FILE_CONTROL_BYTES_MAX, HEADER_BYTES, HELLO, HELLO_BYTES, LONGSHORE_VERSION,
-    MAGIC, file_payload_bytes, file_types, header,
+    MAGIC, PING, PONG, file_payload_bytes, file_types, header,
 };
 use super::{Codec, Decoded, Out, PAYLOAD_BYTES_DEFAULT};
 use crate::FrameError;
@@ -17,8 +17,6 @@ const KIND_BYTES: usize = 2;
 
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
-const PING: u8 = 3;
-const PONG: u8 = 4;
 /// From here on, types that a receiver does not know are skipped instead of refused.
 const SKIPPED_FROM: u8 = 128;
 
@@ -185,7 +183,7 @@ impl Codec for Longshore {
             return Ok(Decoded::More { total: HEADER_BYTES });
         };
         let used = self.frame_bytes(kind, u32::from_be_bytes([a, b, c, d]))?;
-        if file_payload_bytes(kind).is_some() || (kind == HELLO && self.files) {
+        if file_payload_bytes(kind).is_some() || (self.files && matches!(kind, HELLO | PONG)) {
             return Ok(Self::decode_file(decoder, input, used));
         }
         let Some(payload) = input.get(HEADER_BYTES..used) else {

@@ -13,6 +13,7 @@ pub use incoming::{Incoming, RecvAct};
 pub use outgoing::{Chunk, OFFERS_MAX, Outgoing, SendAct};
 pub use wire::{
     CAPABILITY_FILES, Digest, FileFrame, FilePiece, FileStream, Listed, Offered, data_head, hello,
+    ping,
 };
 
 #[cfg(test)]

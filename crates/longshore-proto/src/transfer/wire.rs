@@ -2,8 +2,8 @@
 
 use super::fault::FileErrorKind;
 use crate::frame::head::{
-    DATA_HEAD_BYTES, DIGEST_BYTES, HEADER_BYTES, HELLO, HELLO_BYTES, file_payload_bytes,
-    file_types as types, header,
+    DATA_HEAD_BYTES, DIGEST_BYTES, HEADER_BYTES, HELLO, HELLO_BYTES, PING, PONG,
+    file_payload_bytes, file_types as types, header,
 };
 use crate::{FrameError, In};
 use bytes::Bytes;
@@ -85,6 +85,8 @@ pub enum FilePiece<'a> {
     Frame(FileFrame),
     /// What the peer can do: bits.
     Hello(u64),
+    /// The answer to a [`ping`].
+    Pong,
     /// Bytes of a file: a frame of them may come in several pieces.
     Data { id: u32, offset: u64, bytes: &'a [u8] },
 }
@@ -260,6 +262,12 @@ pub fn hello() -> Bytes {
     out.into()
 }
 
+/// A question that each peer answers, behind the hello that it may have said: who answers without one
+/// takes no files.
+pub fn ping() -> Bytes {
+    Bytes::copy_from_slice(&header(PING, 0))
+}
+
 /// The bytes in front of a chunk of a file: those of its frame, and its place.
 pub fn data_head(id: u32, offset: u64, len: usize) -> Bytes {
     let payload = u32::try_from(DATA_HEAD_BYTES + len).unwrap_or(0);
@@ -335,6 +343,9 @@ impl FileStream {
                 return Err(FrameError::invalid("a frame without its head"));
             };
             let kind = head[2];
+            if kind == PONG {
+                return Ok(Some(FilePiece::Pong));
+            }
             if kind == HELLO {
                 return In::new(payload).get_u64().map(|bits| Some(FilePiece::Hello(bits)));
             }

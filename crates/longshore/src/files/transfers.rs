@@ -19,7 +19,7 @@ use longshore_base::{FileName, Time};
 use longshore_proto::FrameError;
 use longshore_proto::transfer::{
     CAPABILITY_FILES, Digest, FileErrorKind, FileFrame, FilePiece, FileStream, Incoming, Offered,
-    Outgoing, Pace, TransferError, data_head,
+    Outgoing, Pace, TransferError, data_head, ping,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -44,6 +44,8 @@ const BATCH_MAX: usize = 64;
 enum Peer {
     /// It has not said what it can do.
     Silent,
+    /// And it was asked whether it is there.
+    Asked,
     Takes,
     TakesNot,
 }
@@ -59,6 +61,8 @@ struct Going {
     /// None while a task has it.
     running: Option<Running>,
     digest: Option<Digest>,
+    /// All of it is sent, whatever the receiver has.
+    anew: bool,
     resumed: u64,
     written: u64,
     told: Time,
@@ -238,6 +242,7 @@ impl Transfers {
             total: bytes,
             running: Some(Running::new()),
             digest: None,
+            anew: false,
             resumed: 0,
             written: 0,
             told: Time::ZERO,
@@ -330,6 +335,12 @@ impl Transfers {
         false
     }
 
+    /// What the receiver has of a file is not looked at; says whether there is such a one.
+    pub(crate) fn restart(&mut self, id: FileId) -> bool {
+        let going = self.going.values_mut().find(|file| file.id == id);
+        going.map(|file| file.anew = true).is_some()
+    }
+
     /// Bounds how fast a file goes out; says whether there is such a one.
     pub(crate) fn set_rate(&mut self, now: Time, id: FileId, bytes: u64) -> bool {
         let Some((number, _)) = self.going.iter().find(|(_, file)| file.id == id) else {
@@ -380,6 +391,12 @@ impl Transfers {
         match self.stream.piece(bytes)? {
             None => Ok(()),
             Some(FilePiece::Data { id, offset, bytes }) => self.inn.handle_data(id, offset, bytes),
+            Some(FilePiece::Pong) => {
+                if self.peer == Peer::Asked {
+                    self.hello(now, false); // it would have said so before
+                }
+                Ok(())
+            }
             Some(FilePiece::Hello(bits)) => {
                 self.hello(now, bits & CAPABILITY_FILES != 0);
                 Ok(())
@@ -466,6 +483,10 @@ impl Transfers {
 
     /// The next frame that is no chunk. Nothing before the peer has said that it takes files.
     pub(crate) fn poll_frame(&mut self) -> Option<Bytes> {
+        if self.peer == Peer::Silent && (self.going() > 0 || !self.frames.is_empty()) {
+            self.peer = Peer::Asked;
+            return Some(ping());
+        }
         if self.peer != Peer::Takes {
             return None;
         }

@@ -38,6 +38,9 @@ impl Transfers {
         match act {
             SendAct::Prove { id, have, digest } => {
                 let Some(going) = self.going.get_mut(&id) else { return };
+                if going.anew {
+                    return self.out.handle_proved(now, id, have, false);
+                }
                 let (source, start) = (going.source.clone(), going.start);
                 going.running = None;
                 self.large.push(Task::Prove { number: id, source, start, have, digest });
@@ -80,7 +83,8 @@ impl Transfers {
     /// What a handler is told of an error; of a peer that never said what it can do, that.
     pub(super) fn told_error(&self, error: TransferError) -> FileError {
         let TransferError { why, text, of_peer } = error;
-        let silent = self.peer == Peer::Silent && why == FileErrorKind::TimedOut;
+        let silent =
+            matches!(self.peer, Peer::Silent | Peer::Asked) && why == FileErrorKind::TimedOut;
         let kind = if silent { FileErrorKind::Unsupported } else { why };
         FileError { kind, of_peer, text: text.into() }
     }

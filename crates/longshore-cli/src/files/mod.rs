@@ -1,0 +1,14 @@
+//! Files to and from a server: `put`, `get` and `ls`.
+//!
+//! ```text
+//! a command ─► Session ─► one connection ─► what came of it ─► Board: bars, lines, objects
+//! ```
+
+mod bar;
+mod board;
+mod names;
+mod session;
+
+pub(crate) use board::{Board, Verb};
+pub(crate) use names::{Target, date, file_names};
+pub(crate) use session::{News, Session};

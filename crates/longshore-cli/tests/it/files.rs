@@ -1,0 +1,258 @@
+//! Files to and from a server.
+
+use crate::rig::{Serving, drivers, longshore, run, run_with_input};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("longshore-cli-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path); // of a process of that number before
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().into()
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().into()
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.0.join(name)).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0); // what is left of it is the system's
+    }
+}
+
+fn serve(files: &Folder, more: &[&str]) -> Serving {
+    Serving::start(&[&["--files", files.0.to_str().unwrap()], more].concat())
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| ((at / 3 + at * 7) % 251).try_into().unwrap_or(0)).collect()
+}
+
+#[test]
+fn files_and_folders_go_there_and_back() {
+    for driver in drivers() {
+        let (here, there) = (Folder::new("here"), Folder::new("there"));
+        let server = serve(&there, &["--driver", &driver]);
+        assert!(server.banner.contains("given and taken"), "{}", server.banner);
+        let addr = server.addr();
+        let film = here.put("film.mp4", &pattern(3_000_000));
+        for number in 0..300 {
+            here.put(&format!("photos/{}/p{number}", number % 7), &pattern(number * 10));
+        }
+        let (code, output, error) = run(&["put", &film, &addr]);
+        assert_eq!((code, &error[..]), (Some(0), ""));
+        assert!(output.starts_with("put film.mp4   3,000,000 bytes   blake3 "), "{output}");
+        let to = format!("{addr}/all/of it/");
+        let (code, output, error) = run(&["put", &here.path("photos"), &film, &to]);
+        assert_eq!((code, &error[..]), (Some(0), ""));
+        assert!(output.starts_with("put 301 files   "), "{output}");
+        assert!(there.read("all/of it/photos/6/p293") == pattern(2_930));
+
+        let (code, output, _) = run(&["ls", &addr]);
+        let lines: Vec<_> = output.lines().collect();
+        assert_eq!((code, lines.len()), (Some(0), 2), "{output}");
+        assert!(lines[0].ends_with("  all/") && lines[1].starts_with("3,000,000  20"), "{output}");
+        let (_, output, _) = run(&["ls", "--json", &format!("{addr}/all/of it")]);
+        let first = output.lines().next().unwrap();
+        assert!(
+            first.contains(r#""bytes":3000000"#) && first.contains(r#""name":"film.mp4""#),
+            "{first}"
+        );
+        assert!(first.contains(r#""modified":1"#) && first.ends_with(r#""v":1}"#), "{first}");
+
+        let back = here.path("back");
+        let from = [&format!("{addr}/film.mp4")[..], &format!("{addr}/all/of it/photos")];
+        let (code, output, error) = run(&["get", from[0], from[1], "-o", &back]);
+        assert_eq!((code, &error[..]), (Some(0), ""), "{output}");
+        assert!(here.read("back/film.mp4") == pattern(3_000_000));
+        for number in 0..300 {
+            let name = format!("back/photos/{}/p{number}", number % 7);
+            assert!(here.read(&name) == pattern(number * 10), "{name}");
+        }
+        let output = longshore(&["get", from[0], "-o", "-"]).output().unwrap();
+        assert!(output.status.success() && output.stdout == pattern(3_000_000));
+    }
+}
+
+/// R64: the server is killed, the same command goes on.
+#[test]
+fn what_was_cut_off_goes_on_where_it_was() {
+    let (here, there) = (Folder::new("cut-here"), Folder::new("cut-there"));
+    let bytes = pattern(60_000_000);
+    let film = here.put("film", &bytes);
+    let mut server = serve(&there, &[]);
+    let mut put = longshore(&["put", &film, &server.addr()]);
+    let put = put.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let part = |at: &Path| {
+        let parts = fs::read_dir(at).unwrap().filter_map(|entry| {
+            let entry = entry.ok()?;
+            let is_part = entry.file_name().to_str()?.starts_with(".longshore-");
+            is_part.then(|| entry.metadata().ok().map(|facts| facts.len()))?
+        });
+        parts.max().unwrap_or(0)
+    };
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while part(&there.0) < 5_000_000 && !there.0.join("film").exists() {
+        assert!(std::time::Instant::now() < until, "nothing comes");
+        std::thread::yield_now();
+    }
+    drop(server); // with SIGKILL
+    let output = put.wait_with_output().unwrap();
+    if there.0.join("film").exists() {
+        println!("it was too fast to be cut off");
+        return;
+    }
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{error}");
+    assert!(error.contains("run the same command to go on where it was"), "{error}");
+    server = serve(&there, &[]);
+    let (code, output, error) = run(&["put", "--json", &film, &server.addr()]);
+    assert_eq!((code, &error[..]), (Some(0), ""));
+    let resumed = output.split(r#""resumed_bytes":"#).nth(1).unwrap();
+    let resumed: u64 = resumed.split(',').next().unwrap().parse().unwrap();
+    assert!(resumed >= 4_000_000, "{output}");
+    assert!(there.read("film") == bytes, "another file");
+    assert_eq!(part(&there.0), 0, "a part is left over");
+}
+
+#[test]
+fn what_is_refused_says_why_and_what_to_do() {
+    let (here, there) = (Folder::new("no-here"), Folder::new("no-there"));
+    let film = here.put("film", b"a film");
+    let server = serve(&there, &["--file-max", "10"]);
+    let addr = server.addr();
+    assert_eq!(run(&["put", "--quiet", &film, &addr]), (Some(0), String::new(), String::new()));
+    let (code, _, error) = run(&["put", &film, &addr]);
+    let wanted = "put film: the server: there is such a file already: film: one of 6 bytes is not \
+                  replaced; choose another name, or serve with --overwrite\n";
+    assert_eq!((code, &error[..]), (Some(1), wanted));
+    let long = here.put("long", b"eleven byte");
+    let (code, _, error) = run(&["put", &long, &addr]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("larger than a file may be") && error.contains("--file-max"), "{error}");
+    let (code, _, error) = run(&["get", &format!("{addr}/nothing")]);
+    assert_eq!(code, Some(1));
+    assert!(error.starts_with("get nothing: the server: no such file"), "{error}");
+    let (code, _, error) = run(&["get", &format!("{addr}/../etc/passwd")]);
+    let wanted = "get ../etc/passwd: not a name the server can have: \"..\" leaves its folder\n";
+    assert_eq!((code, &error[..]), (Some(2), wanted));
+    let (code, _, error) = run(&["get", &format!("{addr}/film"), "-o", here.0.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "it is not replaced");
+    assert!(error.contains("--force replaces it"), "{error}");
+    let force = ["get", "--force", &format!("{addr}/film"), "-o", here.0.to_str().unwrap()];
+    assert_eq!(run(&force).0, Some(0));
+    for (args, code) in [
+        (vec!["put", &film], 2),
+        (vec!["put", "/nowhere/at/all", &addr], 2),
+        (vec!["put", &film, "127.0.0.1:1"], 3),
+        (vec!["get", &addr], 2),
+        (vec!["ls", &format!("{addr}/nowhere")], 1),
+        (vec!["serve", "--files", "/nowhere/at/all"], 2),
+        (vec!["serve", "--files", &film, "--protocol", "lines"], 2),
+    ] {
+        assert_eq!(run(&args).0, Some(code), "{args:?}");
+    }
+}
+
+/// A server without files is found out at once, not after a time.
+#[test]
+fn a_server_without_files_says_so() {
+    let here = Folder::new("none");
+    let film = here.put("film", b"a film");
+    let server = Serving::start(&[]);
+    assert!(server.banner.contains("files off, give --files DIR"), "{}", server.banner);
+    let begun = std::time::Instant::now();
+    for args in [&["put", &film, &server.addr()][..], &["ls", &server.addr()]] {
+        let (code, _, error) = run(args);
+        assert_eq!(code, Some(1));
+        assert!(error.contains("the server needs --files DIR"), "{error}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(25), "it waited for the end of a time");
+}
+
+#[test]
+fn a_server_may_only_give() {
+    let (here, there) = (Folder::new("give-here"), Folder::new("give-there"));
+    there.put("film", b"a film");
+    let film = here.put("other", b"a film");
+    let server = serve(&there, &["--read-only"]);
+    let (code, _, error) = run(&["put", &film, &server.addr()]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("nothing is received here"), "{error}");
+    let (code, _, _) = run(&["get", &format!("{}/film", server.addr()), "-o", &here.path("")]);
+    assert_eq!((code, here.read("film")), (Some(0), b"a film".to_vec()));
+}
+
+/// A program that sends a folder hears of each file.
+#[test]
+fn json_has_an_object_for_each_file() {
+    let (here, there) = (Folder::new("json-here"), Folder::new("json-there"));
+    for name in ["a", "b", "c"] {
+        here.put(&format!("all/{name}"), name.as_bytes());
+    }
+    there.put("all/b", b"it is there");
+    let server = serve(&there, &[]);
+    let (code, output, error) = run(&["put", "--json", &here.path("all"), &server.addr()]);
+    assert_eq!((code, &error[..]), (Some(1), ""));
+    let events: Vec<_> = output.lines().map(|line| line.split(r#""event":""#).nth(1)).collect();
+    let events: Vec<_> =
+        events.into_iter().flatten().map(|it| it.split('"').next().unwrap()).collect();
+    let count = |event: &str| events.iter().filter(|it| **it == event).count();
+    assert_eq!((count("put"), count("error"), count("done")), (2, 1, 1), "{output}");
+    assert!(output.contains(r#""failed_total":1,"files_total":2"#), "{output}");
+    // BLAKE3 of "a".
+    let digest = "17762fddd969a453925d65717ac3eea21320b66b54342fde15128d6caf21215f";
+    assert!(output.contains(digest), "{output}");
+}
+
+/// S142: the operator sends a file to one of those who are there; who takes none says so.
+#[test]
+fn the_operator_offers_a_file() {
+    let there = Folder::new("operator");
+    let film = there.put("film", b"a film");
+    let server = Serving::start(&[]);
+    drop(server);
+    let mut command = longshore(&["serve", "--listen", "127.0.0.1:0", "--json"]);
+    command.args(["--files", there.0.to_str().unwrap()]);
+    let commands = format!("send-file 1-1 {film}\nsend-file\n");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), commands.as_bytes()).unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let mut said = Vec::new();
+    while said.len() < 3 {
+        said.push(lines.next().unwrap().unwrap());
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(said[1].contains("no connection") && said[2].contains("send-file ID FILE"), "{said:?}");
+}
+
+/// Files beside a talk.
+#[test]
+fn a_talk_over_a_pipe_takes_commands_for_text() {
+    let there = Folder::new("talk");
+    let server = serve(&there, &[]);
+    let (code, output, error) = run_with_input(&["connect", &server.addr()], b"/ls\n");
+    assert_eq!((code, &output[..], &error[..]), (Some(0), "/ls\n", ""));
+}
