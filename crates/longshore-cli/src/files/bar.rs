@@ -74,7 +74,7 @@ fn line(progress: &Progress, after: Duration) -> String {
     let sent = bytes.saturating_sub(*resumed);
     let rate = rate(sent, after);
     if after >= RATE_AFTER && rate > 0 {
-        let left = total.saturating_sub(*bytes).div_ceil(rate);
+        let left = (total.saturating_sub(*bytes) + rate / 2) / rate;
         let _ = write!(line, "   {}/s   {} left", size(rate), time(left)); // a String takes all
     }
     line

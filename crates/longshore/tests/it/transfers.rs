@@ -514,8 +514,9 @@ fn who_takes_no_files_gets_no_offer(lab: &mut Lab) {
     pair.offer(lab, &file, "a");
     let error = ended(lab, &pair.here).unwrap_err().error;
     assert_eq!((error.kind, error.of_peer), (FileErrorKind::Unsupported, false));
-    asked(lab, &pair.conn, |cx| cx.list_files(None)).unwrap();
-    let error = ended(lab, &pair.here).unwrap_err().error;
+    // From then on that is known.
+    let error = asked(lab, &pair.conn, |cx| cx.list_files(None)).unwrap_err();
+    let error = error.downcast_ref::<FileError>().unwrap();
     assert_eq!(error.kind, FileErrorKind::Unsupported);
     let file = file.clone();
     let error = asked(lab, &pair.other, move |cx| cx.offer_file(&file, &name("a"))).unwrap_err();
