@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_bar_says_how_far_how_fast_and_how_long() {
         let wanted = "film                      50 % [##########          ]   1.0 of 2.0 GiB   \
-                      102.4 MiB/s   10 s left";
+                      102.3 MiB/s   10 s left";
         assert_eq!(at(1 << 30, 2 << 30, 0, 10), wanted);
         assert!(at(0, 0, 0, 0).contains("100 % [####################]   0 of 0 B"));
         assert!(at(999, 1_000, 0, 1).contains(" 99 %"), "not all is not all");
