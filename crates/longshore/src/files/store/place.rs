@@ -95,6 +95,13 @@ impl Place {
     }
 }
 
+#[cfg(test)]
+impl Place {
+    pub(super) fn active_names(&self) -> Vec<FileName> {
+        self.active().iter().cloned().collect()
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         let mut active = self.place.active();
