@@ -1,7 +1,86 @@
 //! What a crash, a full disk or a failing one leaves.
 
 use super::*;
+use longshore_port::{Entry, FileAccess, FileFacts, VirtualFolder};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A folder of a disk of which syncs of folders alone fail: the next so many, after so many that do not.
+#[derive(Debug)]
+struct Unsure {
+    folder: Folder,
+    fails: Arc<Fails>,
+}
+
+#[derive(Debug, Default)]
+struct Fails {
+    after: AtomicU64,
+    count: AtomicU64,
+}
+
+impl Fails {
+    fn set(&self, after: u64, count: u64) {
+        self.after.store(after, Ordering::Relaxed);
+        self.count.store(count, Ordering::Relaxed);
+    }
+
+    fn is_one(&self) -> bool {
+        let less = |count: u64| count.checked_sub(1);
+        let counted = |of: &AtomicU64| of.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        counted(&self.after).is_err() && counted(&self.count).is_ok()
+    }
+}
+
+impl VirtualFolder for Unsure {
+    fn open(&self, name: &FileName, access: FileAccess) -> io::Result<FileHandle> {
+        match access {
+            FileAccess::Read => self.folder.open_file(name),
+            FileAccess::Write => self.folder.open_to_write(name),
+            FileAccess::Create => self.folder.create(name),
+        }
+    }
+
+    fn make_folders(&self, name: &FileName) -> io::Result<()> {
+        self.folder.make_folders(name)
+    }
+
+    fn rename(&self, from: &FileName, to: &FileName, replace: bool) -> io::Result<()> {
+        self.folder.rename(from, to, replace)
+    }
+
+    fn remove(&self, name: &FileName) -> io::Result<()> {
+        self.folder.remove(name)
+    }
+
+    fn sync_folder(&self, folder: Option<&FileName>) -> io::Result<()> {
+        if self.fails.is_one() {
+            return Err(io::Error::other("the disk did not take the folder"));
+        }
+        self.folder.sync_folder(folder)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.folder.sync_all()
+    }
+
+    fn list(&self, folder: Option<&FileName>, most: usize) -> io::Result<Vec<Entry>> {
+        self.folder.list(folder, most)
+    }
+
+    fn facts(&self, name: &FileName) -> io::Result<FileFacts> {
+        self.folder.facts(name)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.folder.free_bytes()
+    }
+}
+
+fn on_unsure(disk: &SimDisk) -> (FileStore, Arc<Fails>) {
+    let fails = Arc::<Fails>::default();
+    let folder = Unsure { folder: disk.folder(), fails: fails.clone() };
+    (FileStore::of(Folder::of_simulation(folder)).unwrap().receive(), fails)
+}
 
 /// Runs of the simulation.
 fn seeds() -> std::ops::Range<u64> {
@@ -91,24 +170,37 @@ impl Known {
     }
 }
 
+/// A file as somebody sends it.
+fn a_version(at: &FileName, version: u64) -> (Wanted, Vec<u8>) {
+    let len = 1 + at.as_str().len() * 90;
+    let bytes = content(version, len + usize::try_from(version).unwrap() * 90);
+    (Wanted { modified: version, ..wanted(&bytes) }, bytes)
+}
+
+/// A store, who sends to it, and what they know.
+struct Run {
+    disk: SimDisk,
+    store: FileStore,
+    fails: Arc<Fails>,
+    chance: SplitMix64,
+    known: Known,
+}
+
 /// Some files come, one batch after the other: begun, gone on with, cut, stored.
-fn some_transfers(store: &FileStore, chance: &mut SplitMix64, known: &mut Known, disk: &SimDisk) {
-    for _ in 0..1 + chance.below(3) {
+fn some_transfers(run: &mut Run) {
+    let Run { disk, store, fails, chance, known } = run;
+    for _ in 0..=chance.below(3) {
         let mut slots = Vec::new();
         let mut sent = Vec::new();
         for _ in 0..if chance.one_in(4) { 14 } else { 1 + chance.below(4) } {
             let folder = ["", "d/", "d/e/", "g/h/i/"][chance.below(4)];
             let at = name(&format!("{folder}{}", chance.below(6)));
-            let version = chance.next_u64() % 3;
-            let len = 1 + (version as usize + at.as_str().len()) * 90;
-            let bytes = content(version, len);
-            let modified = version;
-            let wanted = Wanted { modified, ..wanted(&bytes) };
+            let (wanted, bytes) = a_version(&at, chance.below(3) as u64);
             let Ok(mut slot) = store.begin(None, &at, &wanted) else { continue };
             let piece = 1 + chance.below(400);
             if chance.one_in(4) {
-                let some = chance.below(len - usize::try_from(slot.have()).unwrap() + 1);
                 let from = usize::try_from(slot.have()).unwrap();
+                let some = chance.below(bytes.len() - from + 1);
                 slot.write(from as u64, &bytes[from..from + some], false).ok();
                 slot.give_up(!chance.one_in(4));
             } else if write_rest(&mut slot, &bytes, piece).is_ok() {
@@ -118,8 +210,10 @@ fn some_transfers(store: &FileStore, chance: &mut SplitMix64, known: &mut Known,
                 sent.push((at, bytes, is_right));
             }
         }
-        if chance.one_in(4) {
-            disk.fail_sync(chance.below(6) as u64);
+        match chance.below(16) {
+            0..4 => disk.fail_sync(chance.below(6) as u64),
+            4..7 => fails.set(chance.below(4) as u64, 1 + chance.below(3) as u64),
+            _ => {}
         }
         let stored = FileStore::store_all(slots);
         assert_eq!(stored.len(), sent.len());
@@ -130,57 +224,59 @@ fn some_transfers(store: &FileStore, chance: &mut SplitMix64, known: &mut Known,
             }
         }
         disk.fail_sync(0);
+        fails.set(0, 0);
     }
 }
 
 /// The store as it was, with chance of the seed.
-fn a_store(seed: u64) -> (SimDisk, FileStore, SplitMix64, Known) {
+fn a_store(seed: u64) -> Run {
     let mut chance = SplitMix64::new(seed);
     let disk = SimDisk::new(seed);
     let mut known = Known::default();
     known.put(&disk, "3", b"it was there before");
     known.put(&disk, "d/4", b"this one, too");
     disk.short(chance.one_in(2));
-    let store = if chance.one_in(2) { on(&disk) } else { on(&disk).overwrite() };
-    (disk, store, chance, known)
+    let (store, fails) = on_unsure(&disk);
+    let store = if chance.one_in(2) { store } else { store.overwrite() };
+    Run { disk, store, fails, chance, known }
 }
 
 #[test]
 fn what_is_counted_is_what_lies_there() {
     for seed in seeds() {
-        let (disk, store, mut chance, mut known) = a_store(seed);
+        let mut run = a_store(seed);
+        run.store.count().unwrap();
         for _ in 0..3 {
-            some_transfers(&store, &mut chance, &mut known, &disk);
-            known.check(&disk, seed);
-            assert!(taken(&store) == lying(&disk) || taken(&store) == 0, "seed {seed}");
+            some_transfers(&mut run);
+            run.known.check(&run.disk, seed);
+            assert_eq!(taken(&run.store), lying(&run.disk), "seed {seed}");
         }
-        assert!(store.place.active_names().is_empty());
-        disk.crash();
-        known.check(&disk, seed);
+        assert!(run.store.place.active_names().is_empty());
+        run.disk.crash();
+        run.known.check(&run.disk, seed);
     }
 }
 
 /// The power goes at some operation. Then everything is sent again, and all of it is there.
 fn crash_once(seed: u64, operation: Option<u64>) -> u64 {
-    let (disk, store, mut chance, mut known) = a_store(seed);
+    let mut run = a_store(seed);
+    let disk = run.disk.clone();
     let before = disk.operations();
     if let Some(operation) = operation {
         disk.crash_at(before + operation);
     }
-    some_transfers(&store, &mut chance, &mut known, &disk);
+    some_transfers(&mut run);
     let operations = disk.operations() - before;
+    let Run { store, known, .. } = run;
     drop(store);
     disk.restart();
     known.check(&disk, seed);
     let store = on(&disk).overwrite();
-    let bytes = content(2, 1_000);
     let mut all: Vec<_> = known.0.keys().cloned().collect();
     all.push(name("new"));
     for at in all {
         for version in 0..3 {
-            let len = 1 + (version as usize + at.as_str().len()) * 90;
-            let bytes = if version == 2 { bytes.clone() } else { content(version, len) };
-            let wanted = Wanted { modified: version, ..wanted(&bytes) };
+            let (wanted, bytes) = a_version(&at, version);
             let mut slot = store.begin(None, &at, &wanted).unwrap();
             write_rest(&mut slot, &bytes, 500).unwrap();
             store_one(slot, &bytes).unwrap();
@@ -193,7 +289,7 @@ fn crash_once(seed: u64, operation: Option<u64>) -> u64 {
     store.clean().unwrap();
     assert_eq!(partials(&disk), 0);
     for at in known.0.keys() {
-        assert_eq!(disk.bytes(at), Some(bytes.clone()), "seed {seed}");
+        assert_eq!(disk.bytes(at), Some(a_version(at, 2).1), "seed {seed}");
     }
     operations
 }
@@ -255,24 +351,21 @@ fn what_a_disk_did_not_take_is_not_told_to_be_there() {
 
 #[test]
 fn a_file_whose_name_the_disk_did_not_take_can_be_sent_again() {
-    let disk = SimDisk::new(1);
-    disk.put(&name("d/there"), "before");
-    let store = on(&disk);
-    let bytes = content(1, 900);
-    let mut slot = store.begin(None, &name("d/f"), &wanted(&bytes)).unwrap();
-    slot.write(0, &bytes, false).unwrap();
-    slot.sync().unwrap();
-    slot.rename().unwrap();
-    let error = slot.unnamed(&io::Error::other("no"));
-    assert_eq!(error.to_string(), "the disk failed: d/f: no");
-    assert_eq!((disk.bytes(&name("d/f")), taken(&store)), (None, 906));
-    assert_eq!(receive(&store, "d/f", &bytes), Ok(900));
-    // What has replaced another one stays.
-    let store = store.overwrite();
-    let mut slot = store.begin(None, &name("d/there"), &wanted(&bytes)).unwrap();
-    slot.write(0, &bytes, false).unwrap();
-    slot.rename().unwrap();
-    slot.unnamed(&io::Error::other("no"));
-    assert_eq!((disk.bytes(&name("d/there")), taken(&store)), (Some(bytes), 1_800));
-    assert_eq!(partials(&disk), 0);
+    for failing in 0..2 {
+        let disk = SimDisk::new(1);
+        disk.put(&name("d/there"), "before");
+        let (store, fails) = on_unsure(&disk);
+        let bytes = content(1, 900);
+        fails.set(failing, 1);
+        let error = receive(&store, "d/f", &bytes).unwrap_err();
+        assert_eq!(error.to_string(), "the disk failed: d/f: the disk did not take the folder");
+        assert_eq!((disk.bytes(&name("d/f")), taken(&store)), (None, 906));
+        assert_eq!(receive(&store, "d/f", &bytes), Ok(900));
+        // What has replaced another one stays.
+        let store = store.overwrite();
+        fails.set(failing, 1);
+        assert_eq!(kind(receive(&store, "d/there", &bytes)), FileErrorKind::Disk);
+        assert_eq!((disk.bytes(&name("d/there")), taken(&store)), (Some(bytes), 1_800));
+        assert_eq!(partials(&disk), 0);
+    }
 }
