@@ -320,8 +320,9 @@ impl Incoming {
         let Some(file) = self.known(id)? else { return Ok(()) };
         let first = file.have > 0 && file.at == file.have;
         if first && offset == 0 {
-            // What was there is not what is sent.
+            // What was there is not what is sent, and no credit for it.
             (file.at, file.written, file.anew) = (0, 0, true);
+            file.credit -= file.have;
         }
         let end = offset.saturating_add(bytes.len() as u64);
         let right = file.phase == Phase::Receiving && file.end.is_none() && offset == file.at;

@@ -319,6 +319,9 @@ impl Outgoing {
     /// Whether what the receiver has is what the file begins with.
     pub fn handle_proved(&mut self, now: Time, id: u32, have: u64, equal: bool) {
         if self.sends.get(&id).is_some_and(|send| send.phase == Phase::Proving) {
+            if let Some(send) = self.sends.get_mut(&id).filter(|_| !equal) {
+                send.credit -= have; // what was there is no credit for what comes in its place
+            }
             self.begin(now, id, if equal { have } else { 0 });
         }
     }

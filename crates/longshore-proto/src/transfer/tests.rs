@@ -254,6 +254,39 @@ fn what_is_proven_equal_is_not_sent_again() {
     assert_eq!((pair.sent_bytes, &pair.stored), (400_000, &pair.sources));
 }
 
+/// What was there and is another file's is no credit: as little lies in memory as of any other file.
+#[test]
+fn a_file_that_begins_anew_has_no_credit_for_what_was_there() {
+    let mut pair = Pair::new(1, 1);
+    let bytes = pair.bytes(3_000_000);
+    pair.offer(bytes, Some(vec![1; 2_500_000]));
+    let mut most = 0;
+    for _ in 0..3_000 {
+        let writes = |work: &Work| matches!(work, Work::Recv(RecvAct::Write { .. }));
+        if let Some(at) = pair.disk.iter().position(|work| !writes(work)) {
+            let work = pair.disk.remove(at);
+            pair.work(work);
+        }
+        let (writes, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut pair.disk).into_iter().partition(writes);
+        pair.disk = rest;
+        pair.step();
+        pair.disk.extend(writes);
+        most = most.max(pair.sent_bytes);
+    }
+    assert_eq!(most, 256 << 10, "no more before anything is written");
+    pair.run();
+    assert_eq!(pair.stored, pair.sources);
+    let mut inn = Incoming::new(PACE, 1, 0);
+    let (name, bytes) = ("a".into(), 1 << 20);
+    let offered = Offered { name, request: 0, start: 0, bytes, total: bytes, modified: 0 };
+    inn.handle_frame(Time::ZERO, FileFrame::Offer { id: 1, offered }).unwrap();
+    inn.accept(Time::ZERO, 1);
+    inn.handle_opened(Time::ZERO, 1, 1 << 19, [0; 32]);
+    inn.handle_data(1, 0, &vec![0; 128 << 10]).unwrap();
+    assert!(inn.handle_data(1, 128 << 10, b"x").is_err(), "more than its credit");
+}
+
 /// One side gives up, at any time: both hear of it, once, and the others go on.
 #[test]
 fn a_file_that_is_given_up_ends_on_both_sides_and_others_do_not() {
