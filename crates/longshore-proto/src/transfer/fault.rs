@@ -109,6 +109,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_page_of_the_protocol_has_each_as_it_is() {
+        let page = include_str!("../../../../docs/protocol.md");
+        let head = "| reason | number | what it means |\n| --- | --- | --- |\n";
+        let rows = FileErrorKind::ALL.iter().zip(DOCS).map(|(kind, doc)| {
+            format!("| `{}` | {} | {} |\n", kind.name(), kind.code(), doc.trim())
+        });
+        let table = format!("{head}{}\n", rows.collect::<String>());
+        assert!(page.contains(&table), "the table of protocol.md is to be\n\n{table}");
+    }
+
+    #[test]
     fn each_has_a_number_and_a_name_of_its_own() {
         for (at, kind) in FileErrorKind::ALL.iter().enumerate() {
             assert_eq!(usize::from(kind.code()), at + 1);
