@@ -101,6 +101,8 @@ struct Receiving {
     told: Time,
     /// What has come and is not being written.
     buffer: Vec<u8>,
+    /// Memory of what was written, for what comes next.
+    spare: Vec<u8>,
     writing: bool,
     /// What was there is not what is sent.
     anew: bool,
@@ -149,7 +151,8 @@ impl Incoming {
 
     /// Bytes that have come and are not being written.
     pub fn memory_bytes(&self) -> u64 {
-        self.files.values().map(|file| file.buffer.capacity() as u64).sum()
+        let memory = |file: &Receiving| file.buffer.capacity() + file.spare.capacity();
+        self.files.values().map(|file| memory(file) as u64).sum()
     }
 
     /// A file is wanted.
@@ -292,6 +295,7 @@ impl Incoming {
             credit: 0,
             told: now,
             buffer: Vec::new(),
+            spare: Vec::new(),
             writing: false,
             anew: false,
             end: None,
@@ -357,7 +361,8 @@ impl Incoming {
         }
         if !file.buffer.is_empty() {
             file.writing = true;
-            let (offset, bytes) = (file.written, std::mem::take(&mut file.buffer));
+            let spare = std::mem::take(&mut file.spare);
+            let (offset, bytes) = (file.written, std::mem::replace(&mut file.buffer, spare));
             let anew = std::mem::take(&mut file.anew);
             self.acts.push_back(RecvAct::Write { id, offset, anew, bytes });
         } else if let Some(digest) = file.end {
@@ -372,10 +377,8 @@ impl Incoming {
         let Some(file) = self.files.get_mut(&id) else { return };
         file.writing = false;
         file.written += count;
-        if file.buffer.capacity() == 0 {
-            file.buffer = memory;
-            file.buffer.clear();
-        }
+        file.spare = memory;
+        file.spare.clear();
         let written = file.written;
         let credit = written.saturating_add(window).max(file.credit);
         // Not each time: a quarter of the window is soon enough. But a sender on a slow line has to hear that

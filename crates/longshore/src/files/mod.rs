@@ -8,6 +8,8 @@ mod event;
 mod id;
 #[cfg(feature = "files")]
 mod offer;
+#[cfg(feature = "files")]
+mod pieces;
 mod sending;
 mod source;
 #[cfg(feature = "files")]

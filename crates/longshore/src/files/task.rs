@@ -1,6 +1,7 @@
 //! What is done with files on threads that may wait for a disk.
 
 use super::error::FileError;
+use super::pieces::Pieces;
 use super::source::FileSource;
 use super::store::{FileStore, Slot, Wanted};
 use blake3::Hasher;
@@ -34,7 +35,7 @@ pub(crate) enum Task {
     /// Whether the first `have` bytes of what is sent have that digest.
     Prove { number: u32, source: FileSource, start: u64, have: u64, digest: Digest },
     /// Reads bytes that are sent; with the last ones, looks whether the file is what it was.
-    Read { number: u32, source: FileSource, at: u64, len: usize, last: bool, running: Running },
+    Read(Box<ReadTask>),
     /// Opens a file that a peer asked for.
     Open { request: u32, store: FileStore, name: FileName },
     /// Tells what is in a folder.
@@ -47,6 +48,19 @@ pub(crate) enum Task {
     Store { files: Vec<(u32, Slot, Digest)> },
     /// Gives a file up that was not finished.
     GiveUp { slot: Box<Slot>, keep: bool },
+}
+
+/// Bytes that are to be read.
+#[derive(Debug)]
+pub(crate) struct ReadTask {
+    pub(crate) number: u32,
+    pub(crate) source: FileSource,
+    pub(crate) at: u64,
+    pub(crate) len: usize,
+    /// They are the last.
+    pub(crate) last: bool,
+    pub(crate) running: Running,
+    pub(crate) pieces: Pieces,
 }
 
 /// Tasks that go to one thread together, and are done there in their order.
@@ -89,7 +103,7 @@ impl Task {
     /// Whether it is over soon, so that it may share its way with others.
     pub(crate) fn is_small(&self) -> bool {
         match self {
-            Self::Read { len, .. } => *len <= SMALL_BYTES,
+            Self::Read(read) => read.len <= SMALL_BYTES,
             Self::Write { bytes, .. } => bytes.len() <= SMALL_BYTES,
             Self::Open { .. } | Self::Begin { .. } | Self::GiveUp { .. } => true,
             Self::Prove { .. } | Self::List { .. } | Self::Store { .. } => false,
@@ -105,9 +119,7 @@ impl Task {
                     running.map_or_else(|| (false, Running::new()), |it| (true, it));
                 Outcome::Proved { number, have, equal, running }
             }
-            Self::Read { number, source, at, len, last, running } => {
-                Outcome::Read { number, read: read(&source, at, len, last, running) }
-            }
+            Self::Read(task) => Outcome::Read { number: task.number, read: task.read() },
             Self::Open { request, store, name } => {
                 let opened = store.source(&name).map(|source| (source, name));
                 Outcome::Opened { request, opened }
@@ -161,31 +173,28 @@ fn prove(source: &FileSource, start: u64, have: u64, digest: &Digest) -> Option<
     (running.0.finalize().as_bytes() == digest).then_some(running)
 }
 
-fn read(
-    source: &FileSource,
-    at: u64,
-    len: usize,
-    last: bool,
-    mut running: Running,
-) -> Result<(Bytes, Running, Option<Digest>), FileError> {
-    let mut bytes = vec![0; len];
-    let mut done = 0;
-    while done < len {
-        match source.handle.read_at(&mut bytes[done..], at + done as u64) {
-            Ok(0) => {
-                let text = format_args!("it ends at {}", at + done as u64);
-                return Err(FileError::new(FileErrorKind::SourceChanged, text));
+impl ReadTask {
+    fn read(self) -> Result<(Bytes, Running, Option<Digest>), FileError> {
+        let Self { source, at, len, last, mut running, pieces, .. } = self;
+        let mut bytes = pieces.take(len);
+        let mut done = 0;
+        while done < len {
+            match source.handle.read_at(&mut bytes[done..len], at + done as u64) {
+                Ok(0) => {
+                    let text = format_args!("it ends at {}", at + done as u64);
+                    return Err(FileError::new(FileErrorKind::SourceChanged, text));
+                }
+                Ok(count) => done += count,
+                Err(error) => return Err(FileError::from_io(&error)),
             }
-            Ok(count) => done += count,
-            Err(error) => return Err(FileError::from_io(&error)),
         }
+        running.0.update(&bytes[..len]);
+        let digest = if last {
+            source.check()?;
+            Some(*running.0.finalize().as_bytes())
+        } else {
+            None
+        };
+        Ok((pieces.lend(bytes, len), running, digest))
     }
-    running.0.update(&bytes);
-    let digest = if last {
-        source.check()?;
-        Some(*running.0.finalize().as_bytes())
-    } else {
-        None
-    };
-    Ok((bytes.into(), running, digest))
 }

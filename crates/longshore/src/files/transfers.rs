@@ -8,6 +8,7 @@ use super::error::FileError;
 use super::event::{CutFile, FileDone, FileEvent, FileFailed, FileList, FileWay};
 use super::id::FileId;
 use super::offer::{FileRequest, ListRequest};
+use super::pieces::Pieces;
 use super::source::FileSource;
 use super::store::{FileStore, Slot};
 use super::task::{Running, Task};
@@ -132,6 +133,7 @@ pub(crate) struct Transfers {
     /// Requests of the peer that are not answered.
     asked: BTreeMap<u32, (FileId, Option<Serving>)>,
     frames: VecDeque<FileFrame>,
+    pieces: Pieces,
     small: VecDeque<Task>,
     large: Vec<Task>,
     /// Files that are to be put in their places, together.
@@ -170,6 +172,7 @@ impl Transfers {
             last_id: 0,
             asked: BTreeMap::new(),
             frames: VecDeque::new(),
+            pieces: Pieces::default(),
             small: VecDeque::new(),
             large: Vec::new(),
             stores: Vec::new(),

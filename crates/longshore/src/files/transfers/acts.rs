@@ -9,7 +9,7 @@ use crate::files::event::{FileDone, FileEvent, FileFailed, FileProgress, FileWay
 use crate::files::offer::FileOffer;
 use crate::files::source::FileSource;
 use crate::files::store::{Slot, Wanted};
-use crate::files::task::{Batch, Outcome, Outcomes, Task};
+use crate::files::task::{Batch, Outcome, Outcomes, ReadTask, Task};
 use longshore_base::{FileName, Time};
 use longshore_proto::frame::FILE_CONTROL_BYTES_MAX;
 use longshore_proto::transfer::{
@@ -49,7 +49,9 @@ impl Transfers {
                 let Some(going) = self.going.get_mut(&id) else { return };
                 let Some(running) = going.running.take() else { return };
                 let (source, at) = (going.source.clone(), going.start + offset);
-                self.task(Task::Read { number: id, source, at, len, last, running });
+                let pieces = self.pieces.clone();
+                let read = ReadTask { number: id, source, at, len, last, running, pieces };
+                self.task(Task::Read(Box::new(read)));
             }
             SendAct::Progress { id, written } => {
                 let Some(going) = self.going.get_mut(&id) else { return };
