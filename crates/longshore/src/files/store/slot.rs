@@ -1,6 +1,6 @@
 //! One file that is being received.
 
-use super::place::{Held, Place, fault, named};
+use super::place::{Held, Place, fault, is_missing, named};
 use super::quota::Claim;
 use crate::files::error::FileError;
 use blake3::Hasher;
@@ -207,6 +207,12 @@ impl Slot {
 
     /// Gives it its name, in place of what has it if that is allowed.
     pub(super) fn rename(&mut self) -> Result<(), FileError> {
+        if !self.is_ours().map_err(|error| named(&self.name, &error))? {
+            (self.handle, self.have) = (None, 0);
+            self.claim.lies(0);
+            let text = "another program has taken it away, or is writing to it";
+            return Err(fault(FileErrorKind::Disk, &self.name, text));
+        }
         let folder = &self.place.folder;
         let Err(error) = folder.rename(&self.partial, &self.name, self.overwrite) else {
             return Ok(());
@@ -215,6 +221,17 @@ impl Slot {
             self.remove();
         }
         Err(named(&self.name, &error))
+    }
+
+    /// Whether what has the name of the partial is still what was written, as far as can be seen. A
+    /// second process may have taken it for one that nobody is at work on.
+    fn is_ours(&self) -> io::Result<bool> {
+        let ours = self.handle()?.facts()?;
+        match self.place.folder.facts(&self.partial) {
+            Ok(there) => Ok(there.identity == ours.identity && there.bytes == self.bytes),
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The folders that have to be on the disk, so that it is found: its own and all above.

@@ -242,6 +242,34 @@ fn a_name_is_received_once_at_a_time() {
     assert_eq!(taken(&store), 0);
 }
 
+/// Two stores of one folder, as two processes have them.
+#[test]
+fn what_another_process_has_taken_gets_no_name() {
+    let bytes = content(7, 1_000);
+    for removes in [true, false] {
+        let disk = SimDisk::new(1);
+        let (old, new) = (on(&disk), on(&disk).keep_partials(Duration::ZERO));
+        let mut first = old.begin(None, &name("f"), &wanted(&bytes)).unwrap();
+        first.write(0, &bytes, false).unwrap();
+        if removes {
+            assert_eq!(new.clean(), Ok(1));
+        }
+        let mut second = new.begin(None, &name("f"), &wanted(&bytes)).unwrap();
+        second.write(0, &bytes[..500], !removes).unwrap();
+        let error = store_one(first, &bytes).unwrap_err();
+        assert_eq!(error.kind, FileErrorKind::Disk);
+        assert_eq!((disk.bytes(&name("f")), taken(&old)), (None, 0));
+        second.write(500, &bytes[500..], false).unwrap();
+        store_one(second, &bytes).unwrap();
+        assert_eq!(disk.bytes(&name("f")).as_ref(), Some(&bytes));
+        // Taken away, and nobody goes on with it.
+        let mut third = old.begin(None, &name("g"), &wanted(&bytes)).unwrap();
+        third.write(0, &bytes, false).unwrap();
+        assert_eq!(new.clean(), Ok(1));
+        assert_eq!(kind(store_one(third, &bytes)), FileErrorKind::Disk);
+    }
+}
+
 #[test]
 fn a_slot_that_is_dropped_leaves_its_partial_and_gives_back_its_room() {
     let disk = SimDisk::new(1);
