@@ -144,6 +144,11 @@ impl Incoming {
         self.files.len()
     }
 
+    /// Whether a file is not over.
+    pub fn contains(&self, id: u32) -> bool {
+        self.files.contains_key(&id)
+    }
+
     /// Whether all are over.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()

@@ -147,6 +147,11 @@ impl Outgoing {
         self.sends.len()
     }
 
+    /// Whether a file is not over.
+    pub fn contains(&self, id: u32) -> bool {
+        self.sends.contains_key(&id)
+    }
+
     /// Whether all are over.
     pub fn is_empty(&self) -> bool {
         self.sends.is_empty()

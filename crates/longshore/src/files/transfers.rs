@@ -305,15 +305,13 @@ impl Transfers {
 
     /// Gives a file up, whichever way it goes; says whether there is such a one.
     pub(crate) fn cancel(&mut self, now: Time, id: FileId, why: &str) -> bool {
-        let going = self.going.iter().find(|(_, file)| file.id == id).map(|(number, _)| *number);
-        if let Some(number) = going {
+        if let Some(number) = self.number_going(id) {
             self.out.give_up(now, number, FileErrorKind::Cancelled, why);
             return true;
         }
         // What is being put in its place is as good as there.
         let may_end = |file: &Coming| file.ended.is_none() && file.digest.is_none();
-        let coming = self.coming.iter().find(|(_, file)| file.id == id && may_end(file));
-        if let Some(number) = coming.map(|(number, _)| *number) {
+        if let Some(number) = self.number_coming(id).filter(|it| may_end(&self.coming[it])) {
             self.inn.refuse(now, number, FileErrorKind::Cancelled, why);
             return true;
         }
@@ -327,12 +325,12 @@ impl Transfers {
 
     /// Holds a file, whichever way it goes, or lets it go on; says whether there is such a one.
     pub(crate) fn hold(&mut self, now: Time, id: FileId, on: bool) -> bool {
-        if let Some((number, _)) = self.going.iter().find(|(_, file)| file.id == id) {
-            self.out.hold(now, *number, on);
+        if let Some(number) = self.number_going(id) {
+            self.out.hold(now, number, on);
             return true;
         }
-        if let Some((number, _)) = self.coming.iter().find(|(_, file)| file.id == id) {
-            self.inn.hold(now, *number, on);
+        if let Some(number) = self.number_coming(id) {
+            self.inn.hold(now, number, on);
             return true;
         }
         false
@@ -346,11 +344,21 @@ impl Transfers {
 
     /// Bounds how fast a file goes out; says whether there is such a one.
     pub(crate) fn set_rate(&mut self, now: Time, id: FileId, bytes: u64) -> bool {
-        let Some((number, _)) = self.going.iter().find(|(_, file)| file.id == id) else {
-            return false;
-        };
-        self.out.set_rate(now, *number, bytes);
+        let Some(number) = self.number_going(id) else { return false };
+        self.out.set_rate(now, number, bytes);
         true
+    }
+
+    /// The number of a file that goes out and is not over: the handler may not have heard of its end yet.
+    fn number_going(&self, id: FileId) -> Option<u32> {
+        let of = |(number, file): &(&u32, &Going)| file.id == id && self.out.contains(**number);
+        self.going.iter().find(of).map(|(number, _)| *number)
+    }
+
+    /// The same of one that comes in.
+    fn number_coming(&self, id: FileId) -> Option<u32> {
+        let of = |(number, file): &(&u32, &Coming)| file.id == id && self.inn.contains(**number);
+        self.coming.iter().find(of).map(|(number, _)| *number)
     }
 
     /// What somebody says to what the peer wants.
