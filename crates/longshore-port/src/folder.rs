@@ -63,7 +63,7 @@ pub trait VirtualFolder: Send + Sync + fmt::Debug {
     fn sync_folder(&self, folder: Option<&FileName>) -> io::Result<()>;
 
     /// See [`Folder::sync_all`].
-    fn sync_all(&self) -> io::Result<()>;
+    fn sync_all(&self) -> io::Result<bool>;
 
     /// See [`Folder::list`].
     fn list(&self, folder: Option<&FileName>, most: usize) -> io::Result<Vec<Entry>>;
@@ -175,13 +175,14 @@ impl Folder {
     }
 
     /// Waits until all that was done on the volume of the folder is on the disk, as far as the system
-    /// has a call for that: cheaper for very many files than to sync each.
+    /// has a call for that: cheaper for very many files than to sync each. Says whether that is sure: where
+    /// it is, an error of the volume since the folder was opened is told, once, to whoever asks first.
     /// Source: `syncfs(2)` of Linux, which tells errors since 5.8. Elsewhere it is `sync(2)`, which
     /// tells none and may return early, and the root alone is sure; on Windows it is `Unsupported`.
     ///
     /// # Errors
     /// It may not be on the disk; what the system says of it.
-    pub fn sync_all(&self) -> io::Result<()> {
+    pub fn sync_all(&self) -> io::Result<bool> {
         either!(self, folder => folder.sync_all())
     }
 

@@ -232,8 +232,8 @@ impl VirtualFolder for DiskFolder {
         })
     }
 
-    fn sync_all(&self) -> io::Result<()> {
-        self.act(State::sync_all)
+    fn sync_all(&self) -> io::Result<bool> {
+        self.act(State::sync_all).map(|()| true)
     }
 
     fn list(&self, folder: Option<&FileName>, most: usize) -> io::Result<Vec<Entry>> {

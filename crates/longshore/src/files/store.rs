@@ -252,6 +252,9 @@ impl FileStore {
 
     /// Counts what lies there, once.
     fn count(&self) -> Result<(), FileError> {
+        if self.settings.store_bytes_max == u64::MAX {
+            return self.place.quota.count_once(|| Ok(0)); // nobody wants to know
+        }
         self.place.quota.count_once(|| {
             let mut bytes = 0_u64;
             self.place.walk(|_, facts| {
@@ -315,16 +318,16 @@ impl FileStore {
     /// # Errors
     /// What the system says. What was removed until then is gone.
     pub(crate) fn clean(&self) -> Result<usize, FileError> {
-        if !self.settings.receive {
+        if !self.settings.receive || self.settings.keep_partials == Duration::MAX {
             return Ok(0);
         }
         self.count()?;
         clean::clean(&self.place, self.settings.keep_partials)
     }
 
-    /// The same now and then, when files are received: what that fails with is found out again.
-    pub(crate) fn clean_sometimes(&self) {
-        if self.place.is_due() {
+    /// The same once an hour, when a file is received: what that fails with is found out again.
+    pub(crate) fn clean_sometimes(&self, slot: &Slot) {
+        if self.place.is_due(slot.began_at()) {
             let _ = self.clean();
         }
     }

@@ -128,8 +128,10 @@ impl Task {
                 Outcome::Listed { request, listed: store.list(name.as_ref()) }
             }
             Self::Begin { number, store, peer, name, wanted } => {
-                store.clean_sometimes();
                 let begun = store.begin(peer, &name, &wanted).map(Box::new);
+                if let Ok(slot) = &begun {
+                    store.clean_sometimes(slot);
+                }
                 Outcome::Begun { number, begun }
             }
             Self::Write { number, mut slot, offset, anew, bytes } => {

@@ -137,15 +137,17 @@ impl SystemFolder {
 
     /// Has all of the volume written.
     #[cfg(target_os = "linux")]
-    pub(crate) fn sync_all(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(&self.root)?)
+    pub(crate) fn sync_all(&self) -> io::Result<bool> {
+        rustix::fs::syncfs(&self.root)?;
+        Ok(super::linux::syncs_with_errors())
     }
 
     /// Has all be written, at some time; the root at once.
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn sync_all(&self) -> io::Result<()> {
+    pub(crate) fn sync_all(&self) -> io::Result<bool> {
         rustix::fs::sync();
-        self.sync_folder(None)
+        self.sync_folder(None)?;
+        Ok(false)
     }
 
     /// What is in a folder.

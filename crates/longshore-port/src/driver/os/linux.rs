@@ -10,6 +10,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::num::NonZeroU64;
 use std::os::fd::AsRawFd;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The time since some moment, as of the last tick of the system's clock: read without a system
@@ -31,6 +32,18 @@ pub(crate) fn system_version() -> Option<String> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
     let mut parts = release.trim().split(['.', '-']);
     Some(format!("kernel {}.{}", parts.next()?, parts.next()?))
+}
+
+/// Whether the sync of a volume tells of writes that failed. Source: `syncfs(2)`: since Linux 5.8.
+pub(crate) fn syncs_with_errors() -> bool {
+    static TELLS: OnceLock<bool> = OnceLock::new();
+    *TELLS.get_or_init(|| {
+        let version = system_version().unwrap_or_default();
+        let version = version.trim_start_matches("kernel ").split_once('.');
+        let number = |text: &str| text.parse::<u32>().ok();
+        let version = version.and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+        version.is_some_and(|version| version >= (5, 8))
+    })
 }
 
 /// What the system knows of the way to the peer.

@@ -5,39 +5,42 @@ use super::slot::Slot;
 use crate::files::error::FileError;
 use longshore_base::FileName;
 use longshore_proto::transfer::Digest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
-/// So many files of one store, or more, have their disk write all at once first.
+/// So many files of one store, or more, have their disk synced at once.
 const MANY: usize = 9;
 
 /// A file on its way, or what became of it.
 type Step = Result<Slot, FileError>;
 
-/// Puts each file in its place, if it has that digest: all are synced, then renamed, then each folder is
-/// synced once. What became of each, in the order of `slots`.
+/// Puts each file in its place, if it has that digest: all are synced, then renamed, then their folders are
+/// synced. What became of each, in the order of `slots`.
 pub(super) fn store_all(slots: Vec<(Slot, Digest)>) -> Vec<Result<FileName, FileError>> {
     let checked = slots.into_iter().map(|(mut slot, digest)| {
         slot.check(&digest)?;
         Ok(slot)
     });
     let checked: Vec<Step> = checked.collect();
-    write_many(&checked);
-    let renamed = checked.into_iter().map(|step| {
+    let at_once = sync_many(&checked);
+    let synced = checked.into_iter().map(|step| {
         let mut slot = step?;
-        slot.sync()?;
+        if !at_once.contains(&key(slot.place())) {
+            slot.sync()?;
+        }
         Ok(slot)
     });
     // All are synced before the first one has its name.
-    let synced: Vec<Step> = renamed.collect();
+    let synced: Vec<Step> = synced.collect();
     let renamed = synced.into_iter().map(|step| {
         let mut slot = step?;
         slot.rename()?;
         Ok(slot)
     });
     let renamed: Vec<Step> = renamed.collect();
-    let folders = sync_folders(&renamed);
+    let named = sync_many(&renamed);
+    let folders = sync_folders(&renamed, &named);
     let told = renamed.into_iter().map(|step| {
         let slot = step?;
         let place = key(slot.place());
@@ -51,34 +54,37 @@ pub(super) fn store_all(slots: Vec<(Slot, Digest)>) -> Vec<Result<FileName, File
     told.collect()
 }
 
-/// Has the disk write many files in one go, where there is a call for that, so that it does not have to
-/// be waited for each. A head start and no more: not every system tells whether that went well, and who
-/// else asks may be told instead. So each file is asked for all the same.
-fn write_many(steps: &[Step]) {
-    let mut places: BTreeMap<usize, (&Arc<Place>, usize)> = BTreeMap::new();
+/// Syncs the disks of places with many files of these at once, where a system can do that and is sure of
+/// it: those places. A disk that is waited for once for each file takes seconds for what it could do in
+/// one go.
+fn sync_many(steps: &[Step]) -> BTreeSet<usize> {
+    let mut places: BTreeMap<usize, (&Arc<Place>, usize, u64)> = BTreeMap::new();
     for slot in steps.iter().flatten() {
         let place = slot.place();
-        places.entry(key(place)).or_insert((place, 0)).1 += 1;
+        let (_, count, before) = places.entry(key(place)).or_insert((place, 0, u64::MAX));
+        *count += 1;
+        *before = slot.failed_syncs().min(*before);
     }
-    for (place, count) in places.values() {
-        if *count >= MANY {
-            place.folder.sync_all().ok();
-        }
-    }
+    let many = places.into_iter().filter(|(_, (_, count, _))| *count >= MANY);
+    many.filter(|(_, (place, _, before))| place.sync_all(*before)).map(|(key, _)| key).collect()
 }
 
-/// Syncs each folder of these files once, and those above. How that went.
-fn sync_folders(steps: &[Step]) -> BTreeMap<(usize, Option<FileName>), io::Result<()>> {
-    let mut synced = BTreeMap::new();
-    for slot in steps.iter().flatten() {
+/// Syncs each folder of these files once, and those above, but of places that are synced. How that went.
+fn sync_folders(
+    steps: &[Step],
+    synced: &BTreeSet<usize>,
+) -> BTreeMap<(usize, Option<FileName>), io::Result<()>> {
+    let mut folders = BTreeMap::new();
+    let slots = steps.iter().flatten();
+    for slot in slots.filter(|slot| !synced.contains(&key(slot.place()))) {
         let place = slot.place();
         for folder in slot.folders() {
-            synced
+            folders
                 .entry((key(place), folder.clone()))
                 .or_insert_with(|| place.folder.sync_folder(folder.as_ref()));
         }
     }
-    synced
+    folders
 }
 
 /// Tells one place from another as long as both are there.

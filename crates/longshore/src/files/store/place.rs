@@ -7,11 +7,11 @@ use longshore_port::{FileFacts, FileKind, Folder};
 use longshore_proto::transfer::FileErrorKind;
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Files that are received until partials are looked at for their age once more.
-const LOOK_EVERY: u32 = 256;
+/// How often partials are looked at for their age, at most.
+const LOOK_EVERY_SECONDS: i64 = 3_600;
 
 /// A folder with what is counted and held in it: one for all clones of a store.
 #[derive(Debug)]
@@ -20,8 +20,10 @@ pub(super) struct Place {
     pub(super) quota: Arc<Quota>,
     /// Names that somebody is at work on, temporary ones too.
     active: Mutex<BTreeSet<FileName>>,
-    /// How often somebody began to receive.
-    begun: AtomicU32,
+    /// When partials were looked at last, in seconds of the clock of the disk.
+    looked: AtomicI64,
+    /// One at a time has all of the disk synced; how often that failed.
+    syncing: Mutex<u64>,
     /// Whoever makes a file to read the clock from it.
     pub(super) looking: Mutex<()>,
 }
@@ -36,13 +38,38 @@ pub(super) struct Held {
 impl Place {
     pub(super) fn new(folder: Folder) -> Arc<Self> {
         let (active, looking) = (Mutex::default(), Mutex::default());
-        let (quota, begun) = (Arc::default(), AtomicU32::new(0));
-        Arc::new(Self { folder, quota, active, begun, looking })
+        let (quota, looked, syncing) = (Arc::default(), AtomicI64::new(i64::MIN), Mutex::new(0));
+        Arc::new(Self { folder, quota, active, looked, syncing, looking })
     }
 
-    /// Whether partials are to be looked at, now that one more is received.
-    pub(super) fn is_due(&self) -> bool {
-        self.begun.fetch_add(1, Ordering::Relaxed) % LOOK_EVERY == 0
+    /// Whether partials are to be looked at, now that the clock of the disk says `nanos`.
+    pub(super) fn is_due(&self, nanos: i128) -> bool {
+        let now = i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX);
+        let looked = self.looked.load(Ordering::Relaxed);
+        let due = looked == i64::MIN || now.saturating_sub(looked) >= LOOK_EVERY_SECONDS;
+        due && self
+            .looked
+            .compare_exchange(looked, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// How often a sync of all has failed until now.
+    pub(super) fn failed_syncs(&self) -> u64 {
+        *self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Syncs all of the disk at once. Says whether all is on it that was written since `before` syncs had
+    /// failed; if not, or if nobody knows, each has to be synced by itself: a system tells of an error
+    /// once, perhaps to another one who asked.
+    pub(super) fn sync_all(&self, before: u64) -> bool {
+        let mut failed = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.folder.sync_all() {
+            Ok(is_sure) => is_sure && *failed == before,
+            Err(error) => {
+                *failed += u64::from(error.kind() != io::ErrorKind::Unsupported);
+                false
+            }
+        }
     }
 
     /// All of these names, if nobody has one of them.

@@ -36,6 +36,9 @@ pub(crate) struct Slot {
     _held: Held,
     overwrite: bool,
     keeps: bool,
+    /// The clock of the disk, and how often a sync of all of it had failed, when this began.
+    began_at: i128,
+    failed_syncs: u64,
 }
 
 /// What a slot is made of.
@@ -73,7 +76,10 @@ impl Slot {
             _held: held,
             overwrite,
             keeps,
+            began_at: 0,
+            failed_syncs: 0,
         };
+        slot.failed_syncs = slot.place.failed_syncs();
         if let Err(error) = slot.look() {
             // What cannot be read is of no use to anybody.
             slot.remove();
@@ -85,7 +91,9 @@ impl Slot {
     /// Takes in what lies there from before.
     fn look(&mut self) -> io::Result<()> {
         let handle = self.handle()?.clone();
-        let there = handle.facts()?.bytes;
+        let facts = handle.facts()?;
+        self.began_at = facts.modified;
+        let there = facts.bytes;
         if there > self.bytes {
             handle.set_len(self.bytes)?;
         }
@@ -113,6 +121,16 @@ impl Slot {
     fn moved_to(&mut self, have: u64) {
         self.have = have;
         self.claim.lies(have);
+    }
+
+    /// When it was begun, by the clock of the disk; or what lies there from before was changed last.
+    pub(super) fn began_at(&self) -> i128 {
+        self.began_at
+    }
+
+    /// How often a sync of all of the disk had failed when this began.
+    pub(super) fn failed_syncs(&self) -> u64 {
+        self.failed_syncs
     }
 
     /// Bytes that lie there: at first those that were there from before.

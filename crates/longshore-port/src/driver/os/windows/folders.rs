@@ -160,7 +160,7 @@ impl SystemFolder {
 
     /// Only who administers the machine can have a volume written.
     #[expect(clippy::unused_self, reason = "other systems can")]
-    pub(crate) fn sync_all(&self) -> io::Result<()> {
+    pub(crate) fn sync_all(&self) -> io::Result<bool> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

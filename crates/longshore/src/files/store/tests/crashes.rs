@@ -59,8 +59,9 @@ impl VirtualFolder for Unsure {
         self.folder.sync_folder(folder)
     }
 
-    fn sync_all(&self) -> io::Result<()> {
-        self.folder.sync_all()
+    /// Nobody can be sure of it.
+    fn sync_all(&self) -> io::Result<bool> {
+        self.folder.sync_all().map(|_| false)
     }
 
     fn list(&self, folder: Option<&FileName>, most: usize) -> io::Result<Vec<Entry>> {
