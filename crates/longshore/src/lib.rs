@@ -97,6 +97,9 @@ mod pages {
     struct Backpressure;
     #[doc = include_str!("../../../docs/guide/callbacks.md")]
     struct Callbacks;
+    #[cfg(feature = "files")]
+    #[doc = include_str!("../../../docs/guide/files.md")]
+    struct Files;
     #[doc = include_str!("../../../docs/guide/filters.md")]
     struct Filters;
     #[doc = include_str!("../../../docs/guide/framing.md")]
