@@ -135,6 +135,69 @@ fn what_was_cut_off_goes_on_where_it_was() {
     assert_eq!(part(&there.0), 0, "a part is left over");
 }
 
+/// R64: killed at any moment, either side, and again: what arrives is what was sent.
+#[test]
+#[cfg(unix)]
+fn r64_a_transfer_survives_kills_at_any_moment() {
+    let kills = if std::env::var_os("LONGSHORE_LONG").is_some() { 500 } else { 12 };
+    let (here, there) = (Folder::new("kill-here"), Folder::new("kill-there"));
+    let bytes = pattern(40_000_000);
+    let film = here.put("film", &bytes);
+    let (mut killed, mut resumed, mut again) = (0, 0, 0_u64);
+    let mut server = serve(&there, &["--overwrite"]);
+    for round in 0..kills {
+        let addr = server.addr();
+        let args = ["put", "--json", &film, &addr];
+        let child = longshore(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(500 + (round * 7919) % 90_000));
+        if round % 2 == 0 {
+            let mut child = child;
+            child.kill().unwrap(); // by its id
+            child.wait().unwrap();
+        } else {
+            drop(server);
+            child.wait_with_output().unwrap();
+            server = serve(&there, &["--overwrite"]);
+        }
+        killed += 1;
+        if there.0.join("film").exists() {
+            assert!(there.read("film") == bytes, "round {round}: a file that is not whole");
+        }
+        if round % 4 == 3 {
+            let (code, output, error) = run(&["put", "--json", &film, &server.addr()]);
+            assert_eq!((code, &error[..]), (Some(0), ""), "round {round}");
+            assert!(there.read("film") == bytes, "round {round}: another file");
+            let had = output.split(r#""resumed_bytes":"#).nth(1).unwrap();
+            let had: u64 = had.split(',').next().unwrap().parse().unwrap();
+            resumed += u32::from(had > 0);
+            again += bytes.len() as u64 - had;
+            fs::remove_file(there.0.join("film")).unwrap();
+        }
+    }
+    println!("r64: {killed} kills, {resumed} of {} resumed, {again} bytes sent again", killed / 4);
+}
+
+/// R63: a limit of the system is an error of one file, and ends nobody.
+#[test]
+#[cfg(unix)]
+fn r63_a_limit_of_the_system_ends_one_file_and_not_the_server() {
+    let (here, there) = (Folder::new("limit-here"), Folder::new("limit-there"));
+    let (large, small) = (here.put("large", &pattern(3_000_000)), here.put("small", b"small"));
+    let mut command = std::process::Command::new("sh");
+    let serve = format!(
+        "ulimit -f 1000; exec '{}' serve --listen 127.0.0.1:0 --files '{}'",
+        env!("CARGO_BIN_EXE_longshore"),
+        there.0.display()
+    );
+    command.args(["-c", &serve]).stdin(Stdio::null());
+    let server = Serving::start_as(command);
+    let (code, _, error) = run(&["put", &large, &server.addr()]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("larger than a file may be"), "{error}");
+    assert!(!there.0.join("large").exists());
+    assert_eq!(run(&["put", "-q", &small, &server.addr()]).0, Some(0), "the server is gone");
+}
+
 #[test]
 fn what_is_refused_says_why_and_what_to_do() {
     let (here, there) = (Folder::new("no-here"), Folder::new("no-there"));

@@ -1,13 +1,12 @@
 //! What is asked of Linux beside sockets and waits.
 #![expect(unsafe_code, reason = "calls that no crate has safe")]
 
+use super::unix::block_signal;
 use crate::Link;
 use longshore_base::Time;
 use socket2::Socket;
-use std::cell::Cell;
 use std::fs::File;
 use std::io;
-use std::mem::MaybeUninit;
 use std::num::NonZeroU64;
 use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
@@ -95,7 +94,9 @@ pub(crate) fn send_file(
     offset: u64,
     most: usize,
 ) -> Option<io::Result<usize>> {
-    block_sigpipe();
+    // A peer that is gone must be an error, not a signal that ends the process (R31), for which this call
+    // has no flag.
+    block_signal(libc::SIGPIPE);
     let mut offset = offset;
     Some(rustix::fs::sendfile(socket, file, Some(&mut offset), most).map_err(Into::into))
 }
@@ -148,24 +149,6 @@ fn are_pages_cached(file: &File, offset: u64, len: u64) -> bool {
 pub(crate) fn prefetch(file: &File, offset: u64, len: u64) {
     // A hint: that it was refused shows in nothing but time.
     let _ = rustix::fs::fadvise(file, offset, NonZeroU64::new(len), rustix::fs::Advice::WillNeed);
-}
-
-/// A peer that is gone must be an error, not a signal that ends the process (R31); the call has no
-/// flag for that, so the thread of the port does not take the signal, from its first file on.
-fn block_sigpipe() {
-    thread_local! {
-        static BLOCKED: Cell<bool> = const { Cell::new(false) };
-    }
-    if BLOCKED.replace(true) {
-        return;
-    }
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the call makes an empty set of whatever is there. Source: `sigsetops(3)`.
-    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: the set was made above.
-    unsafe { libc::sigaddset(set.as_mut_ptr(), libc::SIGPIPE) };
-    // SAFETY: the set was made above; the old mask is not wanted. Source: `pthread_sigmask(3)`.
-    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) };
 }
 
 #[cfg(test)]

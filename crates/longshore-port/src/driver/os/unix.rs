@@ -1,10 +1,13 @@
 //! What is asked of every Unix, and what its error numbers mean.
+#![expect(unsafe_code, reason = "masks of signals, which no crate has safe")]
 
 use super::{ConsoleEvent, Explained};
 use crate::error_kind::ErrorKind;
 use socket2::{Socket, TcpKeepalive};
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::unix::fs::FileExt;
 
 /// What an error number means where the standard library has no word for it.
@@ -101,7 +104,31 @@ pub(crate) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<u
 
 /// Writes at a place of a file, without moving its position.
 pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    // A file that gets too long for this process must be an error, not a signal that ends it (R63).
+    // Source: `setrlimit(2)`, `RLIMIT_FSIZE`.
+    block_signal(libc::SIGXFSZ);
     file.write_at(bytes, offset)
+}
+
+/// The calling thread does not take that signal, from now on. What the thread itself brings about with a
+/// call then is an error of that call alone.
+pub(super) fn block_signal(signal: libc::c_int) {
+    thread_local! {
+        static BLOCKED: Cell<u64> = const { Cell::new(0) };
+    }
+    let bit = 1 << (signal & 63);
+    let blocked = BLOCKED.get();
+    if blocked & bit != 0 {
+        return;
+    }
+    BLOCKED.set(blocked | bit);
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the call makes an empty set of whatever is there. Source: `sigsetops(3)`.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: the set was made above.
+    unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
+    // SAFETY: the set was made above; the old mask is not wanted. Source: `pthread_sigmask(3)`.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) };
 }
 
 #[cfg(test)]
