@@ -295,7 +295,7 @@ impl FileStore {
             let listed: Vec<_> = listed
                 .map(|entry| Listed {
                     folder: entry.facts.kind == FileKind::Folder,
-                    bytes: entry.facts.bytes,
+                    bytes: if entry.facts.kind == FileKind::Folder { 0 } else { entry.facts.bytes },
                     modified: u64::try_from(entry.facts.modified.max(0)).unwrap_or(u64::MAX),
                     name: entry.name,
                 })

@@ -382,7 +382,7 @@ fn what_there_is_is_told(lab: &mut Lab) {
     assert_eq!(root.len(), 61);
     assert!(root.windows(2).all(|pair| pair[0].name < pair[1].name));
     assert_eq!((root[7].bytes, root[7].folder), (7, false));
-    assert!(root[60].folder && root[60].name == "folder");
+    assert!(root[60].folder && root[60].name == "folder" && root[60].bytes == 0);
     let inner: Vec<_> = list(lab, Some("folder")).unwrap();
     assert_eq!(inner.iter().map(|it| &it.name[..]).collect::<Vec<_>>(), ["b", "inner"]);
     assert_eq!(list(lab, Some("nowhere")).unwrap_err().error.kind, FileErrorKind::NotFound);
