@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// A program, and the package of Debian and Ubuntu that has it.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 8] = [
     ("socat", "socat"),
     ("nc", "netcat-openbsd"),
     ("python3", "python3"),
+    ("b3sum", "b3sum"),
     ("strace", "strace"),
     ("ss", "iproute2"),
     ("redis-cli", "redis-tools"),
