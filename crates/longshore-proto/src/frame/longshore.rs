@@ -274,53 +274,6 @@ mod tests {
     use super::*;
     use crate::frame::testing::encode;
 
-    const DOCUMENT: &str = include_str!("../../../../docs/protocol.md");
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
-    }
-
-    /// What the codec makes of `input`, in the words of the document.
-    fn outcome(input: &[u8]) -> String {
-        match Longshore::new().decode(&mut LongshoreDecoder::default(), input) {
-            Ok(Decoded::Frame { frame, used }) if used == input.len() => format!("{frame:?}"),
-            Ok(Decoded::Reply { used, reply }) if used == input.len() => {
-                format!("answered by {}", hex(&reply))
-            }
-            Ok(Decoded::Skip { used }) if used == input.len() => "skipped".into(),
-            Ok(Decoded::More { total }) => format!("{total} bytes needed"),
-            Ok(other) => format!("{other:?}"),
-            Err(error) => format!("refused: {error}"),
-        }
-    }
-
-    #[test]
-    fn the_test_vectors_of_the_document_hold() {
-        let (_, table) = DOCUMENT.split_once("## Test vectors").unwrap();
-        let mut count = 0;
-        for row in table.lines().filter(|line| line.starts_with("| `")) {
-            let cells: Vec<_> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
-            let [_, bytes, wanted, _] = cells[..] else { panic!("{row}") };
-            let bytes: Vec<u8> =
-                bytes.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
-            assert_eq!(outcome(&bytes), wanted, "{row}");
-            count += 1;
-        }
-        assert!(count >= 15, "{count} vectors found");
-    }
-
-    #[test]
-    fn what_is_written_is_what_the_document_says() {
-        for (item, wire) in [
-            (Message::Text("hello"), "4c 01 01 00 00 00 00 05 68 65 6c 6c 6f"),
-            (Message::Text(""), "4c 01 01 00 00 00 00 00"),
-            (Message::Binary(258, &[1, 2, 255]), "4c 01 02 00 00 00 00 05 01 02 01 02 ff"),
-        ] {
-            assert_eq!(hex(&encode(&Longshore::new(), item).unwrap()), wire);
-            assert!(DOCUMENT.contains(wire));
-        }
-    }
-
     #[test]
     fn each_type_has_its_lengths() {
         let codec = Longshore::max(100);

@@ -4,3 +4,4 @@ mod corpus;
 mod filter;
 mod hostile;
 mod typed;
+mod vectors;
