@@ -1,9 +1,11 @@
 //! The examples, on a simulated network; and the README's program, which is one of them.
 
-use longshore::testing::{Net, Peer};
+use longshore::testing::{Net, Peer, SimDisk, SimFile};
 use longshore::{
-    Ctx, Handler, LengthDelimited, Limits, Lines, Listener, Raw, Result, Server, SlowReader,
+    Connector, Ctx, FileError, FileErrorKind, FileName, FileSource, FileStore, Handler,
+    LengthDelimited, Limits, Lines, Listener, Raw, Result, Server, SlowReader,
 };
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 #[expect(dead_code, reason = "main is for people")]
@@ -15,6 +17,9 @@ mod client;
 #[expect(dead_code, reason = "main is for people")]
 #[path = "../../examples/custom_codec.rs"]
 mod custom_codec;
+#[expect(dead_code, reason = "main is for people")]
+#[path = "../../examples/files.rs"]
+mod files;
 #[expect(dead_code, reason = "main is for people")]
 #[path = "../../examples/game.rs"]
 mod game;
@@ -242,4 +247,56 @@ fn proxy_without_a_server_behind_it_ends_the_client() {
     net.start(proxy::proxy(listener, &nowhere.to_string())).unwrap();
     let peer = net.connect(front, Raw::new());
     assert!(net.run_until(SOON, |_| peer.is_closed()));
+}
+
+#[test]
+fn files_are_taken_given_and_refused() {
+    use files::{CODEC, Errand, Session};
+    for seed in 0..10 {
+        let mut net = Net::seed(seed);
+        let addr = net.addr();
+        let [there, here] = [1, 2].map(|disk| SimDisk::new(seed + disk).folder());
+        let [store, mine] = [&there, &here].map(|it| FileStore::of(it.clone()).unwrap().receive());
+        net.start(files::server(Listener::addr(addr, CODEC), store)).unwrap();
+        let client = net.start(Server::builder().workers(1)).unwrap();
+        let bytes: Vec<u8> = (0..300_000_usize).map(|at| (at % 251) as u8).collect();
+        let source = FileSource::of(SimFile::new(&*bytes).handle()).unwrap();
+        let [film, lost] = ["film", "lost"].map(|name| FileName::parse(name).unwrap());
+        let (put, got) = (film.clone(), film.clone());
+        let errands: [Errand; 4] = [
+            Arc::new(move |cx| cx.offer_file(&source, &put)),
+            Arc::new({
+                let mine = mine.clone();
+                move |cx| cx.get_file(&got, &mine, &got)
+            }),
+            Arc::new({
+                let mine = mine.clone();
+                move |cx| cx.get_file(&lost, &mine, &lost)
+            }),
+            Arc::new(move |cx| cx.get_file(&film, &mine, &film)),
+        ];
+        let kinds = errands.map(|errand| {
+            let (told, ended) = mpsc::channel();
+            let session =
+                move |_: &longshore::Peer<'_>| Ok(Session::Client(errand.clone(), told.clone()));
+            client.connect(Connector::addr(addr, CODEC), session).unwrap();
+            let mut end = None;
+            net.run_until(SOON * 10, |_| {
+                end = ended.try_recv().ok();
+                end.is_some()
+            });
+            match end.expect("it is not over") {
+                Ok(done) => Ok((done.name, done.bytes)),
+                Err(error) => Err(error.downcast_ref::<FileError>().unwrap().kind),
+            }
+        });
+        let (done, no) = (Ok(("film".into(), 300_000)), FileErrorKind::NotFound);
+        assert_eq!(kinds, [done.clone(), done, Err(no), Err(FileErrorKind::Exists)], "seed {seed}");
+        for folder in [there, here] {
+            let file = folder.open_file(&FileName::parse("film").unwrap()).unwrap();
+            let mut got = vec![0; bytes.len()];
+            assert_eq!(file.read_at(&mut got, 0).unwrap(), bytes.len());
+            assert!(got == bytes, "seed {seed}");
+        }
+    }
 }
