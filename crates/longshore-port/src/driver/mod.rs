@@ -155,7 +155,7 @@ static DRIVERS: &[Driver] = &[
 const BIND_PAUSE: Duration = Duration::from_millis(20);
 
 /// Threads of one world for names and jobs.
-const JOB_THREADS_MAX: usize = 4;
+const JOB_THREADS_MAX: usize = 16;
 
 impl SystemWorld {
     /// Probes what this system permits and takes a driver.

@@ -20,6 +20,7 @@ mod child;
 mod clients;
 mod ending;
 mod fairness;
+mod files;
 mod lifetime;
 mod ops;
 mod order;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 /// Bytes of files that all connections of a worker read ahead together, beside the least of each.
 const READ_AHEAD_BYTES: usize = 4 << 20;
 
-/// Bytes of a file that are read at a time: two such pieces are in memory.
-const PIECE_BYTES: std::ops::RangeInclusive<usize> = 32 << 10..=256 << 10;
+/// Bytes of a file that are read at a time: two such pieces are in memory, and one is queued.
+const PIECE_BYTES: std::ops::RangeInclusive<usize> = 8 << 10..=256 << 10;
 
 impl Core {
     /// A connection begins whose codec takes files: its peer is told.
