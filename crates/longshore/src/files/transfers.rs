@@ -22,7 +22,7 @@ use longshore_proto::transfer::{
     CAPABILITY_FILES, Digest, FileErrorKind, FileFrame, FilePiece, FileStream, Incoming, Offered,
     Outgoing, Pace, TransferError, data_head, ping,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,6 +128,8 @@ pub(crate) struct Transfers {
     going: BTreeMap<u32, Going>,
     coming: BTreeMap<u32, Coming>,
     requests: BTreeMap<u32, Request>,
+    /// Requests that nobody here waits for any more, and that the peer has yet to answer.
+    late: BTreeSet<u32>,
     last_request: u32,
     last_id: u64,
     /// Requests of the peer that are not answered.
@@ -168,6 +170,7 @@ impl Transfers {
             going: BTreeMap::new(),
             coming: BTreeMap::new(),
             requests: BTreeMap::new(),
+            late: BTreeSet::new(),
             last_request: 0,
             last_id: 0,
             asked: BTreeMap::new(),
@@ -291,7 +294,7 @@ impl Transfers {
         if self.peer == Peer::TakesNot {
             return Err(FileError::new(FileErrorKind::Unsupported, ""));
         }
-        if self.requests.len() >= REQUESTS_MAX {
+        if self.requests.len() + self.late.len() >= REQUESTS_MAX {
             let text = format_args!("{REQUESTS_MAX} requests are not answered");
             return Err(FileError::new(FileErrorKind::Busy, text));
         }
@@ -317,7 +320,7 @@ impl Transfers {
         }
         let asked = self.requests.iter().find(|(_, it)| it.id == id).map(|(number, _)| *number);
         if let Some(number) = asked {
-            self.unanswered(number, &FileError::new(FileErrorKind::Cancelled, why));
+            self.ask_no_more(number, &FileError::new(FileErrorKind::Cancelled, why));
             return true;
         }
         false
@@ -448,6 +451,9 @@ impl Transfers {
                 Ok(())
             }
             FileFrame::Entries { request, last, entries } => {
+                if last {
+                    self.late.remove(&request);
+                }
                 let Some(asked) = self.requests.get(&request).filter(|it| it.place.is_none())
                 else {
                     return Ok(()); // it was given up
@@ -461,6 +467,7 @@ impl Transfers {
             }
             FileFrame::No { request, why, text } => {
                 let error = FileError { kind: why, of_peer: true, text: text.into() };
+                self.late.remove(&request);
                 self.unanswered(request, &error);
                 Ok(())
             }
@@ -479,6 +486,19 @@ impl Transfers {
             return Err(FrameError::invalid(what));
         }
         Ok(id)
+    }
+
+    /// Nobody waits for the answer to what we asked. The peer still has it to give, if it was asked.
+    fn ask_no_more(&mut self, number: u32, error: &FileError) {
+        let before = self.frames.len();
+        self.frames.retain(|frame| match frame {
+            FileFrame::Get { request, .. } | FileFrame::List { request, .. } => *request != number,
+            _ => true,
+        });
+        if self.frames.len() == before {
+            self.late.insert(number);
+        }
+        self.unanswered(number, error);
     }
 
     /// The answer to what we asked is no.
@@ -540,7 +560,7 @@ impl Transfers {
         for number in late {
             let why = TransferError::here(FileErrorKind::TimedOut, "no answer");
             let error = self.told_error(why);
-            self.unanswered(number, &error);
+            self.ask_no_more(number, &error);
         }
     }
 

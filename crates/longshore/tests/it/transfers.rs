@@ -16,6 +16,7 @@ on_every_port! {
     what_is_asked_for_comes,
     a_part_is_a_file_of_its_own,
     what_there_is_is_told,
+    what_nobody_asks_for_any_more_counts_until_it_is_answered,
     what_is_not_wanted_is_refused_with_its_reason,
     a_transfer_that_was_cut_off_goes_on_where_it_was,
     either_side_may_cancel,
@@ -33,6 +34,8 @@ enum Told {
     Done(FileDone),
     Failed(FileFailed),
     Listed(FileList),
+    /// A request that is neither answered nor dropped.
+    Kept(FileRequest),
     Progress(FileProgress),
     Closed(Vec<CutFile>),
 }
@@ -69,6 +72,9 @@ impl Handler for Side {
             FileEvent::Failed(failed) => self.tell(Told::Failed(failed)),
             FileEvent::Listed(list) => self.tell(Told::Listed(list)),
             FileEvent::Progress(progress) => self.tell(Told::Progress(progress)),
+            FileEvent::Asked(request) if request.name() == "kept" => {
+                self.tell(Told::Kept(request));
+            }
             event => {
                 if let Some(store) = &self.store {
                     event.serve(store);
@@ -386,6 +392,30 @@ fn what_there_is_is_told(lab: &mut Lab) {
     let inner: Vec<_> = list(lab, Some("folder")).unwrap();
     assert_eq!(inner.iter().map(|it| &it.name[..]).collect::<Vec<_>>(), ["b", "inner"]);
     assert_eq!(list(lab, Some("nowhere")).unwrap_err().error.kind, FileErrorKind::NotFound);
+}
+
+/// A peer counts what it has not answered, whoever still waits for it.
+fn what_nobody_asks_for_any_more_counts_until_it_is_answered(lab: &mut Lab) {
+    let (store, _) = store(lab);
+    let pair = Pair::with(lab, store.clone());
+    let ask = move |cx: &mut Ctx<'_, Side>| cx.get_file(&name("kept"), &store, &name("x"));
+    let mut kept = Vec::new();
+    while kept.len() < 64 {
+        let id = asked(lab, &pair.conn, ask.clone()).unwrap();
+        let Told::Kept(request) = lab.recv(&pair.there) else { panic!("it was not asked") };
+        kept.push(request);
+        assert!(asked(lab, &pair.conn, move |cx| cx.cancel_file(id, "")));
+        assert_eq!(ended(lab, &pair.here).unwrap_err().error.kind, FileErrorKind::Cancelled);
+    }
+    let error = asked(lab, &pair.conn, ask.clone()).unwrap_err();
+    assert_eq!(error.downcast_ref::<FileError>().unwrap().kind, FileErrorKind::Busy);
+    drop(kept);
+    let free = (0..10_000).any(|_| {
+        lab.pass(Duration::from_millis(100));
+        asked(lab, &pair.conn, ask.clone()).is_ok()
+    });
+    assert!(free, "they are answered, and count");
+    while !matches!(lab.recv(&pair.there), Told::Kept(_)) {}
 }
 
 fn what_is_not_wanted_is_refused_with_its_reason(lab: &mut Lab) {

@@ -145,6 +145,7 @@ impl Transfers {
             self.events.push_back(FileEvent::Offered(offer));
             return;
         }
+        self.late.remove(&offered.request);
         if let Some(Request { id, place: Some(place), .. }) = self.requests.remove(&offered.request)
         {
             self.coming.insert(number, Coming::new(id, offered, Some(place)));
