@@ -3,6 +3,7 @@
 use crate::net::{Lab, on_every_port};
 use longshore::testing::SimDisk;
 use longshore::*;
+use longshore_proto::transfer::{FileFrame, Offered, hello};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -610,4 +611,27 @@ fn a_held_file_goes_on_later(lab: &mut Lab) {
     assert!(asked(lab, &conns, move |cx| cx.hold_file(id, false)));
     ended(lab, &pair.here).unwrap();
     assert!(content(&folder, "film").unwrap() == bytes);
+}
+
+/// The one who asked for a list hears how that ended, whatever else the peer says.
+#[test]
+fn an_offer_is_no_answer_to_who_asks_for_a_list() {
+    let mut lab = Lab::simulated(1);
+    let (told, there) = channel();
+    let codec = Longshore::new().with_files();
+    let listener = Listener::addr(lab.addr(), codec);
+    let side = move |_: &longshore::Peer<'_>| Ok(Side { told: told.clone(), store: None });
+    let server = lab.start(Server::builder().listen(listener, side).workers(1));
+    let addr = server.local_addrs()[0].socket_addr().unwrap();
+    let mut peer = lab.net().unwrap().connect(addr, Raw::new());
+    let conn = up(&mut lab, &there);
+    peer.send_bytes(&hello());
+    asked(&mut lab, &conn, |cx| cx.list_files(None)).unwrap();
+    let (name, id, request) = ("a".into(), 1, 1);
+    let offered = Offered { name, request, start: 0, bytes: 0, total: 0, modified: 0 };
+    let (why, text) = (FileErrorKind::NotFound, String::new());
+    peer.send_bytes(&FileFrame::Offer { id, offered }.to_bytes());
+    lab.pass(Duration::from_secs(1));
+    peer.send_bytes(&FileFrame::No { request, why, text }.to_bytes());
+    while ended(&mut lab, &there).unwrap_err().error.kind != FileErrorKind::NotFound {}
 }

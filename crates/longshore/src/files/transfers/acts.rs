@@ -146,8 +146,10 @@ impl Transfers {
             return;
         }
         self.late.remove(&offered.request);
-        if let Some(Request { id, place: Some(place), .. }) = self.requests.remove(&offered.request)
-        {
+        let asked = self.requests.get(&offered.request);
+        if let Some(Request { id, place: Some(place), .. }) = asked {
+            let (id, place) = (*id, place.clone());
+            self.requests.remove(&offered.request);
             self.coming.insert(number, Coming::new(id, offered, Some(place)));
             self.inn.accept(now, number);
         } else {
