@@ -31,6 +31,12 @@ const CALLS: &[(&str, Call)] = &[
     ("send_latest", |cx, _| { let _ = cx.send_latest(1, b"x"); }),
     ("send_encoded", |cx, _| { let _ = cx.send_encoded(frame(b"x").into()); }),
     ("send_file", |cx, _| { let _ = cx.send_file(&some_file(), ..); }),
+    ("offer_file", |cx, _| { let _ = cx.offer_file(&some_file(), &some_name()); }),
+    ("list_files", |cx, _| { let _ = cx.list_files(None); }),
+    ("cancel_file, hold_file", |cx, _| {
+        let id = cx.send_file(&some_file(), ..).ok();
+        id.map(|id| (cx.cancel_file(id, "no"), cx.hold_file(id, true), cx.restart_file(id)));
+    }),
     ("send_to another", |cx, it| { let _ = cx.send_to(&it.other, b"x"); }),
     ("send_to itself", |cx, _| { let _ = cx.send_to(&cx.conn(), b"x"); }),
     ("post to itself", |cx, _| { let _ = cx.conn().post(|_, cx| cx.send(b"x")); }),
@@ -80,6 +86,10 @@ const ASKS: &[(&str, Ask)] = &[
     ("conn by name", |server, it| { let _ = server.conn::<Probe>(it.other.id()); }),
     ("wait", |server, _| { let _ = server.wait(); }), // it would wait for itself, and says so
 ];
+
+fn some_name() -> FileName {
+    FileName::parse("a").unwrap()
+}
 
 /// How a callback comes about: what the connection does first, and which event that brings.
 fn is_it(what: &str, event: &Event) -> bool {
