@@ -47,6 +47,11 @@ impl Clock {
         }
     }
 
+    /// What it had got to is of no use: it begins at nothing, in the same time.
+    pub(super) fn from_nothing(self) -> Self {
+        Self { from: 0, ..self }
+    }
+
     pub(super) const NEVER: Self = Self { due: Time::NEVER, since: Time::ZERO, from: 0 };
 
     pub(super) fn due(self) -> Time {

@@ -1,6 +1,8 @@
 //! Both ends of transfers against each other, over a wire that delays, with disks that take their time.
 #![expect(clippy::cast_possible_truncation, reason = "small numbers of a test")]
 
+mod sides;
+
 use super::*;
 use bytes::Bytes;
 use longshore_base::{SplitMix64, Time};

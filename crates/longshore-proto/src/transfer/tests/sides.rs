@@ -1,0 +1,64 @@
+//! Each end of transfers by itself, against a peer that says what the test wants.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const ZERO: Digest = [0; 32];
+
+fn offered(bytes: u64) -> Offered {
+    Offered { name: "a".into(), request: 0, start: 0, bytes, total: bytes, modified: 0 }
+}
+
+/// One that has opened files 1 to `files` of 1 MiB, each with `have` bytes of before.
+fn receiving(files: u32, have: u64, window: u64) -> Incoming {
+    let mut inn = Incoming::new(PACE, files as usize, window);
+    for id in 1..=files {
+        inn.handle_frame(Time::ZERO, FileFrame::Offer { id, offered: offered(1 << 20) }).unwrap();
+        inn.accept(Time::ZERO, id);
+        inn.handle_opened(Time::ZERO, id, have, ZERO);
+    }
+    inn
+}
+
+/// One that sends file 1, of so many bytes, and has read its first piece.
+fn sending(bytes: u64, credit: u64) -> Outgoing {
+    let mut out = Outgoing::new(PACE);
+    out.offer(Time::ZERO, offered(bytes)).unwrap();
+    let accept = FileFrame::Accept { id: 1, have: 0, credit, digest: ZERO };
+    out.handle_frame(Time::ZERO, accept).unwrap();
+    read(&mut out);
+    out
+}
+
+/// The disk answers whatever was asked.
+fn read(out: &mut Outgoing) {
+    while let Some(act) = out.poll_act() {
+        let SendAct::Read { id, len, last, .. } = act else { continue };
+        out.handle_read(Time::ZERO, id, vec![0; len].into(), last.then_some(ZERO));
+    }
+}
+
+fn acts(inn: &mut Incoming) -> Vec<RecvAct> {
+    std::iter::from_fn(|| inn.poll_act()).collect()
+}
+
+fn frames(inn: &mut Incoming) -> Vec<FileFrame> {
+    std::iter::from_fn(|| inn.poll_frame()).collect()
+}
+
+fn said(out: &mut Outgoing) -> Vec<FileFrame> {
+    std::iter::from_fn(|| out.poll_frame()).collect()
+}
+
+/// What was there before is no progress, and less than it is no panic.
+#[test]
+fn a_file_that_begins_anew_has_to_get_on_from_its_first_byte() {
+    for (comes, stays) in [(10 << 10, 1), (10, 0)] {
+        let mut inn = receiving(1, 1 << 19, 0);
+        inn.handle_data(1, 0, &vec![0; comes]).unwrap();
+        let due = inn.next_due();
+        assert!(due >= Time::ZERO + 30 * SECOND);
+        inn.handle_time(due);
+        assert_eq!(inn.len(), stays, "{comes} bytes");
+    }
+}
