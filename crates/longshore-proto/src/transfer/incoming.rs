@@ -457,9 +457,9 @@ impl Incoming {
 }
 
 impl Receiving {
-    /// It stops or goes on: its time begins anew.
+    /// It stops or goes on: its time begins anew, unless all of it has come.
     fn go_on(&mut self, pace: &Pace, now: Time) {
-        if self.phase == Phase::Receiving {
+        if self.phase == Phase::Receiving && self.end.is_none() {
             self.clock = Clock::stall(pace, now, self.at);
         }
     }

@@ -62,3 +62,26 @@ fn a_file_that_begins_anew_has_to_get_on_from_its_first_byte() {
         assert_eq!(inn.len(), stays, "{comes} bytes");
     }
 }
+
+/// All of it is here: whoever holds it then, it is our disk that is waited for.
+#[test]
+fn a_file_that_has_come_is_not_slow_while_it_is_stored() {
+    for ours in [true, false] {
+        let (id, bytes) = (1, 1 << 20);
+        let mut inn = receiving(1, bytes - 1, 0);
+        inn.handle_data(id, bytes - 1, b"x").unwrap();
+        inn.write();
+        inn.handle_frame(Time::ZERO, FileFrame::End { id, bytes, digest: ZERO }).unwrap();
+        if ours {
+            inn.hold(Time::ZERO, id, true);
+        } else {
+            inn.handle_frame(Time::ZERO, FileFrame::SenderHolds { id, on: true }).unwrap();
+        }
+        inn.handle_written(Time::ZERO, id, 1, vec![]);
+        assert!(matches!(acts(&mut inn)[..], [.., RecvAct::Store { .. }]));
+        assert_eq!(inn.next_due(), Time::NEVER);
+        inn.handle_time(Time::ZERO + 3_600 * SECOND);
+        inn.handle_stored(Time::ZERO, id);
+        assert_eq!(frames(&mut inn).pop(), Some(FileFrame::Done { id, bytes }));
+    }
+}
