@@ -223,7 +223,7 @@ impl Incoming {
 
     /// It can be written; `have` bytes are there, with that digest.
     pub fn handle_opened(&mut self, now: Time, id: u32, have: u64, digest: Digest) {
-        let window = self.window();
+        let window = self.window(1);
         let Some(file) = self.files.get_mut(&id).filter(|it| it.phase == Phase::Opening) else {
             return;
         };
@@ -235,10 +235,10 @@ impl Incoming {
         self.frames.push_back(FileFrame::Accept { id, have, credit: file.credit, digest });
     }
 
-    /// Bytes that a file may be sent ahead of what is written.
-    fn window(&self) -> u64 {
+    /// Bytes that a file may be sent ahead of what is written, with `more` than there are.
+    fn window(&self, more: u64) -> u64 {
         let receiving = |file: &&Receiving| file.phase == Phase::Receiving;
-        let count = self.files.values().filter(receiving).count() as u64;
+        let count = self.files.values().filter(receiving).count() as u64 + more;
         (self.window_bytes / count.max(1)).max(WINDOW_BYTES_MIN)
     }
 
@@ -379,7 +379,7 @@ impl Incoming {
 
     /// Bytes of a file are written, of those that were asked for. Their memory may come back.
     pub fn handle_written(&mut self, now: Time, id: u32, count: u64, memory: Vec<u8>) {
-        let window = self.window();
+        let window = self.window(0);
         let Some(file) = self.files.get_mut(&id) else { return };
         file.writing = false;
         file.written += count;

@@ -85,3 +85,15 @@ fn a_file_that_has_come_is_not_slow_while_it_is_stored() {
         assert_eq!(frames(&mut inn).pop(), Some(FileFrame::Done { id, bytes }));
     }
 }
+
+/// Each as much as there are shares, with its own.
+#[test]
+fn files_share_the_window_from_their_first_byte() {
+    let mut inn = receiving(4, 1_000, 1 << 20);
+    let credits = frames(&mut inn).into_iter().map(|frame| match frame {
+        FileFrame::Accept { credit, .. } => credit - 1_000,
+        other => panic!("{other:?}"),
+    });
+    let share = |count: u64| (1 << 20) / count;
+    assert_eq!(credits.collect::<Vec<_>>(), [1, 2, 3, 4].map(share));
+}
