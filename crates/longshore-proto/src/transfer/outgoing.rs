@@ -197,6 +197,9 @@ impl Outgoing {
             let offered = offered.take();
             let Some(offered) = offered else { continue };
             self.frames.push_back(FileFrame::Offer { id: *id, offered: *offered });
+            if send.held {
+                self.frames.push_back(FileFrame::SenderHolds { id: *id, on: true });
+            }
             send.phase = Phase::Offered;
             send.clock = Clock::start(&self.pace, now, 0);
             self.open += 1;

@@ -97,3 +97,19 @@ fn files_share_the_window_from_their_first_byte() {
     let share = |count: u64| (1 << 20) / count;
     assert_eq!(credits.collect::<Vec<_>>(), [1, 2, 3, 4].map(share));
 }
+
+/// The receiver would take it for slow.
+#[test]
+fn who_holds_a_file_that_is_not_offered_yet_says_so_when_it_is() {
+    let mut out = Outgoing::new(PACE);
+    for _ in 0..=OFFERS_MAX {
+        out.offer(Time::ZERO, offered(1)).unwrap();
+    }
+    let id = OFFERS_MAX as u32 + 1;
+    out.hold(Time::ZERO, id, true);
+    assert_eq!(said(&mut out).len(), OFFERS_MAX, "nothing of what was not offered");
+    out.give_up(Time::ZERO, 1, FileErrorKind::Cancelled, "");
+    let frames = said(&mut out);
+    assert!(matches!(frames[1], FileFrame::Offer { id: of, .. } if of == id), "{frames:?}");
+    assert_eq!(frames[2], FileFrame::SenderHolds { id, on: true });
+}
