@@ -100,7 +100,7 @@ struct Sending {
     held: bool,
     held_there: bool,
     clock: Clock,
-    /// Bytes in a second, and when the next ones may go.
+    /// Bytes in a second, and when the next ones may go; zero is now, as somebody knows.
     rate: Option<(u64, Time)>,
 }
 
@@ -423,7 +423,9 @@ impl Outgoing {
         let due = |send: &Sending| {
             let clock = send.clock.due();
             let clock = if send.waits_for_word() { clock.max(start) } else { clock };
-            let rate = send.rate.filter(|_| !send.ready.is_empty() && send.has_credit());
+            let rate = send.rate.filter(|(_, next)| {
+                *next > Time::ZERO && !send.ready.is_empty() && send.has_credit()
+            });
             clock.min(rate.map_or(Time::NEVER, |(_, next)| next))
         };
         self.sends.values().map(due).min().unwrap_or(Time::NEVER)
@@ -440,6 +442,9 @@ impl Outgoing {
         let share = self.sends.values().filter(|send| send.phase == Phase::Sending).count();
         let mut slow = Vec::new();
         for (id, send) in &mut self.sends {
+            if let Some((_, next)) = send.rate.as_mut().filter(|(_, next)| *next <= now) {
+                *next = Time::ZERO; // it goes when there is room, and nobody has to look again
+            }
             if send.clock.due() > now {
                 continue;
             }

@@ -113,3 +113,18 @@ fn who_holds_a_file_that_is_not_offered_yet_says_so_when_it_is() {
     assert!(matches!(frames[1], FileFrame::Offer { id: of, .. } if of == id), "{frames:?}");
     assert_eq!(frames[2], FileFrame::SenderHolds { id, on: true });
 }
+
+/// While the queue in front of it is full, it would be looked at again and again.
+#[test]
+fn a_rate_is_looked_at_once() {
+    let mut out = sending(1 << 20, 1 << 20);
+    out.set_rate(Time::ZERO + SECOND, 1, 64 << 10);
+    let now = Time::ZERO + SECOND;
+    assert_eq!(out.next_due(), now);
+    out.handle_time(now);
+    assert!(out.next_due() > now, "it goes when there is room");
+    assert_eq!(out.poll_chunk(now).map(|chunk| chunk.bytes.len()), Some(64 << 10));
+    read(&mut out);
+    assert!(out.poll_chunk(now).is_none());
+    assert_eq!(out.next_due(), now + SECOND);
+}
