@@ -1,6 +1,6 @@
 //! Files between two peers of the project's own protocol, both of them here.
 
-use crate::net::{Lab, on_every_port};
+use crate::net::{Lab, Peer, on_every_port};
 use longshore::testing::SimDisk;
 use longshore::*;
 use longshore_proto::transfer::{FileFrame, Offered, hello};
@@ -25,6 +25,7 @@ on_every_port! {
     who_takes_no_files_gets_no_offer,
     files_of_a_connection_that_ends_are_told_once,
     a_held_file_goes_on_later,
+    a_list_comes_though_an_offer_has_its_number,
 }
 
 /// What one side was told.
@@ -613,25 +614,48 @@ fn a_held_file_goes_on_later(lab: &mut Lab) {
     assert!(content(&folder, "film").unwrap() == bytes);
 }
 
-/// The one who asked for a list hears how that ended, whatever else the peer says.
-#[test]
-fn an_offer_is_no_answer_to_who_asks_for_a_list() {
-    let mut lab = Lab::simulated(1);
-    let (told, there) = channel();
-    let codec = Longshore::new().with_files();
-    let listener = Listener::addr(lab.addr(), codec);
-    let side = move |_: &longshore::Peer<'_>| Ok(Side { told: told.clone(), store: None });
-    let server = lab.start(Server::builder().listen(listener, side).workers(1));
-    let addr = server.local_addrs()[0].socket_addr().unwrap();
-    let mut peer = lab.net().unwrap().connect(addr, Raw::new());
-    let conn = up(&mut lab, &there);
-    peer.send_bytes(&hello());
-    asked(&mut lab, &conn, |cx| cx.list_files(None)).unwrap();
-    let (name, id, request) = ("a".into(), 1, 1);
-    let offered = Offered { name, request, start: 0, bytes: 0, total: 0, modified: 0 };
-    let (why, text) = (FileErrorKind::NotFound, String::new());
-    peer.send_bytes(&FileFrame::Offer { id, offered }.to_bytes());
-    lab.pass(Duration::from_secs(1));
-    peer.send_bytes(&FileFrame::No { request, why, text }.to_bytes());
-    while ended(&mut lab, &there).unwrap_err().error.kind != FileErrorKind::NotFound {}
+/// A peer that says what the test wants, of a server with files.
+struct Raw {
+    server: Server,
+    peer: Peer,
+    told: Receiver<Told>,
+    conn: Conn<Side>,
+}
+
+fn raw(lab: &mut Lab, store: Option<FileStore>, limits: Limits) -> Raw {
+    let (tells, told) = channel();
+    let listener = Listener::addr(lab.addr(), Longshore::new().with_files()).limits(limits);
+    let factory =
+        move |_: &longshore::Peer<'_>| Ok(Side { told: tells.clone(), store: store.clone() });
+    let server = lab.start(Server::builder().listen(listener, factory).workers(1));
+    let mut peer = lab.connect(&server);
+    let conn = up(lab, &told);
+    assert_eq!(lab.read(&mut peer, hello().len()), hello());
+    Raw { server, peer, told, conn }
+}
+
+impl Raw {
+    /// It takes files, and the server knows.
+    fn takes_files(&mut self, lab: &mut Lab) {
+        self.peer.send(&[&hello()[..], b"L\x01\x01\0\0\0\0\x02hi"].concat());
+        while !matches!(lab.recv(&self.told), Told::Text(_)) {}
+    }
+}
+
+fn offered(bytes: u64, request: u32) -> Offered {
+    Offered { name: "f".into(), request, start: 0, bytes, total: bytes, modified: 0 }
+}
+
+fn a_list_comes_though_an_offer_has_its_number(lab: &mut Lab) {
+    let mut raw = raw(lab, None, Limits::new());
+    raw.takes_files(lab);
+    let id = asked(lab, &raw.conn, |cx| cx.list_files(None)).unwrap();
+    let list = FileFrame::List { request: 1, name: String::new() }.to_bytes();
+    assert_eq!(lab.read(&mut raw.peer, list.len()), list);
+    raw.peer.send(&FileFrame::Offer { id: 1, offered: offered(1, 1) }.to_bytes());
+    lab.read(&mut raw.peer, 8); // it is refused
+    let entries = FileFrame::Entries { request: 1, last: true, entries: vec![] };
+    raw.peer.send(&entries.to_bytes());
+    let Told::Listed(list) = lab.recv(&raw.told) else { panic!("another event") };
+    assert_eq!((list.id, list.last), (id, true));
 }
