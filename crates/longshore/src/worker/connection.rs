@@ -434,8 +434,11 @@ impl Connection {
     /// When it has to be looked at.
     pub(crate) fn next_deadline(&self) -> Time {
         let next = self.deadlines.next().min(self.closing.next());
+        // At the end nobody looks at them any more: what is due then would be due for ever.
         #[cfg(feature = "files")]
-        let next = next.min(self.transfers().map_or(Time::NEVER, Transfers::next_due));
+        let transfers = self.transfers().filter(|_| self.closing.is_open());
+        #[cfg(feature = "files")]
+        let next = next.min(transfers.map_or(Time::NEVER, Transfers::next_due));
         next
     }
 

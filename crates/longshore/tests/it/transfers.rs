@@ -26,6 +26,7 @@ on_every_port! {
     files_of_a_connection_that_ends_are_told_once,
     a_held_file_goes_on_later,
     a_list_comes_though_an_offer_has_its_number,
+    a_connection_that_closes_looks_at_no_file,
 }
 
 /// What one side was told.
@@ -658,4 +659,28 @@ fn a_list_comes_though_an_offer_has_its_number(lab: &mut Lab) {
     raw.peer.send(&entries.to_bytes());
     let Told::Listed(list) = lab.recv(&raw.told) else { panic!("another event") };
     assert_eq!((list.id, list.last), (id, true));
+}
+
+/// What is due of its files would be due again and again until its peer has closed as well.
+fn a_connection_that_closes_looks_at_no_file(lab: &mut Lab) {
+    let mut raw = raw(lab, None, Limits::new().file_start(Duration::from_secs(1)));
+    raw.takes_files(lab);
+    let (file, _) = lab.file(b"bytes");
+    asked(lab, &raw.conn, move |cx| {
+        cx.offer_file(&file, &name("f"))?;
+        cx.close();
+        Ok::<_, Error>(())
+    })
+    .unwrap();
+    if let Some(net) = lab.net() {
+        let mut looks = 0;
+        net.run_until(Duration::from_secs(4), |_| {
+            looks += 1;
+            false
+        });
+        assert!(looks < 200, "{looks} in 4 seconds");
+    }
+    raw.peer.finish();
+    while !matches!(lab.recv(&raw.told), Told::Closed(_)) {}
+    assert_eq!(raw.server.snapshot().files_failed, 0, "it is told with the end");
 }
