@@ -48,7 +48,7 @@ impl Clock {
     }
 
     /// What it had got to is of no use: it begins at nothing, in the same time.
-    pub(super) fn from_nothing(self) -> Self {
+    pub(super) fn restarted(self) -> Self {
         Self { from: 0, ..self }
     }
 

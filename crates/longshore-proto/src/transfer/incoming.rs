@@ -332,7 +332,7 @@ impl Incoming {
             // What was there is not what is sent, and no credit for it.
             (file.at, file.written, file.anew) = (0, 0, true);
             file.credit -= file.have;
-            file.clock = file.clock.from_nothing();
+            file.clock = file.clock.restarted();
         }
         let end = offset.saturating_add(bytes.len() as u64);
         let right = file.phase == Phase::Receiving && file.end.is_none() && offset == file.at;
