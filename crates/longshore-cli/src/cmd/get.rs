@@ -94,6 +94,10 @@ fn get_folder(
             let bad =
                 |bad: longshore::BadName| usage(format!("get {folder}/{}: {bad}", entry.name));
             let last = FileName::parse(&entry.name).map_err(bad)?;
+            if entry.name.contains('/') {
+                let text = format!("get {folder}: the server lists a path: {last}");
+                return Err(Failure::new(Exit::No, text));
+            }
             let both = (folder.join(&last).map_err(bad)?, place.join(&last).map_err(bad)?);
             if entry.folder {
                 folders.push_back(both);

@@ -42,7 +42,11 @@ fn show(entries: &[Listed], out: Output) {
         let bytes = if entry.folder { "-".into() } else { grouped(entry.bytes) };
         let end = if entry.folder { "/" } else { "" };
         let when = date(entry.modified);
-        let name: String = entry.name.chars().filter(|char| !char.is_control()).collect();
+        // Some letters turn a line around.
+        let steers = |char: char| {
+            char.is_control() || matches!(char, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+        };
+        let name: String = entry.name.chars().filter(|char| !steers(*char)).collect();
         out::line(format_args!("{bytes:>width$}  {when}  {name}{end}"));
     }
 }

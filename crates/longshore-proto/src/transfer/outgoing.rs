@@ -454,13 +454,16 @@ impl Outgoing {
                 }
                 continue;
             }
-            // Who waits for our disk, or for us to go on, is not slow.
-            let ours = send.held || send.held_there || send.rate.is_some();
-            if ours || send.written == send.sent {
+            // Who waits for our disk, or for us to go on, is not slow. Who writes it all and wants no more is.
+            let held = send.held || send.held_there;
+            let no_credit = send.credit <= send.sent && send.sent < send.bytes;
+            let ours = !no_credit && (send.rate.is_some() || send.written == send.sent);
+            if held || ours {
                 send.clock = Clock::stall(&self.pace, now, send.written);
                 continue;
             }
             let left = send.sent - send.written;
+            let left = if no_credit { left.max(1) } else { left };
             if let Some(clock) = send.clock.next(&self.pace, now, send.written, left, share) {
                 send.clock = clock;
                 continue;

@@ -1,6 +1,6 @@
 //! What goes wrong with a file.
 
-use longshore_proto::transfer::FileErrorKind;
+use longshore_proto::transfer::{FileErrorKind, TransferError};
 use std::fmt::{self, Display};
 use std::io;
 
@@ -21,6 +21,16 @@ impl FileError {
         Self { kind, of_peer: false, text: text.to_string().into() }
     }
 
+    /// What a peer says: without what steers a terminal, as it may be anybody.
+    pub(crate) fn of_peer(kind: FileErrorKind, text: &str) -> Self {
+        let steers = |char: char| {
+            char.is_control() || matches!(char, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+        };
+        let shown = |char| if steers(char) { char::REPLACEMENT_CHARACTER } else { char };
+        let text: String = text.chars().map(shown).collect();
+        Self { kind, of_peer: true, text: text.into() }
+    }
+
     /// What a system says of a file.
     pub(crate) fn from_io(error: &io::Error) -> Self {
         let kind = match error.kind() {
@@ -33,6 +43,13 @@ impl FileError {
             _ => FileErrorKind::Disk,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<TransferError> for FileError {
+    fn from(error: TransferError) -> Self {
+        let TransferError { why, text, of_peer } = error;
+        if of_peer { Self::of_peer(why, &text) } else { Self::new(why, text) }
     }
 }
 
@@ -50,3 +67,14 @@ impl Display for FileError {
 }
 
 impl std::error::Error for FileError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_peer_steer_no_terminal() {
+        let error = FileError::of_peer(FileErrorKind::Refused, "a\u{1b}[2J\r\n\u{9b}m\u{202e}é");
+        assert_eq!(&error.text[..], "a\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}m\u{fffd}é");
+    }
+}

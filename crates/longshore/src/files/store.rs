@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Most files and folders that a list has.
-const LIST_MAX: usize = 10_000;
+pub(crate) const LIST_MAX: usize = 10_000;
 
 /// A folder where received files are kept and from where files are served. What peers name lies beneath
 /// it, on every system alike: no name leaves it, and no symbolic link is followed.

@@ -10,7 +10,7 @@ use super::id::FileId;
 use super::offer::{FileRequest, ListRequest};
 use super::pieces::Pieces;
 use super::source::FileSource;
-use super::store::{FileStore, Slot};
+use super::store::{FileStore, LIST_MAX, Slot};
 use super::task::{Running, Task};
 use crate::config::Limits;
 use crate::server::shared::Shared;
@@ -104,6 +104,10 @@ struct Request {
     name: String,
     /// For a file; none for a list.
     place: Option<Place>,
+    /// From where, and how many bytes.
+    range: (u64, u64),
+    /// Of a list: how many have come.
+    entries: usize,
     due: Time,
 }
 
@@ -262,13 +266,13 @@ impl Transfers {
         &mut self,
         now: Time,
         name: &FileName,
-        (start, bytes): (u64, u64),
+        range @ (start, bytes): (u64, u64),
         store: &FileStore,
         place: FileName,
     ) -> Result<FileId, FileError> {
         let place = Place { store: store.clone(), name: place };
         let name = name.as_str();
-        let (id, request) = self.request(now, name, Some(place))?;
+        let (id, request) = self.request(now, name, Some(place), range)?;
         self.frames.push_back(FileFrame::Get { request, start, bytes, name: name.into() });
         Ok(id)
     }
@@ -280,7 +284,7 @@ impl Transfers {
         folder: Option<&FileName>,
     ) -> Result<FileId, FileError> {
         let name = folder.map_or("", |name| name.as_str());
-        let (id, request) = self.request(now, name, None)?;
+        let (id, request) = self.request(now, name, None, (0, 0))?;
         self.frames.push_back(FileFrame::List { request, name: name.into() });
         Ok(id)
     }
@@ -290,6 +294,7 @@ impl Transfers {
         now: Time,
         name: &str,
         place: Option<Place>,
+        range: (u64, u64),
     ) -> Result<(FileId, u32), FileError> {
         if self.peer == Peer::TakesNot {
             return Err(FileError::new(FileErrorKind::Unsupported, ""));
@@ -301,7 +306,7 @@ impl Transfers {
         self.last_request = self.last_request.wrapping_add(1).max(1);
         let due = if self.start.is_zero() { Time::NEVER } else { now + self.start };
         let id = self.next_id();
-        let request = Request { id, name: name.into(), place, due };
+        let request = Request { id, name: name.into(), place, range, entries: 0, due };
         self.requests.insert(self.last_request, request);
         Ok((id, self.last_request))
     }
@@ -454,10 +459,17 @@ impl Transfers {
                 if last {
                     self.late.remove(&request);
                 }
-                let Some(asked) = self.requests.get(&request).filter(|it| it.place.is_none())
-                else {
+                let asked = self.requests.get_mut(&request);
+                let Some(asked) = asked.filter(|it| it.place.is_none()) else {
                     return Ok(()); // it was given up
                 };
+                asked.entries += entries.len();
+                let empty = entries.is_empty() && !last;
+                if asked.entries > LIST_MAX || empty {
+                    let what =
+                        format_args!("a list of more than {LIST_MAX} entries, or of nothing");
+                    return Err(FrameError::invalid(what));
+                }
                 let list = FileList { id: asked.id, entries, last };
                 self.events.push_back(FileEvent::Listed(list));
                 if last {
@@ -466,7 +478,7 @@ impl Transfers {
                 Ok(())
             }
             FileFrame::No { request, why, text } => {
-                let error = FileError { kind: why, of_peer: true, text: text.into() };
+                let error = FileError::of_peer(why, &text);
                 self.late.remove(&request);
                 self.unanswered(request, &error);
                 Ok(())
@@ -480,6 +492,9 @@ impl Transfers {
     }
 
     fn peer_asks(&mut self, request: u32) -> Result<FileId, FrameError> {
+        if request == 0 {
+            return Err(FrameError::invalid("a request has the number 0"));
+        }
         let id = self.next_id();
         if self.asked.len() >= REQUESTS_MAX || self.asked.insert(request, (id, None)).is_some() {
             let what = format_args!("request {request} is one too many, or not answered yet");

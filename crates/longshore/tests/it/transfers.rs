@@ -3,7 +3,7 @@
 use crate::net::{Lab, Peer, on_every_port};
 use longshore::testing::SimDisk;
 use longshore::*;
-use longshore_proto::transfer::{FileFrame, Offered, hello};
+use longshore_proto::transfer::{FileFrame, Listed, Offered, hello};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +26,9 @@ on_every_port! {
     files_of_a_connection_that_ends_are_told_once,
     a_held_file_goes_on_later,
     a_list_comes_though_an_offer_has_its_number,
+    what_was_not_asked_for_is_refused,
+    a_list_without_end_ends_the_connection,
+    a_request_has_a_number,
     a_connection_that_closes_looks_at_no_file,
 }
 
@@ -683,4 +686,54 @@ fn a_connection_that_closes_looks_at_no_file(lab: &mut Lab) {
     raw.peer.finish();
     while !matches!(lab.recv(&raw.told), Told::Closed(_)) {}
     assert_eq!(raw.server.snapshot().files_failed, 0, "it is told with the end");
+}
+
+fn what_was_not_asked_for_is_refused(lab: &mut Lab) {
+    let (store, folder) = store(lab);
+    let mut raw = raw(lab, None, Limits::new());
+    raw.takes_files(lab);
+    for (request, (start, bytes)) in [(1, (0, 4)), (2, (4, 4)), (3, (4, 2))] {
+        let store = store.clone();
+        asked(lab, &raw.conn, move |cx| match request {
+            3 => cx.get_part(&name("f"), 4..8, &store, &name("f")),
+            _ => cx.get_file(&name("f"), &store, &name("f")),
+        })
+        .unwrap();
+        let offered = Offered { name: "f".into(), request, start, bytes, total: 8, modified: 0 };
+        raw.peer.send(&FileFrame::Offer { id: request, offered }.to_bytes());
+        let failed = ended(lab, &raw.told).unwrap_err();
+        assert_eq!(failed.error.kind, FileErrorKind::BadRange, "{}", failed.error);
+    }
+    assert_eq!(content(&folder, "f"), None);
+}
+
+fn a_list_without_end_ends_the_connection(lab: &mut Lab) {
+    for count in [101, 0] {
+        let mut raw = raw(lab, None, Limits::new());
+        raw.takes_files(lab);
+        asked(lab, &raw.conn, |cx| cx.list_files(None)).unwrap();
+        let entry = Listed { name: "a".into(), folder: false, bytes: 1, modified: 0 };
+        let entries = vec![entry; 100.min(count)];
+        let entries = FileFrame::Entries { request: 1, last: false, entries }.to_bytes();
+        for _ in 0..count.max(1) {
+            raw.peer.send(&entries);
+        }
+        let mut listed = 0;
+        loop {
+            match lab.recv(&raw.told) {
+                Told::Listed(list) => listed += list.entries.len(),
+                Told::Closed(_) => break,
+                _ => {}
+            }
+        }
+        // What came with the one too many is lost with the connection.
+        assert!(listed <= 10_000, "{listed} came");
+    }
+}
+
+fn a_request_has_a_number(lab: &mut Lab) {
+    let mut raw = raw(lab, None, Limits::new());
+    raw.takes_files(lab);
+    raw.peer.send(&FileFrame::List { request: 0, name: String::new() }.to_bytes());
+    while !matches!(lab.recv(&raw.told), Told::Closed(_)) {}
 }

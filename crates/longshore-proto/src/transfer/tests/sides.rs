@@ -128,3 +128,23 @@ fn a_rate_is_looked_at_once() {
     assert!(out.poll_chunk(now).is_none());
     assert_eq!(out.next_due(), now + SECOND);
 }
+
+/// Its file would be open for as long as it likes.
+#[test]
+fn a_receiver_that_wants_no_more_is_slow() {
+    let mut out = Outgoing::new(PACE);
+    out.offer(Time::ZERO, offered(1 << 20)).unwrap();
+    let accept = FileFrame::Accept { id: 1, have: 0, credit: 0, digest: ZERO };
+    out.handle_frame(Time::ZERO, accept).unwrap();
+    out.set_rate(Time::ZERO, 1, 1);
+    while out.poll_frame().is_some() {}
+    out.handle_time(out.next_due());
+    assert_eq!(out.next_due(), Time::NEVER);
+    let frames = said(&mut out);
+    assert!(matches!(frames[..], [FileFrame::GiveUp { id: 1, .. }]), "{frames:?}");
+
+    let mut waits = sending(1 << 20, 64 << 10);
+    waits.hold(Time::ZERO, 1, true);
+    waits.handle_time(waits.next_due());
+    assert!(waits.contains(1), "it is we who hold");
+}

@@ -84,11 +84,12 @@ impl Transfers {
 
     /// What a handler is told of an error; of a peer that never said what it can do, that.
     pub(super) fn told_error(&self, error: TransferError) -> FileError {
-        let TransferError { why, text, of_peer } = error;
-        let silent =
-            matches!(self.peer, Peer::Silent | Peer::Asked) && why == FileErrorKind::TimedOut;
-        let kind = if silent { FileErrorKind::Unsupported } else { why };
-        FileError { kind, of_peer, text: text.into() }
+        let mut error = FileError::from(error);
+        if matches!(self.peer, Peer::Silent | Peer::Asked) && error.kind == FileErrorKind::TimedOut
+        {
+            error.kind = FileErrorKind::Unsupported;
+        }
+        error
     }
 
     fn recv_act(&mut self, now: Time, act: RecvAct) {
@@ -147,11 +148,20 @@ impl Transfers {
         }
         self.late.remove(&offered.request);
         let asked = self.requests.get(&offered.request);
-        if let Some(Request { id, place: Some(place), .. }) = asked {
+        if let Some(Request { id, place: Some(place), range: (start, bytes), .. }) = asked {
             let (id, place) = (*id, place.clone());
+            let all =
+                if *bytes == u64::MAX { offered.total.checked_sub(*start) } else { Some(*bytes) };
+            let right = offered.start == *start && Some(offered.bytes) == all;
+            let (from, count) = (offered.start, offered.bytes);
             self.requests.remove(&offered.request);
             self.coming.insert(number, Coming::new(id, offered, Some(place)));
-            self.inn.accept(now, number);
+            if right {
+                self.inn.accept(now, number);
+            } else {
+                let text = format!("not what was asked for: {count} bytes from {from}");
+                self.inn.refuse(now, number, FileErrorKind::BadRange, &text);
+            }
         } else {
             let text = "nobody asks for it any more";
             self.inn.refuse(now, number, FileErrorKind::Cancelled, text);
@@ -169,8 +179,7 @@ impl Transfers {
             }
             (Ok(()), None) => unreachable!("a file is not stored before its digest is known"),
             (Err(error), _) => {
-                let TransferError { why, text, of_peer } = error.clone();
-                let error = FileError { kind: why, of_peer, text: text.into() };
+                let error = FileError::from(error.clone());
                 FileEvent::Failed(FileFailed { id, way, name, error, bytes: coming.written })
             }
         };
