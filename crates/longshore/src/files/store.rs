@@ -137,8 +137,8 @@ impl FileStore {
     }
 
     /// Most bytes that one source address may bring while this process runs, those on their way too: any
-    /// number. The /64 of an IPv6 address is one source. What was removed because it was not finished
-    /// does not count. The default is 10 GiB.
+    /// number. The /64 of an IPv6 address is one source. What replaces a file counts by how much it is
+    /// longer, or shorter; what was removed because it was not finished does not count. The default is 10 GiB.
     #[must_use]
     pub fn peer_bytes_max(mut self, bytes: u64) -> Self {
         self.settings.peer_bytes_max = bytes;

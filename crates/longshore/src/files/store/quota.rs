@@ -18,7 +18,8 @@ pub(super) struct Quota(Mutex<Counts>);
 struct Counts {
     /// What lies there, and what was claimed; none before somebody has looked what lies there.
     taken: Option<u64>,
-    /// What each source has brought, and what it has claimed. None that has nothing.
+    /// What each source has brought more than it has replaced, and what it has claimed. None that has
+    /// nothing.
     sources: BTreeMap<IpAddr, u64>,
 }
 
@@ -138,7 +139,7 @@ impl Counts {
     fn judge(&self, wish: &Wish) -> Result<Charge, FileError> {
         let Wish { bytes, had, replaces, store_bytes_max, peer_bytes_max, .. } = *wish;
         let charged = bytes.saturating_sub(replaces);
-        let missing = bytes.saturating_sub(had);
+        let missing = charged.saturating_sub(had);
         let source = wish.peer.map(source_of);
         let others = self.taken.unwrap_or(0).saturating_sub(had);
         let taken = others.saturating_add(charged);
@@ -211,7 +212,8 @@ impl Drop for Claim {
         counts.taken = counts.taken.map(|taken| self.after(taken));
         let Some(source) = self.source else { return };
         let brought = self.lies.saturating_sub(self.had);
-        let back = self.missing.saturating_sub(brought);
+        let shorter = if self.is_stored { self.replaces.saturating_sub(self.lies) } else { 0 };
+        let back = self.missing.saturating_sub(brought).saturating_add(shorter);
         if let Entry::Occupied(mut entry) = counts.sources.entry(source) {
             *entry.get_mut() -= back.min(*entry.get());
             if *entry.get() == 0 {

@@ -114,6 +114,15 @@ fn what_a_source_has_brought_counts_as_long_as_the_process_runs() {
     assert_eq!(store.place.quota.brought(ip(2)), 1);
     drop(slot);
     assert_eq!(on(&disk).peer_bytes_max(10).place.quota.brought(ip(1)), 0);
+    // One that replaces its file every night brings what that has grown by.
+    let store = store.overwrite();
+    for (text, brought) in [(&b"abcdef"[..], 9), (b"ABCDEF", 9), (b"1234567", 10), (b"1", 4)] {
+        let mut slot = begin(&store, ip(1), "a", text.len() as u64).unwrap();
+        slot.write(0, text, false).unwrap();
+        store_one(slot, text).unwrap();
+        assert_eq!(store.place.quota.brought(ip(1)), brought);
+    }
+    assert_eq!(kind(begin(&store, ip(1), "a", 8)), FileErrorKind::StoreFull);
 }
 
 #[test]
