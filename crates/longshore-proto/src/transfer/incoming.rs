@@ -259,7 +259,7 @@ impl Incoming {
                 }
                 file.end = Some(digest);
                 file.clock = Clock::NEVER;
-                self.write_on(id);
+                self.go_on_writing(now, id);
                 Ok(())
             }
             FileFrame::GiveUp { id, why, text } => {
@@ -395,6 +395,11 @@ impl Incoming {
             self.frames.push_back(FileFrame::Credit { id, written, credit });
         }
         self.acts.push_back(RecvAct::Progress { id, written });
+        self.go_on_writing(now, id);
+    }
+
+    /// The same, and has another one opened in place of a file of which all has come.
+    fn go_on_writing(&mut self, now: Time, id: u32) {
         self.write_on(id);
         if self.files.get(&id).is_some_and(|file| file.phase == Phase::Finishing) {
             self.open_next(now);

@@ -148,3 +148,36 @@ fn a_receiver_that_wants_no_more_is_slow() {
     waits.handle_time(waits.next_due());
     assert!(waits.contains(1), "it is we who hold");
 }
+
+/// A file whose bytes are all here needs no place among those that run, nor does one that is over.
+#[test]
+fn a_place_is_given_on_when_all_of_a_file_has_come() {
+    let opened = |inn: &mut Incoming| -> Vec<u32> {
+        let open = |act| if let RecvAct::Open { id } = act { Some(id) } else { None };
+        acts(inn).into_iter().filter_map(open).collect()
+    };
+    for end_is_late in [false, true] {
+        let mut inn = Incoming::new(PACE, 1, 0);
+        for id in 1..=3 {
+            inn.handle_frame(Time::ZERO, FileFrame::Offer { id, offered: offered(1) }).unwrap();
+            inn.accept(Time::ZERO, id);
+        }
+        assert_eq!(opened(&mut inn), [1], "it is being opened, and runs");
+        inn.handle_opened(Time::ZERO, 1, 0, ZERO);
+        inn.handle_data(1, 0, b"x").unwrap();
+        inn.write();
+        let end = FileFrame::End { id: 1, bytes: 1, digest: ZERO };
+        if end_is_late {
+            inn.handle_written(Time::ZERO, 1, 1, vec![]);
+            assert_eq!(opened(&mut inn), []);
+            inn.handle_frame(Time::ZERO, end).unwrap();
+        } else {
+            inn.handle_frame(Time::ZERO, end).unwrap();
+            assert_eq!(opened(&mut inn), []);
+            inn.handle_written(Time::ZERO, 1, 1, vec![]);
+        }
+        assert_eq!(opened(&mut inn), [2], "{end_is_late}");
+        inn.refuse(Time::ZERO, 2, FileErrorKind::Cancelled, "");
+        assert_eq!(opened(&mut inn), [3]);
+    }
+}
