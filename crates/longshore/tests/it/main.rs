@@ -14,6 +14,7 @@ mod door;
 mod ending;
 
 mod examples;
+mod file_peers;
 mod file_storm;
 mod filters;
 mod floods;

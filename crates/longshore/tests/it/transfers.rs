@@ -1,9 +1,8 @@
 //! Files between two peers of the project's own protocol, both of them here.
 
-use crate::net::{Lab, Peer, on_every_port};
+use crate::net::{Lab, on_every_port};
 use longshore::testing::SimDisk;
 use longshore::*;
-use longshore_proto::transfer::{FileFrame, Listed, Offered, hello};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,16 +24,11 @@ on_every_port! {
     who_takes_no_files_gets_no_offer,
     files_of_a_connection_that_ends_are_told_once,
     a_held_file_goes_on_later,
-    a_list_comes_though_an_offer_has_its_number,
-    what_was_not_asked_for_is_refused,
-    a_list_without_end_ends_the_connection,
-    a_request_has_a_number,
-    a_connection_that_closes_looks_at_no_file,
 }
 
 /// What one side was told.
 #[derive(Debug)]
-enum Told {
+pub(crate) enum Told {
     Up(Conn<Side>),
     Text(String),
     Done(FileDone),
@@ -47,9 +41,9 @@ enum Told {
 }
 
 /// A peer that takes and gives files of a store, if it has one.
-struct Side {
-    told: Sender<Told>,
-    store: Option<FileStore>,
+pub(crate) struct Side {
+    pub(crate) told: Sender<Told>,
+    pub(crate) store: Option<FileStore>,
 }
 
 impl Side {
@@ -96,14 +90,14 @@ impl Handler for Side {
 }
 
 /// Two sides of a connection.
-struct Pair {
+pub(crate) struct Pair {
     server: Server,
     addr: SocketAddr,
-    here: Receiver<Told>,
-    there: Receiver<Told>,
+    pub(crate) here: Receiver<Told>,
+    pub(crate) there: Receiver<Told>,
     client: (Longshore, Option<FileStore>, Limits),
     told_client: Sender<Told>,
-    conn: Conn<Side>,
+    pub(crate) conn: Conn<Side>,
     other: Conn<Side>,
 }
 
@@ -125,20 +119,20 @@ fn folder(lab: &Lab, seed: u64) -> (Folder, Option<SimDisk>) {
     (folder, None)
 }
 
-fn store(lab: &Lab) -> (FileStore, Folder) {
+pub(crate) fn store(lab: &Lab) -> (FileStore, Folder) {
     let (folder, _) = folder(lab, 1);
     (FileStore::of(folder.clone()).unwrap().receive(), folder)
 }
 
-fn name(name: &str) -> FileName {
+pub(crate) fn name(name: &str) -> FileName {
     FileName::parse(name).unwrap()
 }
 
-fn pattern(len: usize, seed: usize) -> Vec<u8> {
+pub(crate) fn pattern(len: usize, seed: usize) -> Vec<u8> {
     (0..len).map(|at| (at / 5 + at * 11 + seed * 31) as u8).collect()
 }
 
-fn content(folder: &Folder, of: &str) -> Option<Vec<u8>> {
+pub(crate) fn content(folder: &Folder, of: &str) -> Option<Vec<u8>> {
     let file = folder.open_file(&name(of)).ok()?;
     let mut bytes = vec![0; usize::try_from(file.facts().unwrap().bytes).unwrap()];
     let mut done = 0;
@@ -179,24 +173,24 @@ impl Pair {
     }
 
     /// With files on both sides, the server's kept in `store`.
-    fn with(lab: &mut Lab, store: FileStore) -> Self {
+    pub(crate) fn with(lab: &mut Lab, store: FileStore) -> Self {
         let codec = Longshore::new().with_files();
         Self::new(lab, (codec, Some(store)), (codec, None), Limits::new())
     }
 
-    fn again(&mut self, lab: &mut Lab) {
+    pub(crate) fn again(&mut self, lab: &mut Lab) {
         self.conn =
             connect(lab, &self.server, self.addr, &self.client, &self.told_client, &self.here);
         self.other = up(lab, &self.there);
     }
 
-    fn offer(&self, lab: &mut Lab, file: &FileSource, as_name: &str) -> FileId {
+    pub(crate) fn offer(&self, lab: &mut Lab, file: &FileSource, as_name: &str) -> FileId {
         let (file, as_name) = (file.clone(), name(as_name));
         asked(lab, &self.conn, move |cx| cx.offer_file(&file, &as_name)).unwrap()
     }
 }
 
-fn up(lab: &mut Lab, told: &Receiver<Told>) -> Conn<Side> {
+pub(crate) fn up(lab: &mut Lab, told: &Receiver<Told>) -> Conn<Side> {
     loop {
         if let Told::Up(conn) = lab.recv(told) {
             return conn;
@@ -221,7 +215,7 @@ fn connect(
 }
 
 /// Asks something of a connection, within a callback of it.
-fn asked<T: Send + 'static>(
+pub(crate) fn asked<T: Send + 'static>(
     lab: &mut Lab,
     conn: &Conn<Side>,
     ask: impl FnOnce(&mut Ctx<'_, Side>) -> T + Send + 'static,
@@ -236,7 +230,7 @@ fn asked<T: Send + 'static>(
 }
 
 /// The next end of a file, or list.
-fn ended(lab: &mut Lab, told: &Receiver<Told>) -> Result<FileDone, FileFailed> {
+pub(crate) fn ended(lab: &mut Lab, told: &Receiver<Told>) -> Result<FileDone, FileFailed> {
     loop {
         match lab.recv(told) {
             Told::Done(done) => return Ok(done),
@@ -616,124 +610,4 @@ fn a_held_file_goes_on_later(lab: &mut Lab) {
     assert!(asked(lab, &conns, move |cx| cx.hold_file(id, false)));
     ended(lab, &pair.here).unwrap();
     assert!(content(&folder, "film").unwrap() == bytes);
-}
-
-/// A peer that says what the test wants, of a server with files.
-struct Raw {
-    server: Server,
-    peer: Peer,
-    told: Receiver<Told>,
-    conn: Conn<Side>,
-}
-
-fn raw(lab: &mut Lab, store: Option<FileStore>, limits: Limits) -> Raw {
-    let (tells, told) = channel();
-    let listener = Listener::addr(lab.addr(), Longshore::new().with_files()).limits(limits);
-    let factory =
-        move |_: &longshore::Peer<'_>| Ok(Side { told: tells.clone(), store: store.clone() });
-    let server = lab.start(Server::builder().listen(listener, factory).workers(1));
-    let mut peer = lab.connect(&server);
-    let conn = up(lab, &told);
-    assert_eq!(lab.read(&mut peer, hello().len()), hello());
-    Raw { server, peer, told, conn }
-}
-
-impl Raw {
-    /// It takes files, and the server knows.
-    fn takes_files(&mut self, lab: &mut Lab) {
-        self.peer.send(&[&hello()[..], b"L\x01\x01\0\0\0\0\x02hi"].concat());
-        while !matches!(lab.recv(&self.told), Told::Text(_)) {}
-    }
-}
-
-fn offered(bytes: u64, request: u32) -> Offered {
-    Offered { name: "f".into(), request, start: 0, bytes, total: bytes, modified: 0 }
-}
-
-fn a_list_comes_though_an_offer_has_its_number(lab: &mut Lab) {
-    let mut raw = raw(lab, None, Limits::new());
-    raw.takes_files(lab);
-    let id = asked(lab, &raw.conn, |cx| cx.list_files(None)).unwrap();
-    let list = FileFrame::List { request: 1, name: String::new() }.to_bytes();
-    assert_eq!(lab.read(&mut raw.peer, list.len()), list);
-    raw.peer.send(&FileFrame::Offer { id: 1, offered: offered(1, 1) }.to_bytes());
-    lab.read(&mut raw.peer, 8); // it is refused
-    let entries = FileFrame::Entries { request: 1, last: true, entries: vec![] };
-    raw.peer.send(&entries.to_bytes());
-    let Told::Listed(list) = lab.recv(&raw.told) else { panic!("another event") };
-    assert_eq!((list.id, list.last), (id, true));
-}
-
-/// What is due of its files would be due again and again until its peer has closed as well.
-fn a_connection_that_closes_looks_at_no_file(lab: &mut Lab) {
-    let mut raw = raw(lab, None, Limits::new().file_start(Duration::from_secs(1)));
-    raw.takes_files(lab);
-    let (file, _) = lab.file(b"bytes");
-    asked(lab, &raw.conn, move |cx| {
-        cx.offer_file(&file, &name("f"))?;
-        cx.close();
-        Ok::<_, Error>(())
-    })
-    .unwrap();
-    if let Some(net) = lab.net() {
-        let mut looks = 0;
-        net.run_until(Duration::from_secs(4), |_| {
-            looks += 1;
-            false
-        });
-        assert!(looks < 200, "{looks} in 4 seconds");
-    }
-    raw.peer.finish();
-    while !matches!(lab.recv(&raw.told), Told::Closed(_)) {}
-    assert_eq!(raw.server.snapshot().files_failed, 0, "it is told with the end");
-}
-
-fn what_was_not_asked_for_is_refused(lab: &mut Lab) {
-    let (store, folder) = store(lab);
-    let mut raw = raw(lab, None, Limits::new());
-    raw.takes_files(lab);
-    for (request, (start, bytes)) in [(1, (0, 4)), (2, (4, 4)), (3, (4, 2))] {
-        let store = store.clone();
-        asked(lab, &raw.conn, move |cx| match request {
-            3 => cx.get_part(&name("f"), 4..8, &store, &name("f")),
-            _ => cx.get_file(&name("f"), &store, &name("f")),
-        })
-        .unwrap();
-        let offered = Offered { name: "f".into(), request, start, bytes, total: 8, modified: 0 };
-        raw.peer.send(&FileFrame::Offer { id: request, offered }.to_bytes());
-        let failed = ended(lab, &raw.told).unwrap_err();
-        assert_eq!(failed.error.kind, FileErrorKind::BadRange, "{}", failed.error);
-    }
-    assert_eq!(content(&folder, "f"), None);
-}
-
-fn a_list_without_end_ends_the_connection(lab: &mut Lab) {
-    for count in [101, 0] {
-        let mut raw = raw(lab, None, Limits::new());
-        raw.takes_files(lab);
-        asked(lab, &raw.conn, |cx| cx.list_files(None)).unwrap();
-        let entry = Listed { name: "a".into(), folder: false, bytes: 1, modified: 0 };
-        let entries = vec![entry; 100.min(count)];
-        let entries = FileFrame::Entries { request: 1, last: false, entries }.to_bytes();
-        for _ in 0..count.max(1) {
-            raw.peer.send(&entries);
-        }
-        let mut listed = 0;
-        loop {
-            match lab.recv(&raw.told) {
-                Told::Listed(list) => listed += list.entries.len(),
-                Told::Closed(_) => break,
-                _ => {}
-            }
-        }
-        // What came with the one too many is lost with the connection.
-        assert!(listed <= 10_000, "{listed} came");
-    }
-}
-
-fn a_request_has_a_number(lab: &mut Lab) {
-    let mut raw = raw(lab, None, Limits::new());
-    raw.takes_files(lab);
-    raw.peer.send(&FileFrame::List { request: 0, name: String::new() }.to_bytes());
-    while !matches!(lab.recv(&raw.told), Told::Closed(_)) {}
 }

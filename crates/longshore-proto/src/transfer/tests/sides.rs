@@ -181,3 +181,200 @@ fn a_place_is_given_on_when_all_of_a_file_has_come() {
         assert_eq!(opened(&mut inn), [3]);
     }
 }
+
+/// At the end of its connection nothing is opened for those that waited.
+#[test]
+fn a_connection_that_ends_opens_nothing() {
+    let mut inn = Incoming::new(PACE, 1, 0);
+    for id in 1..=3 {
+        inn.handle_frame(Time::ZERO, FileFrame::Offer { id, offered: offered(1) }).unwrap();
+        inn.accept(Time::ZERO, id);
+    }
+    acts(&mut inn);
+    inn.close(Time::ZERO);
+    let acts = acts(&mut inn);
+    assert!(acts.len() == 3 && acts.iter().all(|act| matches!(act, RecvAct::Ended { .. })));
+}
+
+/// What came before the end is written first: who comes back goes on behind it.
+#[test]
+fn what_has_come_of_a_file_that_ends_is_written() {
+    let mut inn = receiving(1, 0, 0);
+    inn.handle_data(1, 0, b"abc").unwrap();
+    acts(&mut inn);
+    inn.close(Time::ZERO);
+    let bytes = b"abc".to_vec();
+    let write = RecvAct::Write { id: 1, offset: 0, anew: false, bytes };
+    let acts = acts(&mut inn);
+    assert!(acts[0] == write && matches!(acts[1], RecvAct::Ended { id: 1, .. }), "{acts:?}");
+}
+
+#[test]
+fn a_sender_that_waits_for_us_is_not_slow() {
+    let mut writes = receiving(1, 0, 0);
+    writes.handle_data(1, 0, b"x").unwrap();
+    writes.write();
+    let mut full = receiving(1, 0, 0);
+    full.handle_data(1, 0, &vec![0; 128 << 10]).unwrap();
+    let mut waits = Incoming::new(PACE, 1, 0);
+    for id in 1..=2 {
+        waits.handle_frame(Time::ZERO, FileFrame::Offer { id, offered: offered(1) }).unwrap();
+        waits.accept(Time::ZERO, id);
+    }
+    for (inn, len) in [(&mut writes, 1), (&mut full, 1), (&mut waits, 2)] {
+        for second in 1..100 {
+            inn.handle_time(Time::ZERO + second * SECOND);
+        }
+        assert_eq!(inn.len(), len, "{inn:?}");
+    }
+}
+
+#[test]
+fn who_was_held_has_its_time_anew() {
+    let mut inn = receiving(1, 0, 0);
+    let (then, later) = (Time::ZERO + 20 * SECOND, Time::ZERO + 25 * SECOND);
+    inn.hold(then, 1, true);
+    assert_eq!(inn.next_due(), then + 10 * SECOND);
+    inn.hold(later, 1, false);
+    assert_eq!(inn.next_due(), later + 10 * SECOND);
+    for on in [true, false] {
+        inn.handle_frame(then, FileFrame::SenderHolds { id: 1, on }).unwrap();
+        assert_eq!(inn.next_due(), then + 10 * SECOND);
+    }
+}
+
+#[test]
+fn what_is_told_of_a_partial_is_no_more_than_the_file() {
+    let mut inn = receiving(1, 2 << 20, 0);
+    let Some(FileFrame::Accept { have, .. }) = inn.poll_frame() else { panic!("no answer") };
+    assert_eq!(have, 1 << 20);
+}
+
+/// A sender hears that it gets on, on a slow line too; and the memory for the next bytes is counted.
+#[test]
+fn what_is_written_is_told_once_a_second_at_least() {
+    let mut inn = receiving(1, 0, 0);
+    frames(&mut inn);
+    for (offset, after, told) in [(0, 999, 0), (10, 1_000, 1), (20, 1_999, 0), (30, 2_000, 1)] {
+        inn.handle_data(1, offset, &[0; 10]).unwrap();
+        inn.write();
+        let now = Time::ZERO + Duration::from_millis(after);
+        inn.handle_written(now, 1, 10, Vec::with_capacity(1_000));
+        assert_eq!(frames(&mut inn).len(), told, "{after}");
+        assert!(inn.memory_bytes() >= 1_000);
+    }
+}
+
+/// Whichever side holds it: nothing more is read, nothing goes, and nobody is slow.
+#[test]
+fn a_held_file_is_neither_read_nor_sent() {
+    for there in [true, false] {
+        let mut out = Outgoing::new(PACE);
+        out.offer(Time::ZERO, offered(1 << 20)).unwrap();
+        let accept = FileFrame::Accept { id: 1, have: 0, credit: 1 << 20, digest: ZERO };
+        out.handle_frame(Time::ZERO, accept).unwrap();
+        assert!(matches!(out.poll_act(), Some(SendAct::Read { .. })));
+        let hold = |out: &mut Outgoing, now, on| {
+            if there {
+                out.handle_frame(now, FileFrame::ReceiverHolds { id: 1, on }).unwrap();
+            } else {
+                out.hold(now, 1, on);
+            }
+        };
+        hold(&mut out, Time::ZERO, true);
+        out.handle_read(Time::ZERO, 1, vec![0; 64 << 10].into(), None);
+        assert_eq!(out.poll_act(), None);
+        assert_eq!(out.poll_chunk(Time::ZERO), None);
+        hold(&mut out, Time::ZERO, false);
+        assert!(matches!(out.poll_act(), Some(SendAct::Read { .. })));
+        assert!(out.poll_chunk(Time::ZERO).is_some());
+        hold(&mut out, Time::ZERO, true);
+        for second in 1..100 {
+            out.handle_time(Time::ZERO + second * SECOND);
+        }
+        assert_eq!(out.len(), 1, "what it has sent is not written: that is ours");
+    }
+}
+
+#[test]
+fn a_receiver_that_waits_for_us_is_not_slow() {
+    let mut limited = sending(1 << 20, 1 << 20);
+    limited.set_rate(Time::ZERO, 1, 1);
+    limited.poll_chunk(Time::ZERO).unwrap();
+    let mut written = sending(1 << 20, 64 << 10);
+    written.poll_chunk(Time::ZERO).unwrap();
+    let credit = FileFrame::Credit { id: 1, written: 64 << 10, credit: 128 << 10 };
+    written.handle_frame(Time::ZERO, credit).unwrap();
+    let mut proves = Outgoing::new(PACE);
+    proves.offer(Time::ZERO, offered(100)).unwrap();
+    let accept = FileFrame::Accept { id: 1, have: 10, credit: 100, digest: ZERO };
+    proves.handle_frame(Time::ZERO, accept).unwrap();
+    for out in [&mut limited, &mut written, &mut proves] {
+        for second in 1..100 {
+            out.handle_time(Time::ZERO + second * SECOND);
+        }
+        assert_eq!(out.len(), 1, "{out:?}");
+    }
+}
+
+/// Who has many offers answers them one after the other.
+#[test]
+fn a_receiver_that_says_something_has_time_for_the_rest() {
+    let mut out = Outgoing::new(PACE);
+    for _ in 0..2 {
+        out.offer(Time::ZERO, offered(1)).unwrap();
+    }
+    let then = Time::ZERO + 20 * SECOND;
+    let why = FileErrorKind::Refused;
+    out.handle_frame(then, FileFrame::Refuse { id: 1, why, text: String::new() }).unwrap();
+    assert_eq!(out.next_due(), then + 30 * SECOND);
+    out.handle_time(then + 29 * SECOND);
+    assert_eq!(out.len(), 1);
+    out.handle_time(then + 30 * SECOND);
+    assert_eq!(out.len(), 0);
+}
+
+/// What is large takes long to be made safe.
+#[test]
+fn the_word_that_a_file_is_there_has_time_for_its_length() {
+    let bytes = 64 << 20;
+    let mut out = Outgoing::new(PACE);
+    out.offer(Time::ZERO, offered(bytes)).unwrap();
+    let accept = FileFrame::Accept { id: 1, have: bytes, credit: bytes, digest: ZERO };
+    out.handle_frame(Time::ZERO, accept).unwrap();
+    out.handle_proved(Time::ZERO, 1, bytes, true);
+    read(&mut out);
+    assert!(matches!(said(&mut out)[..], [FileFrame::Offer { .. }, FileFrame::End { .. }]));
+    assert_eq!(out.next_due(), Time::ZERO + 32 * SECOND);
+}
+
+#[test]
+fn files_take_turns() {
+    let mut out = Outgoing::new(PACE);
+    for id in 1..=3 {
+        out.offer(Time::ZERO, offered(1 << 20)).unwrap();
+        let accept = FileFrame::Accept { id, have: 0, credit: 1 << 20, digest: ZERO };
+        out.handle_frame(Time::ZERO, accept).unwrap();
+    }
+    let order = std::iter::repeat_with(|| {
+        read(&mut out);
+        out.poll_chunk(Time::ZERO).unwrap().id
+    });
+    assert_eq!(order.take(7).collect::<Vec<_>>(), [1, 2, 3, 1, 2, 3, 1]);
+}
+
+/// Its receiver would take it for a broken rule, and end the connection.
+#[test]
+fn nothing_is_said_of_a_file_that_is_not_offered_yet() {
+    let mut out = Outgoing::new(PACE);
+    for _ in 0..=OFFERS_MAX {
+        out.offer(Time::ZERO, offered(1)).unwrap();
+    }
+    said(&mut out);
+    let id = OFFERS_MAX as u32 + 1;
+    let why = FileErrorKind::Refused;
+    let refuse = FileFrame::Refuse { id, why, text: String::new() };
+    assert!(out.handle_frame(Time::ZERO, refuse).is_err(), "nor may it be answered");
+    out.give_up(Time::ZERO, id, FileErrorKind::Cancelled, "");
+    assert_eq!(said(&mut out), []);
+}

@@ -1,0 +1,290 @@
+//! Transfers with a peer that says what the test wants.
+
+use crate::net::{Lab, Peer, on_every_port};
+use crate::transfers::{Pair, Side, Told, asked, content, ended, name, pattern, store, up};
+use longshore::*;
+use longshore_proto::transfer::{FileFrame, Listed, Offered, hello, ping};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+on_every_port! {
+    a_list_comes_though_an_offer_has_its_number,
+    what_was_not_asked_for_is_refused,
+    a_list_without_end_ends_the_connection,
+    a_request_has_a_number,
+    a_connection_that_closes_looks_at_no_file,
+    a_request_to_who_takes_no_files_fails,
+    a_hello_without_files_is_a_no,
+    what_is_not_answered_fails_in_time,
+    an_answer_to_what_was_cancelled_is_refused,
+    requests_and_files_have_a_bound,
+    a_peer_that_asks_too_much_is_found,
+    who_comes_back_early_waits_for_the_place,
+}
+
+/// A peer that says what the test wants, of a server with files.
+struct Raw {
+    server: Server,
+    peer: Peer,
+    told: Receiver<Told>,
+    conn: Conn<Side>,
+}
+
+fn raw(lab: &mut Lab, limits: Limits) -> Raw {
+    let (tells, told) = channel();
+    let listener = Listener::addr(lab.addr(), Longshore::new().with_files()).limits(limits);
+    let factory = move |_: &longshore::Peer<'_>| Ok(Side { told: tells.clone(), store: None });
+    let server = lab.start(Server::builder().listen(listener, factory).workers(1));
+    let mut peer = lab.connect(&server);
+    let conn = up(lab, &told);
+    assert_eq!(lab.read(&mut peer, hello().len()), hello());
+    Raw { server, peer, told, conn }
+}
+
+impl Raw {
+    /// It takes files, and the server knows.
+    fn takes_files(&mut self, lab: &mut Lab) {
+        self.says_hello(lab, &hello());
+    }
+
+    fn says_hello(&mut self, lab: &mut Lab, hello: &[u8]) {
+        self.peer.send(&[hello, b"L\x01\x01\0\0\0\0\x02hi"].concat());
+        while !matches!(lab.recv(&self.told), Told::Text(_)) {}
+    }
+}
+
+fn offered(bytes: u64, request: u32) -> Offered {
+    Offered { name: "f".into(), request, start: 0, bytes, total: bytes, modified: 0 }
+}
+
+fn a_list_comes_though_an_offer_has_its_number(lab: &mut Lab) {
+    let mut raw = raw(lab, Limits::new());
+    raw.takes_files(lab);
+    let id = asked(lab, &raw.conn, |cx| cx.list_files(None)).unwrap();
+    let list = FileFrame::List { request: 1, name: String::new() }.to_bytes();
+    assert_eq!(lab.read(&mut raw.peer, list.len()), list);
+    raw.peer.send(&FileFrame::Offer { id: 1, offered: offered(1, 1) }.to_bytes());
+    lab.read(&mut raw.peer, 8); // it is refused
+    let entries = FileFrame::Entries { request: 1, last: true, entries: vec![] };
+    raw.peer.send(&entries.to_bytes());
+    let Told::Listed(list) = lab.recv(&raw.told) else { panic!("another event") };
+    assert_eq!((list.id, list.last), (id, true));
+}
+
+/// What is due of its files would be due again and again until its peer has closed as well.
+fn a_connection_that_closes_looks_at_no_file(lab: &mut Lab) {
+    let mut raw = raw(lab, Limits::new().file_start(Duration::from_secs(1)));
+    raw.takes_files(lab);
+    let (file, _) = lab.file(b"bytes");
+    asked(lab, &raw.conn, move |cx| {
+        cx.offer_file(&file, &name("f"))?;
+        cx.close();
+        Ok::<_, Error>(())
+    })
+    .unwrap();
+    if let Some(net) = lab.net() {
+        let mut looks = 0;
+        net.run_until(Duration::from_secs(4), |_| {
+            looks += 1;
+            false
+        });
+        assert!(looks < 200, "{looks} in 4 seconds");
+    }
+    raw.peer.finish();
+    while !matches!(lab.recv(&raw.told), Told::Closed(_)) {}
+    assert_eq!(raw.server.snapshot().files_failed, 0, "it is told with the end");
+}
+
+/// One without files says so with the answer to a ping: what it was asked for fails at once.
+fn a_request_to_who_takes_no_files_fails(lab: &mut Lab) {
+    let mut raw = raw(lab, Limits::new().file_start(Duration::ZERO));
+    let id = asked(lab, &raw.conn, |cx| cx.list_files(None)).unwrap();
+    assert_eq!(lab.read(&mut raw.peer, ping().len()), ping());
+    raw.peer.send(b"L\x01\x04\0\0\0\0\0");
+    let failed = ended(lab, &raw.told).unwrap_err();
+    assert_eq!((failed.id, failed.error.kind), (id, FileErrorKind::Unsupported));
+    let (file, _) = lab.file(b"bytes");
+    let offer = move |cx: &mut Ctx<'_, Side>| cx.offer_file(&file, &name("f"));
+    let error = asked(lab, &raw.conn, offer).unwrap_err();
+    assert_eq!(kind(&error), FileErrorKind::Unsupported);
+}
+
+fn a_hello_without_files_is_a_no(lab: &mut Lab) {
+    let mut raw = raw(lab, Limits::new());
+    raw.says_hello(lab, b"L\x01\0\0\0\0\0\x08\0\0\0\0\0\0\0\x02");
+    let error = asked(lab, &raw.conn, |cx| cx.list_files(None)).unwrap_err();
+    assert_eq!(kind(&error), FileErrorKind::Unsupported);
+}
+
+fn kind(error: &Error) -> FileErrorKind {
+    error.downcast_ref::<FileError>().expect("an error of files").kind
+}
+
+fn what_is_not_answered_fails_in_time(lab: &mut Lab) {
+    let mut raw = raw(lab, Limits::new().file_start(Duration::from_millis(100)));
+    raw.takes_files(lab);
+    let id = asked(lab, &raw.conn, |cx| cx.list_files(None)).unwrap();
+    let failed = ended(lab, &raw.told).unwrap_err();
+    assert_eq!((failed.id, failed.error.kind), (id, FileErrorKind::TimedOut));
+}
+
+fn an_answer_to_what_was_cancelled_is_refused(lab: &mut Lab) {
+    let (store, _) = store(lab);
+    let mut raw = raw(lab, Limits::new());
+    raw.takes_files(lab);
+    let get = move |cx: &mut Ctx<'_, Side>| cx.get_file(&name("f"), &store, &name("f"));
+    let id = asked(lab, &raw.conn, get).unwrap();
+    let (request, bytes) = (1, u64::MAX);
+    let get = FileFrame::Get { request, start: 0, bytes, name: "f".into() }.to_bytes();
+    assert_eq!(lab.read(&mut raw.peer, get.len()), get);
+    let cancel = move |cx: &mut Ctx<'_, Side>| [(); 2].map(|()| cx.cancel_file(id, "enough"));
+    assert_eq!(asked(lab, &raw.conn, cancel), [true, false]);
+    let failed = ended(lab, &raw.told).unwrap_err();
+    assert_eq!((failed.id, failed.error.kind), (id, FileErrorKind::Cancelled));
+    raw.peer.send(&FileFrame::Offer { id: 1, offered: offered(1, request) }.to_bytes());
+    let (id, why, text) = (1, FileErrorKind::Cancelled, "nobody asks for it any more".into());
+    let refuse = FileFrame::Refuse { id, why, text }.to_bytes();
+    assert_eq!(lab.read(&mut raw.peer, refuse.len()), refuse);
+}
+
+fn requests_and_files_have_a_bound(lab: &mut Lab) {
+    let mut raw = raw(lab, Limits::new().files_waiting(2));
+    raw.takes_files(lab);
+    let (file, _) = lab.file(b"bytes");
+    let errors = asked(lab, &raw.conn, move |cx| {
+        for _ in 0..2 {
+            cx.offer_file(&file, &name("f"))?;
+        }
+        let file = cx.offer_file(&file, &name("f")).expect_err("two may wait");
+        for _ in 0..64 {
+            cx.list_files(None)?;
+        }
+        let list = cx.list_files(None).expect_err("64 may wait");
+        Ok::<_, Error>([file, list].map(|error| kind(&error)))
+    });
+    assert_eq!(errors.unwrap(), [FileErrorKind::Busy; 2]);
+}
+
+/// Somebody keeps what is asked: the next one is one too many.
+fn a_peer_that_asks_too_much_is_found(lab: &mut Lab) {
+    let (tells, told) = channel();
+    let codec = Longshore::new().with_files();
+    let listener = Listener::addr(lab.addr(), codec);
+    let factory = move |_: &longshore::Peer<'_>| Ok(Keeps(tells.clone()));
+    let server = lab.start(Server::builder().listen(listener, factory).workers(1));
+    for last in [65, 1] {
+        let mut peer = lab.connect(&server);
+        peer.send(&hello());
+        for request in 1..=64 {
+            let name = String::new();
+            peer.send(&FileFrame::List { request, name }.to_bytes());
+        }
+        let kept: Vec<_> = (0..64).map(|_| lab.recv(&told)).collect();
+        peer.send(&FileFrame::List { request: last, name: String::new() }.to_bytes());
+        lab.read_to_end(&mut peer);
+        drop(kept);
+    }
+}
+
+/// Answers nothing.
+struct Keeps(Sender<FileEvent>);
+
+impl Handler for Keeps {
+    type Codec = Longshore;
+
+    fn on_message(&mut self, _: &mut Ctx<'_, Self>, _: Message<'_>) -> Result {
+        Ok(())
+    }
+
+    fn on_file(&mut self, _: &mut Ctx<'_, Self>, event: FileEvent) -> Result {
+        let _ = self.0.send(event);
+        Ok(())
+    }
+}
+
+/// What a lost connection has left is gone on with by the next one, as soon as it lets go of it.
+fn who_comes_back_early_waits_for_the_place(lab: &mut Lab) {
+    let (store, folder) = store(lab);
+    let bytes = pattern(400_000, 1);
+    let (file, _) = lab.file(&bytes);
+    let mut pair = Pair::with(lab, store);
+    let first = pair.conn.clone();
+    let slow = {
+        let file = file.clone();
+        move |cx: &mut Ctx<'_, Side>| {
+            let id = cx.offer_file(&file, &name("film"))?;
+            cx.set_file_rate(id, 20_000);
+            Ok::<_, Error>(id)
+        }
+    };
+    asked(lab, &first, slow).unwrap();
+    while !matches!(lab.recv(&pair.there), Told::Progress(_)) {}
+    pair.again(lab);
+    if lab.is_simulated() {
+        pair.offer(lab, &file, "film");
+        let failed = ended(lab, &pair.here).unwrap_err();
+        assert_eq!(failed.error.kind, FileErrorKind::Busy, "it has waited long enough");
+        ended(lab, &pair.there).unwrap_err();
+    }
+    let id = pair.offer(lab, &file, "film");
+    first.abort();
+    let done = loop {
+        match lab.recv(&pair.here) {
+            Told::Done(done) => break done,
+            Told::Failed(failed) => panic!("{failed:?}"),
+            _ => {}
+        }
+    };
+    assert!(done.id == id && done.resumed > 0, "{done:?}");
+    assert!(content(&folder, "film").unwrap() == bytes);
+}
+
+fn what_was_not_asked_for_is_refused(lab: &mut Lab) {
+    let (store, folder) = store(lab);
+    let mut raw = raw(lab, Limits::new());
+    raw.takes_files(lab);
+    for (request, (start, bytes)) in [(1, (0, 4)), (2, (4, 4)), (3, (4, 2))] {
+        let store = store.clone();
+        asked(lab, &raw.conn, move |cx| match request {
+            3 => cx.get_part(&name("f"), 4..8, &store, &name("f")),
+            _ => cx.get_file(&name("f"), &store, &name("f")),
+        })
+        .unwrap();
+        let offered = Offered { name: "f".into(), request, start, bytes, total: 8, modified: 0 };
+        raw.peer.send(&FileFrame::Offer { id: request, offered }.to_bytes());
+        let failed = ended(lab, &raw.told).unwrap_err();
+        assert_eq!(failed.error.kind, FileErrorKind::BadRange, "{}", failed.error);
+    }
+    assert_eq!(content(&folder, "f"), None);
+}
+
+fn a_list_without_end_ends_the_connection(lab: &mut Lab) {
+    for count in [101, 0] {
+        let mut raw = raw(lab, Limits::new());
+        raw.takes_files(lab);
+        asked(lab, &raw.conn, |cx| cx.list_files(None)).unwrap();
+        let entry = Listed { name: "a".into(), folder: false, bytes: 1, modified: 0 };
+        let entries = vec![entry; 100.min(count)];
+        let entries = FileFrame::Entries { request: 1, last: false, entries }.to_bytes();
+        for _ in 0..count.max(1) {
+            raw.peer.send(&entries);
+        }
+        let mut listed = 0;
+        loop {
+            match lab.recv(&raw.told) {
+                Told::Listed(list) => listed += list.entries.len(),
+                Told::Closed(_) => break,
+                _ => {}
+            }
+        }
+        // What came with the one too many is lost with the connection.
+        assert!(listed <= 10_000, "{listed} came");
+    }
+}
+
+fn a_request_has_a_number(lab: &mut Lab) {
+    let mut raw = raw(lab, Limits::new());
+    raw.takes_files(lab);
+    raw.peer.send(&FileFrame::List { request: 0, name: String::new() }.to_bytes());
+    while !matches!(lab.recv(&raw.told), Told::Closed(_)) {}
+}
