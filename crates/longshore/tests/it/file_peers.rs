@@ -20,6 +20,11 @@ on_every_port! {
     requests_and_files_have_a_bound,
     a_peer_that_asks_too_much_is_found,
     who_comes_back_early_waits_for_the_place,
+    a_file_that_is_begun_anew_is_sent_whole,
+    of_a_file_that_has_changed_nothing_is_left,
+    a_peer_that_breaks_the_rules_of_files_is_ended,
+    what_is_answered_leaves_room,
+    a_part_may_end_with_the_file,
 }
 
 /// A peer that says what the test wants, of a server with files.
@@ -103,6 +108,7 @@ fn a_request_to_who_takes_no_files_fails(lab: &mut Lab) {
     raw.peer.send(b"L\x01\x04\0\0\0\0\0");
     let failed = ended(lab, &raw.told).unwrap_err();
     assert_eq!((failed.id, failed.error.kind), (id, FileErrorKind::Unsupported));
+    assert_eq!(raw.server.snapshot().files_failed, 1);
     let (file, _) = lab.file(b"bytes");
     let offer = move |cx: &mut Ctx<'_, Side>| cx.offer_file(&file, &name("f"));
     let error = asked(lab, &raw.conn, offer).unwrap_err();
@@ -182,8 +188,11 @@ fn a_peer_that_asks_too_much_is_found(lab: &mut Lab) {
         let kept: Vec<_> = (0..64).map(|_| lab.recv(&told)).collect();
         peer.send(&FileFrame::List { request: last, name: String::new() }.to_bytes());
         lab.read_to_end(&mut peer);
+        peer.finish();
         drop(kept);
     }
+    let ended = || server.snapshot().disconnected("protocol_error");
+    lab.until(Duration::from_secs(1), || ended() == Some(2));
 }
 
 /// Answers nothing.
@@ -287,4 +296,84 @@ fn a_request_has_a_number(lab: &mut Lab) {
     raw.takes_files(lab);
     raw.peer.send(&FileFrame::List { request: 0, name: String::new() }.to_bytes());
     while !matches!(lab.recv(&raw.told), Told::Closed(_)) {}
+}
+
+/// What its receiver has is not looked at, and both are told that nothing was left out.
+fn a_file_that_is_begun_anew_is_sent_whole(lab: &mut Lab) {
+    let (store, folder) = store(lab);
+    let bytes = pattern(400_000, 1);
+    let (file, _) = lab.file(&bytes);
+    let pair = Pair::with(lab, store);
+    let slow = {
+        let file = file.clone();
+        move |cx: &mut Ctx<'_, Side>| {
+            let id = cx.offer_file(&file, &name("film"))?;
+            cx.set_file_rate(id, 20_000);
+            Ok::<_, Error>(id)
+        }
+    };
+    let id = asked(lab, &pair.conn, slow).unwrap();
+    while !matches!(lab.recv(&pair.there), Told::Progress(_)) {}
+    assert!(asked(lab, &pair.conn, move |cx| cx.cancel_file(id, "")));
+    for told in [&pair.here, &pair.there] {
+        ended(lab, told).unwrap_err();
+    }
+    let anew = move |cx: &mut Ctx<'_, Side>| {
+        let id = cx.offer_file(&file, &name("film"))?;
+        assert!(cx.restart_file(id));
+        Ok::<_, Error>(id)
+    };
+    asked(lab, &pair.conn, anew).unwrap();
+    for told in [&pair.here, &pair.there] {
+        assert_eq!(ended(lab, told).unwrap().resumed, 0);
+    }
+    assert!(content(&folder, "film").unwrap() == bytes);
+}
+
+/// Nobody can go on with it.
+fn of_a_file_that_has_changed_nothing_is_left(lab: &mut Lab) {
+    let (store, folder) = store(lab);
+    let pair = Pair::with(lab, store);
+    let (file, set_len) = lab.file(&pattern(300_000, 1));
+    set_len(300_001);
+    pair.offer(lab, &file, "film");
+    for told in [&pair.here, &pair.there] {
+        assert_eq!(ended(lab, told).unwrap_err().error.kind, FileErrorKind::SourceChanged);
+    }
+    lab.until(Duration::from_secs(1), || folder.list(None, 10).unwrap().is_empty());
+}
+
+fn a_peer_that_breaks_the_rules_of_files_is_ended(lab: &mut Lab) {
+    let mut raw = raw(lab, Limits::new());
+    raw.takes_files(lab);
+    raw.peer.send(&FileFrame::End { id: 1, bytes: 0, digest: [0; 32] }.to_bytes());
+    lab.read_to_end(&mut raw.peer);
+    raw.peer.finish();
+    let counts = || raw.server.snapshot().disconnected("protocol_error");
+    lab.until(Duration::from_secs(1), || counts() == Some(1));
+}
+
+fn what_is_answered_leaves_room(lab: &mut Lab) {
+    let (store, folder) = store(lab);
+    let pair = Pair::with(lab, store);
+    for _ in 0..70 {
+        asked(lab, &pair.conn, |cx| cx.list_files(None)).unwrap();
+        while !matches!(lab.recv(&pair.here), Told::Listed(_)) {}
+    }
+    drop(folder);
+}
+
+fn a_part_may_end_with_the_file(lab: &mut Lab) {
+    let ((store_there, _), (mine, folder)) = (store(lab), store(lab));
+    let bytes = pattern(10_000, 1);
+    let (file, _) = lab.file(&bytes);
+    let pair = Pair::with(lab, store_there);
+    pair.offer(lab, &file, "film");
+    ended(lab, &pair.here).unwrap();
+    let get = move |cx: &mut Ctx<'_, Side>| {
+        cx.get_part(&name("film"), 9_000..10_000, &mine, &name("end"))
+    };
+    asked(lab, &pair.conn, get).unwrap();
+    assert_eq!(ended(lab, &pair.here).unwrap().bytes, 1_000);
+    assert!(content(&folder, "end").unwrap() == bytes[9_000..]);
 }
