@@ -31,6 +31,7 @@ use std::sync::Arc;
 /// file.sync()?;
 /// folder.sync_folder(name.parent().as_ref())?; // now its name is on the disk, too
 /// assert_eq!(folder.facts(&name)?.bytes, 11);
+/// # drop((file, folder));
 /// # std::fs::remove_dir_all(&path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
