@@ -1,8 +1,8 @@
 //! What a callback can do with files, between peers of the project's own protocol.
 
-use crate::files::{FileError, FileErrorKind, FileId, FileName, FileSource, FileStore};
+use crate::files::{FileError, FileErrorKind, FileId, FileName, FileSource, FileStore, bounds};
 use crate::{Ctx, Handler, Result};
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 
 impl<H: Handler> Ctx<'_, H> {
     /// Offers a file to the peer, under that name: it accepts or refuses, has the part that it has from
@@ -122,16 +122,8 @@ impl<H: Handler> Ctx<'_, H> {
 
 /// A part of a file of which nobody here knows how long it is: where it begins, and how long it is.
 fn part_of(range: &impl RangeBounds<u64>) -> Result<(u64, u64), FileError> {
-    let start = match range.start_bound() {
-        Bound::Included(start) => *start,
-        Bound::Excluded(before) => before.saturating_add(1),
-        Bound::Unbounded => 0,
-    };
-    let end = match range.end_bound() {
-        Bound::Included(last) => last.saturating_add(1),
-        Bound::Excluded(end) => *end,
-        Bound::Unbounded => return Ok((start, u64::MAX)),
-    };
+    let (start, end) = bounds(range);
+    let Some(end) = end else { return Ok((start, u64::MAX)) };
     let bytes = end.checked_sub(start);
     bytes.map(|bytes| (start, bytes)).ok_or_else(|| {
         FileError::new(FileErrorKind::BadRange, format_args!("bytes {start} to {end}"))

@@ -463,7 +463,6 @@ impl Outgoing {
                 continue;
             }
             let left = send.sent - send.written;
-            let left = if no_credit { left.max(1) } else { left };
             if let Some(clock) = send.clock.next(&self.pace, now, send.written, left, share) {
                 send.clock = clock;
                 continue;

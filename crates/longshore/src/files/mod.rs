@@ -31,6 +31,8 @@ pub use offer::{FileOffer, FileRequest, ListRequest};
 pub(crate) use sending::Files;
 pub use source::FileSource;
 #[cfg(feature = "files")]
+pub(crate) use source::bounds;
+#[cfg(feature = "files")]
 pub use store::FileStore;
 #[cfg(feature = "files")]
 pub(crate) use task::{Batch, Outcomes};

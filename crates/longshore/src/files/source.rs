@@ -58,16 +58,8 @@ impl FileSource {
     /// A part of it, as numbers.
     pub(crate) fn range(&self, range: impl RangeBounds<u64>) -> Result<Range<u64>, FileError> {
         let bytes = self.bytes();
-        let start = match range.start_bound() {
-            Bound::Included(start) => *start,
-            Bound::Excluded(before) => before.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(last) => last.saturating_add(1),
-            Bound::Excluded(end) => *end,
-            Bound::Unbounded => bytes,
-        };
+        let (start, end) = bounds(&range);
+        let end = end.unwrap_or(bytes);
         if start <= end && end <= bytes {
             return Ok(start..end);
         }
@@ -89,4 +81,19 @@ impl FileSource {
         }
         Ok(())
     }
+}
+
+/// Where a range of bytes starts, and where it ends if it says so.
+pub(crate) fn bounds(range: &impl RangeBounds<u64>) -> (u64, Option<u64>) {
+    let start = match range.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(before) => before.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(last) => Some(last.saturating_add(1)),
+        Bound::Excluded(end) => Some(*end),
+        Bound::Unbounded => None,
+    };
+    (start, end)
 }
