@@ -262,6 +262,9 @@ pub(crate) struct LimitArgs {
     /// End a file that does not get on for this time; 0 for never [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) file_stall: Option<Duration>,
+    /// End a file that its peer holds for this time in all; 0 for never [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) file_hold: Option<Duration>,
     /// Bytes in a second at which a file has to get on [default: 1KiB]
     #[arg(long, value_name = "SIZE", value_parser = size_of_32_bits)]
     pub(crate) file_rate: Option<u32>,

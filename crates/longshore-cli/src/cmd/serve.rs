@@ -211,6 +211,7 @@ fn limits(args: &ServeArgs, frame_bytes_max: u64) -> Limits {
     let limits = set(limits, args.recv_credit, Limits::recv_credit_bytes);
     let limits = set(limits, args.file_start, Limits::file_start);
     let limits = set(limits, args.file_stall, Limits::file_stall);
+    let limits = set(limits, args.file_hold, Limits::file_hold);
     let limits = set(limits, args.file_rate, Limits::file_rate);
     let limits = set(limits, args.files_running, Limits::files_running);
     let limits = set(limits, args.file_window, Limits::file_window_bytes);
@@ -397,7 +398,7 @@ mod tests {
     fn a_flag_sets_its_limit_and_no_other() {
         type Change = fn(Limits, Duration) -> Limits;
         let second = Duration::from_secs(1);
-        let cases: [(&[&str], Change); 21] = [
+        let cases: [(&[&str], Change); 22] = [
             (&["--connections-per-source", "7"], |limits, _| limits.connections_per_source(7)),
             (&["--count-loopback"], |limits, _| limits.count_loopback(true)),
             (&["--first-byte", "1s"], Limits::first_byte),
@@ -411,6 +412,7 @@ mod tests {
             (&["--recv-credit", "2KiB"], |limits, _| limits.recv_credit_bytes(2048)),
             (&["--file-start", "1s"], Limits::file_start),
             (&["--file-stall", "1s"], Limits::file_stall),
+            (&["--file-hold", "1s"], Limits::file_hold),
             (&["--file-rate", "2KiB"], |limits, _| limits.file_rate(2048)),
             (&["--files-running", "7"], |limits, _| limits.files_running(7)),
             (&["--file-window", "4MiB"], |limits, _| limits.file_window_bytes(4 << 20)),

@@ -13,6 +13,8 @@ pub struct Pace {
     pub stall: Duration,
     /// Bytes in a second.
     pub rate: u64,
+    /// How long in all the other side may hold a file; zero is for ever.
+    pub hold: Duration,
 }
 
 /// Bytes of what is there already that are looked at in a second at least, on both sides.
@@ -52,6 +54,11 @@ impl Clock {
         Self { from: 0, ..self }
     }
 
+    /// It stood still for so long.
+    pub(super) fn later(self, by: Duration) -> Self {
+        Self { due: self.due + by, since: self.since + by, ..self }
+    }
+
     pub(super) const NEVER: Self = Self { due: Time::NEVER, since: Time::ZERO, from: 0 };
 
     pub(super) fn due(self) -> Time {
@@ -79,12 +86,42 @@ impl Clock {
     }
 }
 
+/// How long the other side has held a file. Time that it holds is taken from a time of its own, so that
+/// nothing is won by holding again and again.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Hold {
+    /// If it does now.
+    since: Option<Time>,
+    spent: Duration,
+}
+
+impl Hold {
+    pub(super) fn is_on(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// It holds, or lets go: how long it has held until now.
+    pub(super) fn set(&mut self, now: Time, on: bool) -> Duration {
+        let held = self.since.map_or(Duration::ZERO, |since| now.since(since));
+        self.spent = self.spent.saturating_add(held);
+        self.since = on.then_some(now);
+        held
+    }
+
+    /// When its time is up.
+    pub(super) fn due(&self, pace: &Pace) -> Time {
+        let left = pace.hold.saturating_sub(self.spent);
+        self.since.filter(|_| !pace.hold.is_zero()).map_or(Time::NEVER, |since| since + left)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const PACE: Pace = Pace { start: SECOND, stall: Duration::from_secs(10), rate: 1_000 };
+    const PACE: Pace =
+        Pace { start: SECOND, stall: Duration::from_secs(10), rate: 1_000, hold: SECOND };
 
     #[test]
     fn who_is_too_slow_is_found_at_the_end_of_a_time() {
@@ -104,8 +141,27 @@ mod tests {
     fn what_is_looked_at_has_its_time() {
         let clock = Clock::start(&PACE, Time::ZERO, 64 << 20);
         assert_eq!(clock.due(), Time::ZERO + 3 * SECOND);
-        let patient = Pace { start: Duration::ZERO, stall: Duration::ZERO, rate: 0 };
+        let never = Duration::ZERO;
+        let patient = Pace { start: never, stall: never, rate: 0, hold: never };
         assert_eq!(Clock::start(&patient, Time::ZERO, 0).due(), Time::NEVER);
         assert_eq!(Clock::stall(&patient, Time::ZERO, 0).due(), Time::NEVER);
+        assert_eq!(Clock::NEVER.later(SECOND).due(), Time::NEVER);
+    }
+
+    #[test]
+    fn a_hold_uses_its_time_up_however_often_it_is_said() {
+        let at = |millis| Time::ZERO + Duration::from_millis(millis);
+        let mut hold = Hold::default();
+        assert_eq!((hold.is_on(), hold.due(&PACE)), (false, Time::NEVER));
+        assert_eq!(hold.set(at(500), true), Duration::ZERO);
+        assert_eq!((hold.is_on(), hold.due(&PACE)), (true, at(1_500)));
+        assert_eq!(hold.set(at(900), true), Duration::from_millis(400));
+        assert_eq!(hold.due(&PACE), at(1_500));
+        assert_eq!(hold.set(at(1_000), false), Duration::from_millis(100));
+        assert_eq!((hold.is_on(), hold.due(&PACE)), (false, Time::NEVER));
+        hold.set(at(9_000), true);
+        assert_eq!(hold.due(&PACE), at(9_500));
+        let patient = Pace { hold: Duration::ZERO, ..PACE };
+        assert_eq!(hold.due(&patient), Time::NEVER);
     }
 }

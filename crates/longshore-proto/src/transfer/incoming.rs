@@ -8,7 +8,7 @@
 //! A file is held in memory up to its credit, which is how much its sender may send before more of it
 //! is written.
 
-use super::clock::{Clock, Pace};
+use super::clock::{Clock, Hold, Pace};
 use super::fault::{FileErrorKind, TransferError};
 use super::outgoing::OFFERS_MAX;
 use super::wire::{Digest, FileFrame, Offered};
@@ -87,7 +87,6 @@ enum Phase {
 }
 
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state machine")]
 struct Receiving {
     phase: Phase,
     bytes: u64,
@@ -108,7 +107,7 @@ struct Receiving {
     anew: bool,
     end: Option<Digest>,
     held: bool,
-    held_there: bool,
+    held_there: Hold,
     clock: Clock,
 }
 
@@ -258,7 +257,7 @@ impl Incoming {
                     return Err(FrameError::invalid(what));
                 }
                 file.end = Some(digest);
-                file.clock = Clock::NEVER;
+                (file.clock, file.held_there) = (Clock::NEVER, Hold::default());
                 self.go_on_writing(now, id);
                 Ok(())
             }
@@ -269,10 +268,9 @@ impl Incoming {
                 Ok(())
             }
             FileFrame::SenderHolds { id, on } => {
-                let pace = self.pace;
-                if let Some(file) = self.known(id)? {
-                    file.held_there = on;
-                    file.go_on(&pace, now);
+                // Of a file that has come there is nothing to hold.
+                if let Some(file) = self.known(id)?.filter(|it| it.end.is_none()) {
+                    file.clock = file.clock.later(file.held_there.set(now, on));
                 }
                 Ok(())
             }
@@ -305,7 +303,7 @@ impl Incoming {
             anew: false,
             end: None,
             held: false,
-            held_there: false,
+            held_there: Hold::default(),
             clock: Clock::start(&self.pace, now, 0),
         };
         self.files.insert(id, file);
@@ -427,7 +425,7 @@ impl Incoming {
 
     /// When to look again whether something is too slow.
     pub fn next_due(&self) -> Time {
-        self.files.values().map(|file| file.clock.due()).min().unwrap_or(Time::NEVER)
+        self.files.values().map(|file| file.due(&self.pace)).min().unwrap_or(Time::NEVER)
     }
 
     /// Time has come to [`next_due`](Self::next_due).
@@ -435,11 +433,15 @@ impl Incoming {
         let share = self.files.values().filter(|it| it.phase == Phase::Receiving).count();
         let mut slow = Vec::new();
         for (id, file) in &mut self.files {
-            if file.clock.due() > now {
+            if file.due(&self.pace) > now {
+                continue;
+            }
+            if file.held_there.is_on() {
+                slow.push((*id, format!("held for {:?} in all", self.pace.hold)));
                 continue;
             }
             // Who waits for our disk, or for us to go on, is not slow.
-            let ours = file.held || file.held_there || file.at == file.credit || file.writing;
+            let ours = file.held || file.at == file.credit || file.writing;
             if file.phase == Phase::Receiving && ours {
                 file.clock = Clock::stall(&self.pace, now, file.at);
                 continue;
@@ -451,17 +453,21 @@ impl Incoming {
             };
             match next {
                 Some(clock) => file.clock = clock,
-                None => slow.push(*id),
+                None => slow.push((*id, format!("too little came in {:?}", self.pace.stall))),
             }
         }
-        for id in slow {
-            let text = format!("too little came in {:?}", self.pace.stall);
+        for (id, text) in slow {
             self.refuse(now, id, FileErrorKind::TimedOut, &text);
         }
     }
 }
 
 impl Receiving {
+    /// When it is to be looked at. While its sender holds it, no other time runs.
+    fn due(&self, pace: &Pace) -> Time {
+        if self.held_there.is_on() { self.held_there.due(pace) } else { self.clock.due() }
+    }
+
     /// It stops or goes on: its time begins anew, unless all of it has come.
     fn go_on(&mut self, pace: &Pace, now: Time) {
         if self.phase == Phase::Receiving && self.end.is_none() {

@@ -7,7 +7,7 @@
 //!
 //! Each may be refused, given up or too slow at any time. No bytes are kept but two pieces of each file.
 
-use super::clock::{Clock, Pace};
+use super::clock::{Clock, Hold, Pace};
 use super::fault::{FileErrorKind, TransferError};
 use super::wire::{Digest, FileFrame, Offered};
 use crate::FrameError;
@@ -98,7 +98,7 @@ struct Sending {
     ready: VecDeque<Bytes>,
     digest: Option<Digest>,
     held: bool,
-    held_there: bool,
+    held_there: Hold,
     clock: Clock,
     /// Bytes in a second, and when the next ones may go; zero is now, as somebody knows.
     rate: Option<(u64, Time)>,
@@ -113,7 +113,7 @@ pub struct Outgoing {
     last: u32,
     /// Those that are not finished and not waiting.
     open: usize,
-    /// When the receiver said something last.
+    /// When the receiver got on last, with whichever file.
     heard: Time,
     /// Whose turn it is to send a chunk.
     turn: u32,
@@ -178,7 +178,7 @@ impl Outgoing {
             ready: VecDeque::new(),
             digest: None,
             held: false,
-            held_there: false,
+            held_there: Hold::default(),
             clock: Clock::NEVER,
             rate: None,
         };
@@ -274,8 +274,15 @@ impl Outgoing {
         if !known || self.sends.get(&id).is_some_and(waits) {
             return Err(FrameError::invalid(format_args!("file {id} was not offered")));
         }
-        self.heard = now;
         let Some(send) = self.sends.get_mut(&id) else { return Ok(()) }; // it is over here already
+        let gets_on = match frame {
+            FileFrame::ReceiverHolds { .. } => false,
+            FileFrame::Credit { written, .. } => written > send.written,
+            _ => true,
+        };
+        if gets_on {
+            self.heard = now;
+        }
         match frame {
             FileFrame::Accept { have, credit, digest, .. } => {
                 let right = send.phase == Phase::Offered && have <= send.bytes && credit >= have;
@@ -314,9 +321,9 @@ impl Outgoing {
             FileFrame::Refuse { why, text, .. } => {
                 self.over(now, id, Err(TransferError { why, text, of_peer: true }));
             }
-            FileFrame::ReceiverHolds { on, .. } => {
-                send.held_there = on;
-                send.go_on(&self.pace, now);
+            // Of a file that is sent there is nothing to hold.
+            FileFrame::ReceiverHolds { on, .. } if send.phase != Phase::Ended => {
+                send.clock = send.clock.later(send.held_there.set(now, on));
                 self.read_on(id);
             }
             _ => {}
@@ -346,7 +353,7 @@ impl Outgoing {
     fn read_on(&mut self, id: u32) {
         let Some(send) = self.sends.get_mut(&id) else { return };
         let done = send.digest.is_some() || send.phase != Phase::Sending;
-        if done || send.reading || send.ready.len() >= PIECES || send.held || send.held_there {
+        if done || send.reading || send.ready.len() >= PIECES || send.is_held() {
             return;
         }
         let most = send.credit.min(send.bytes).saturating_sub(send.read);
@@ -376,7 +383,7 @@ impl Outgoing {
     fn end_if_sent(&mut self, now: Time, id: u32) {
         let Some(send) = self.sends.get_mut(&id) else { return };
         let Some(digest) = send.digest.filter(|_| send.sent == send.bytes) else { return };
-        send.phase = Phase::Ended;
+        (send.phase, send.held_there) = (Phase::Ended, Hold::default());
         send.clock = Clock::start(&self.pace, now, send.bytes);
         self.frames.push_back(FileFrame::End { id, bytes: send.bytes, digest });
     }
@@ -421,8 +428,7 @@ impl Outgoing {
     pub fn next_due(&self) -> Time {
         let start = self.heard_by();
         let due = |send: &Sending| {
-            let clock = send.clock.due();
-            let clock = if send.waits_for_word() { clock.max(start) } else { clock };
+            let clock = send.due(&self.pace, start);
             let rate = send.rate.filter(|(_, next)| {
                 *next > Time::ZERO && !send.ready.is_empty() && send.has_credit()
             });
@@ -431,7 +437,7 @@ impl Outgoing {
         self.sends.values().map(due).min().unwrap_or(Time::NEVER)
     }
 
-    /// Until then a receiver that has said anything has time to answer the rest.
+    /// Until then a receiver that gets on with anything has time to answer the rest.
     fn heard_by(&self) -> Time {
         if self.heard == Time::ZERO { Time::ZERO } else { self.heard + self.pace.start }
     }
@@ -445,20 +451,21 @@ impl Outgoing {
             if let Some((_, next)) = send.rate.as_mut().filter(|(_, next)| *next <= now) {
                 *next = Time::ZERO; // it goes when there is room, and nobody has to look again
             }
-            if send.clock.due() > now {
+            if send.due(&self.pace, heard_by) > now {
+                continue;
+            }
+            if send.held_there.is_on() {
+                slow.push((*id, format!("held for {:?} in all", self.pace.hold)));
                 continue;
             }
             if send.waits_for_word() {
-                if heard_by <= now {
-                    slow.push((*id, format!("no answer in {:?}", self.pace.start)));
-                }
+                slow.push((*id, format!("no answer in {:?}", self.pace.start)));
                 continue;
             }
             // Who waits for our disk, or for us to go on, is not slow. Who writes it all and wants no more is.
-            let held = send.held || send.held_there;
             let no_credit = send.credit <= send.sent && send.sent < send.bytes;
             let ours = !no_credit && (send.rate.is_some() || send.written == send.sent);
-            if held || ours {
+            if send.held || ours {
                 send.clock = Clock::stall(&self.pace, now, send.written);
                 continue;
             }
@@ -482,8 +489,24 @@ impl Sending {
         matches!(self.phase, Phase::Offered | Phase::Ended)
     }
 
+    /// When it is to be looked at, unless its rate wants it. While its receiver holds it, no other time
+    /// runs. Until `heard_by` nobody is late with a word.
+    fn due(&self, pace: &Pace, heard_by: Time) -> Time {
+        if self.held_there.is_on() {
+            self.held_there.due(pace)
+        } else if self.waits_for_word() {
+            self.clock.due().max(heard_by)
+        } else {
+            self.clock.due()
+        }
+    }
+
+    fn is_held(&self) -> bool {
+        self.held || self.held_there.is_on()
+    }
+
     fn has_credit(&self) -> bool {
-        self.credit > self.sent && !self.held && !self.held_there
+        self.credit > self.sent && !self.is_held()
     }
 
     /// Bytes that may go into one frame now.

@@ -9,8 +9,13 @@ use longshore_base::{SplitMix64, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-const PACE: Pace =
-    Pace { start: Duration::from_secs(30), stall: Duration::from_secs(10), rate: 1_024 };
+const PACE: Pace = Pace {
+    start: Duration::from_secs(30),
+    stall: Duration::from_secs(10),
+    rate: 1_024,
+    hold: HOLD,
+};
+const HOLD: Duration = Duration::from_secs(600);
 
 /// Not the digest of the program: one that needs no crate.
 fn digest_of(bytes: &[u8]) -> Digest {

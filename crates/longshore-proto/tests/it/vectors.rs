@@ -205,7 +205,8 @@ fn what_is_not_whole_or_no_frame_is_told_as_the_vectors_say() {
     }
 }
 
-const PACE: Pace = Pace { start: Duration::ZERO, stall: Duration::ZERO, rate: 0 };
+const PACE: Pace =
+    Pace { start: Duration::ZERO, stall: Duration::ZERO, rate: 0, hold: Duration::ZERO };
 
 /// Bytes in a chunk of the dialogue.
 const PIECE: usize = 16;

@@ -107,6 +107,9 @@ pub(crate) const FILE_START: TimeLimit =
 /// In each such time it has to get on.
 pub(crate) const FILE_STALL: TimeLimit =
     TimeLimit::new("limits.file_stall", Duration::from_secs(10));
+/// The other side may hold a file for so long in all.
+pub(crate) const FILE_HOLD: TimeLimit =
+    TimeLimit::new("limits.file_hold", Duration::from_secs(600));
 pub(crate) const FILE_RATE: Limit<u32> = Limit::new("limits.file_rate", 1 << 10, 1..=u32::MAX);
 pub(crate) const FILES_RUNNING: Limit<u32> = Limit::new("limits.files_running", 16, 1..=256);
 pub(crate) const FILES_WAITING: Limit<u32> = Limit::new("limits.files_waiting", 1_024, 1..=1 << 20);

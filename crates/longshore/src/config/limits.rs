@@ -1,9 +1,9 @@
 //! The limits of one listener or connector.
 
 use super::limit::{
-    FILE_RATE, FILE_STALL, FILE_START, FILE_WINDOW_BYTES, FILES_RUNNING, FILES_WAITING, FIRST_BYTE,
-    FRAME, FRAME_BYTES_MAX, FRAME_RATE, IDLE, LINGER_TOTAL, LINGER_WAIT, LOGIN, PER_SOURCE, POSTS,
-    RECV_CREDIT_BYTES, SEND_QUEUE_BYTES, SEND_QUEUE_FILES, SEND_QUEUE_LOW_BYTES,
+    FILE_HOLD, FILE_RATE, FILE_STALL, FILE_START, FILE_WINDOW_BYTES, FILES_RUNNING, FILES_WAITING,
+    FIRST_BYTE, FRAME, FRAME_BYTES_MAX, FRAME_RATE, IDLE, LINGER_TOTAL, LINGER_WAIT, LOGIN,
+    PER_SOURCE, POSTS, RECV_CREDIT_BYTES, SEND_QUEUE_BYTES, SEND_QUEUE_FILES, SEND_QUEUE_LOW_BYTES,
     SEND_QUEUE_LOW_PART, SEND_QUEUE_MESSAGES, SEND_QUEUE_SOFT, SEND_QUEUE_SOFT_BYTES, WRITE,
     in_range,
 };
@@ -111,6 +111,7 @@ pub struct Limits {
     pub(crate) posts: u32,
     pub(crate) file_start: Duration,
     pub(crate) file_stall: Duration,
+    pub(crate) file_hold: Duration,
     pub(crate) file_rate: u32,
     pub(crate) files_running: u32,
     pub(crate) files_waiting: u32,
@@ -153,6 +154,7 @@ impl Default for Limits {
             posts: POSTS.default,
             file_start: FILE_START.default,
             file_stall: FILE_STALL.default,
+            file_hold: FILE_HOLD.default,
             file_rate: FILE_RATE.default,
             files_running: FILES_RUNNING.default,
             files_waiting: FILES_WAITING.default,
@@ -263,10 +265,18 @@ impl Limits {
     }
 
     /// In each such time a file has to get on by what [`file_rate`](Self::file_rate) makes of it, on either
-    /// side; time that is spent waiting for our own disk, or for a hold, does not count. Default 10 s;
-    /// zero is for ever.
+    /// side; time that is spent waiting for our own disk, or in a hold, does not count. Default 10 s; zero
+    /// is for ever.
     pub fn file_stall(mut self, within: Duration) -> Self {
         self.file_stall = within;
+        self
+    }
+
+    /// How long in all the peer may hold a file that it sends or receives; then it is given up. Nothing is
+    /// counted while it does not hold, and nothing bounds how long we hold one ourselves, beside the peer.
+    /// Default 10 min; zero is for ever, with the file open and its room taken.
+    pub fn file_hold(mut self, within: Duration) -> Self {
+        self.file_hold = within;
         self
     }
 
@@ -396,6 +406,7 @@ impl Limits {
         for (limit, value) in [
             (FILE_START, self.file_start),
             (FILE_STALL, self.file_stall),
+            (FILE_HOLD, self.file_hold),
             (FIRST_BYTE, self.first_byte),
             (LOGIN, self.login),
             (FRAME, self.frame),
@@ -519,6 +530,7 @@ mod tests {
             posts: _,
             file_start: _,
             file_stall: _,
+            file_hold: _,
             file_rate: _,
             files_running: _,
             files_waiting: _,
@@ -623,6 +635,7 @@ mod tests {
                 "`--file-stall`",
                 "`limits.file_rate` has to be kept in each such time",
             ),
+            time(&FILE_HOLD, "`--file-hold`", "the file ends with `timed_out`, on both sides"),
             size(
                 &FILE_RATE,
                 "`--file-rate`",

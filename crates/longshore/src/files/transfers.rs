@@ -159,6 +159,7 @@ impl Transfers {
             start: limits.file_start,
             stall: limits.file_stall,
             rate: limits.file_rate.into(),
+            hold: limits.file_hold,
         };
         let (running, window) = (limits.files_running as usize, limits.file_window_bytes);
         Self {

@@ -25,6 +25,7 @@ on_every_port! {
     a_peer_that_breaks_the_rules_of_files_is_ended,
     what_is_answered_leaves_room,
     a_part_may_end_with_the_file,
+    who_holds_a_file_too_long_gives_its_room_back,
 }
 
 /// A peer that says what the test wants, of a server with files.
@@ -36,9 +37,14 @@ struct Raw {
 }
 
 fn raw(lab: &mut Lab, limits: Limits) -> Raw {
+    raw_with(lab, limits, None)
+}
+
+fn raw_with(lab: &mut Lab, limits: Limits, store: Option<FileStore>) -> Raw {
     let (tells, told) = channel();
     let listener = Listener::addr(lab.addr(), Longshore::new().with_files()).limits(limits);
-    let factory = move |_: &longshore::Peer<'_>| Ok(Side { told: tells.clone(), store: None });
+    let factory =
+        move |_: &longshore::Peer<'_>| Ok(Side { told: tells.clone(), store: store.clone() });
     let server = lab.start(Server::builder().listen(listener, factory).workers(1));
     let mut peer = lab.connect(&server);
     let conn = up(lab, &told);
@@ -381,4 +387,26 @@ fn a_part_may_end_with_the_file(lab: &mut Lab) {
     asked(lab, &pair.conn, get).unwrap();
     assert_eq!(ended(lab, &pair.here).unwrap().bytes, 1_000);
     assert!(content(&folder, "end").unwrap() == bytes[9_000..]);
+}
+
+fn who_holds_a_file_too_long_gives_its_room_back(lab: &mut Lab) {
+    let (store, _) = store(lab);
+    let limits = Limits::new().file_hold(Duration::from_millis(100));
+    let mut raw = raw_with(lab, limits, Some(store.store_bytes_max(1_000)));
+    raw.takes_files(lab);
+    let accept = |id| {
+        let none = *blake3::hash(b"").as_bytes();
+        FileFrame::Accept { id, have: 0, credit: 2 << 20, digest: none }.to_bytes()
+    };
+    for id in [1, 2] {
+        raw.peer.send(&FileFrame::Offer { id, offered: offered(1_000, 0) }.to_bytes());
+        let accept = accept(id);
+        assert_eq!(lab.read(&mut raw.peer, accept.len()), accept);
+        raw.peer.send(&FileFrame::SenderHolds { id, on: true }.to_bytes());
+        let failed = ended(lab, &raw.told).unwrap_err();
+        assert_eq!(failed.error.kind, FileErrorKind::TimedOut);
+        let (why, text) = (FileErrorKind::TimedOut, "held for 100ms in all".into());
+        let refuse = FileFrame::Refuse { id, why, text }.to_bytes();
+        assert_eq!(lab.read(&mut raw.peer, refuse.len()), refuse);
+    }
 }

@@ -237,9 +237,59 @@ fn who_was_held_has_its_time_anew() {
     assert_eq!(inn.next_due(), then + 10 * SECOND);
     inn.hold(later, 1, false);
     assert_eq!(inn.next_due(), later + 10 * SECOND);
-    for on in [true, false] {
-        inn.handle_frame(then, FileFrame::SenderHolds { id: 1, on }).unwrap();
-        assert_eq!(inn.next_due(), then + 10 * SECOND);
+}
+
+/// Else its file would be open, and its room taken, for as long as the other side likes.
+#[test]
+fn the_other_side_may_hold_a_file_for_its_time_in_all() {
+    let at = |seconds| Time::ZERO + seconds * SECOND;
+    let mut inn = receiving(1, 0, 0);
+    let mut out = sending(1 << 20, 64 << 10);
+    out.poll_chunk(Time::ZERO).unwrap();
+    let hold = |inn: &mut Incoming, out: &mut Outgoing, now, on| {
+        inn.handle_frame(now, FileFrame::SenderHolds { id: 1, on }).unwrap();
+        out.handle_frame(now, FileFrame::ReceiverHolds { id: 1, on }).unwrap();
+        inn.handle_time(now);
+        out.handle_time(now);
+        assert_eq!((inn.len(), out.len()), (1, 1), "{now:?}");
+        (inn.next_due(), out.next_due())
+    };
+    let first = Time::ZERO + HOLD;
+    let (start, stall) = (inn.next_due(), out.next_due());
+    assert_eq!(hold(&mut inn, &mut out, at(0), true), (first, first));
+    assert_eq!(hold(&mut inn, &mut out, at(5), true), (first, first), "said again");
+    let goes_on = (start + 200 * SECOND, stall + 200 * SECOND);
+    assert_eq!(hold(&mut inn, &mut out, at(200), false), goes_on, "its time stood still");
+    for _ in 0..100 {
+        hold(&mut inn, &mut out, at(201), true);
+        assert_eq!(hold(&mut inn, &mut out, at(201), false), goes_on, "nothing is won");
+    }
+    let last = first + SECOND; // it did not hold for one
+    assert_eq!(hold(&mut inn, &mut out, at(201), true), (last, last));
+    inn.handle_time(last);
+    out.handle_time(last);
+    let why = FileErrorKind::TimedOut;
+    let text = "held for 600s in all".to_string();
+    assert_eq!(frames(&mut inn).pop(), Some(FileFrame::Refuse { id: 1, why, text: text.clone() }));
+    assert_eq!(said(&mut out).pop(), Some(FileFrame::GiveUp { id: 1, why, text }));
+    assert_eq!((inn.next_due(), out.next_due()), (Time::NEVER, Time::NEVER));
+}
+
+/// Offers wait for an answer as long as anything gets on; a hold is not that.
+#[test]
+fn who_only_holds_does_not_answer() {
+    let (then, start) = (Time::ZERO + 20 * SECOND, Time::ZERO + 30 * SECOND);
+    let holds = |on| FileFrame::ReceiverHolds { id: 1, on };
+    let empty = FileFrame::Credit { id: 1, written: 0, credit: 128 << 10 };
+    for frames in [vec![holds(true), holds(false)], vec![empty]] {
+        let mut out = sending(1 << 20, 64 << 10);
+        out.poll_chunk(Time::ZERO).unwrap();
+        out.offer(Time::ZERO, offered(1)).unwrap();
+        for frame in frames {
+            out.handle_frame(then, frame).unwrap();
+        }
+        out.handle_time(start);
+        assert!(!out.contains(2), "it was not answered");
     }
 }
 
