@@ -271,6 +271,9 @@ pub(crate) struct LimitArgs {
     /// Files that one peer may send at a time, others wait [default: 16]
     #[arg(long, value_name = "N")]
     pub(crate) files_running: Option<u32>,
+    /// Files that are open at a time because one peer asks for them, others wait [default: 64]
+    #[arg(long, value_name = "N")]
+    pub(crate) files_served: Option<u32>,
     /// Bytes of files that a peer may send before they are written [default: 2MiB]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) file_window: Option<u64>,

@@ -128,8 +128,8 @@ impl Builder {
         self
     }
 
-    /// Most connections at a time, 1 to 67,108,864. Default 10,000, or 64 less than the limit of
-    /// open files if that is lower.
+    /// Most connections at a time, 1 to 67,108,864. Default 10,000, or 3/4 of the limit of open
+    /// files if that is lower, which leaves 64 at least for other things.
     pub fn connections(mut self, count: usize) -> Self {
         self.setup.connections = Some(count);
         self

@@ -28,8 +28,11 @@ pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Descriptors that are kept for files, the monitor and logging.
-const DESCRIPTOR_RESERVE: usize = 64;
+/// Descriptors that connections leave for files, the monitor and logging: that part of `most`, or this
+/// many.
+fn descriptors_reserved(most: usize) -> usize {
+    (most / 4).max(64)
+}
 
 /// What all connections may take together unless said otherwise, of a process that may use `all`.
 fn memory_default(all: Option<u64>) -> u64 {
@@ -37,10 +40,10 @@ fn memory_default(all: Option<u64>) -> u64 {
     all.map_or(MEMORY.default, |all| (all / MEMORY_PART).clamp(least, MEMORY.default))
 }
 
-/// Most connections unless said otherwise: 10,000, or what the limit of open files permits.
+/// Most connections unless said otherwise: 10,000, or what the limit of open files leaves.
 pub(crate) fn connections_default() -> usize {
     let files = open_files_max().unwrap_or(usize::MAX);
-    files.saturating_sub(DESCRIPTOR_RESERVE).clamp(1, CONNECTIONS.default)
+    files.saturating_sub(descriptors_reserved(files)).clamp(1, CONNECTIONS.default)
 }
 
 /// Fewer than these by the limit of open files is told: nobody would think of that.
@@ -54,7 +57,8 @@ fn take_connections_default() -> usize {
         event!(
             warn,
             "limits.connections = {count}: only {files} files may be open, of which \
-             {DESCRIPTOR_RESERVE} are kept for other things; raise that (LimitNOFILE, ulimit -n)"
+             {} are kept for other things; raise that (LimitNOFILE, ulimit -n)",
+            descriptors_reserved(files)
         );
     }
     count

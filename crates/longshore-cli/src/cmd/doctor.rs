@@ -148,7 +148,8 @@ fn judge_driver(driver: &Result<Abilities, String>, version: Option<&str>) -> Fi
 }
 
 fn judge_files(limit: u64) -> Finding {
-    let room = limit.saturating_sub(FILES_RESERVED).max(1);
+    let reserved = (limit / 4).max(FILES_RESERVED);
+    let room = limit.saturating_sub(reserved).max(1);
     let text =
         format!("limit {} open files: at most {} connections", grouped(limit), grouped(room));
     let level = match room {
@@ -239,7 +240,7 @@ mod tests {
     fn a_healthy_system_needs_three_lines() {
         let wanted = "\
 ok    driver      io_uring, kernel 6.18: multishot receive, buffer ring
-ok    files       limit 65,536 open files: at most 65,472 connections
+ok    files       limit 65,536 open files: at most 49,152 connections
 ok    backlog, clock, memory lock, IPv6, /dev/shm
 ";
         assert_eq!(text(&Ok(abilities("io_uring", "")), &healthy()), wanted);
@@ -262,7 +263,7 @@ ok    backlog, clock, memory lock, IPv6, /dev/shm
         let wanted = "\
 warn  driver      readiness (epoll). io_uring_setup: not permitted, and kernel.io_uring_disabled is 0, so a sandbox refuses it: Docker's default seccomp profile does     a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register
 note  container   cgroup limits this process to 1.5 CPUs: 2 workers
-warn  files       limit 1,024 open files: at most 960 connections     raise: ulimit -n 65536, or LimitNOFILE= in the unit
+warn  files       limit 1,024 open files: at most 768 connections     raise: ulimit -n 65536, or LimitNOFILE= in the unit
 warn  backlog     net.core.somaxconn 128 caps the wanted 1,024     raise: sysctl net.core.somaxconn=1024
 warn  clock       clock source hpet costs a microsecond or more a look     see: /sys/devices/system/clocksource/clocksource0/available_clocksource
 note  memory lock  limit 4,096 bytes of locked memory: rings may be refused     raise: ulimit -l 8192, or LimitMEMLOCK= in the unit

@@ -214,6 +214,7 @@ fn limits(args: &ServeArgs, frame_bytes_max: u64) -> Limits {
     let limits = set(limits, args.file_hold, Limits::file_hold);
     let limits = set(limits, args.file_rate, Limits::file_rate);
     let limits = set(limits, args.files_running, Limits::files_running);
+    let limits = set(limits, args.files_served, Limits::files_served);
     let limits = set(limits, args.file_window, Limits::file_window_bytes);
     set(limits, args.half_close.map(Into::into), Limits::half_close)
 }
@@ -398,7 +399,7 @@ mod tests {
     fn a_flag_sets_its_limit_and_no_other() {
         type Change = fn(Limits, Duration) -> Limits;
         let second = Duration::from_secs(1);
-        let cases: [(&[&str], Change); 22] = [
+        let cases: [(&[&str], Change); 23] = [
             (&["--connections-per-source", "7"], |limits, _| limits.connections_per_source(7)),
             (&["--count-loopback"], |limits, _| limits.count_loopback(true)),
             (&["--first-byte", "1s"], Limits::first_byte),
@@ -415,6 +416,7 @@ mod tests {
             (&["--file-hold", "1s"], Limits::file_hold),
             (&["--file-rate", "2KiB"], |limits, _| limits.file_rate(2048)),
             (&["--files-running", "7"], |limits, _| limits.files_running(7)),
+            (&["--files-served", "7"], |limits, _| limits.files_served(7)),
             (&["--file-window", "4MiB"], |limits, _| limits.file_window_bytes(4 << 20)),
             (&["--send-queue-low", "2KiB"], |limits, _| limits.send_queue_low_bytes(2048)),
             (&["--half-close", "close"], |limits, _| limits.half_close(HalfClose::Close)),

@@ -112,6 +112,7 @@ pub(crate) const FILE_HOLD: TimeLimit =
     TimeLimit::new("limits.file_hold", Duration::from_secs(600));
 pub(crate) const FILE_RATE: Limit<u32> = Limit::new("limits.file_rate", 1 << 10, 1..=u32::MAX);
 pub(crate) const FILES_RUNNING: Limit<u32> = Limit::new("limits.files_running", 16, 1..=256);
+pub(crate) const FILES_SERVED: Limit<u32> = Limit::new("limits.files_served", 64, 1..=1 << 10);
 pub(crate) const FILES_WAITING: Limit<u32> = Limit::new("limits.files_waiting", 1_024, 1..=1 << 20);
 pub(crate) const FILE_WINDOW_BYTES: Limit<u64> =
     Limit::new("limits.file_window_bytes", 2 << 20, 128 << 10..=1 << 30);

@@ -1,11 +1,11 @@
 //! The limits of one listener or connector.
 
 use super::limit::{
-    FILE_HOLD, FILE_RATE, FILE_STALL, FILE_START, FILE_WINDOW_BYTES, FILES_RUNNING, FILES_WAITING,
-    FIRST_BYTE, FRAME, FRAME_BYTES_MAX, FRAME_RATE, IDLE, LINGER_TOTAL, LINGER_WAIT, LOGIN,
-    PER_SOURCE, POSTS, RECV_CREDIT_BYTES, SEND_QUEUE_BYTES, SEND_QUEUE_FILES, SEND_QUEUE_LOW_BYTES,
-    SEND_QUEUE_LOW_PART, SEND_QUEUE_MESSAGES, SEND_QUEUE_SOFT, SEND_QUEUE_SOFT_BYTES, WRITE,
-    in_range,
+    FILE_HOLD, FILE_RATE, FILE_STALL, FILE_START, FILE_WINDOW_BYTES, FILES_RUNNING, FILES_SERVED,
+    FILES_WAITING, FIRST_BYTE, FRAME, FRAME_BYTES_MAX, FRAME_RATE, IDLE, LINGER_TOTAL, LINGER_WAIT,
+    LOGIN, PER_SOURCE, POSTS, RECV_CREDIT_BYTES, SEND_QUEUE_BYTES, SEND_QUEUE_FILES,
+    SEND_QUEUE_LOW_BYTES, SEND_QUEUE_LOW_PART, SEND_QUEUE_MESSAGES, SEND_QUEUE_SOFT,
+    SEND_QUEUE_SOFT_BYTES, WRITE, in_range,
 };
 use crate::ConfigError;
 use longshore_proto::Codec;
@@ -114,6 +114,7 @@ pub struct Limits {
     pub(crate) file_hold: Duration,
     pub(crate) file_rate: u32,
     pub(crate) files_running: u32,
+    pub(crate) files_served: u32,
     pub(crate) files_waiting: u32,
     pub(crate) file_window_bytes: u64,
     pub(crate) slow_reader: SlowReader,
@@ -157,6 +158,7 @@ impl Default for Limits {
             file_hold: FILE_HOLD.default,
             file_rate: FILE_RATE.default,
             files_running: FILES_RUNNING.default,
+            files_served: FILES_SERVED.default,
             files_waiting: FILES_WAITING.default,
             file_window_bytes: FILE_WINDOW_BYTES.default,
             slow_reader: SlowReader::default(),
@@ -292,6 +294,13 @@ impl Limits {
         self
     }
 
+    /// Files that are open at a time because one peer has asked for them, 1 to 1,024: from the question until
+    /// all of them is read. What it asks for beyond waits. Default 64.
+    pub fn files_served(mut self, most: u32) -> Self {
+        self.files_served = most;
+        self
+    }
+
     /// Files that one connection may have offered, and that are not over, 1 to 1,048,576. Default 1,024.
     pub fn files_waiting(mut self, most: u32) -> Self {
         self.files_waiting = most;
@@ -393,6 +402,7 @@ impl Limits {
         POSTS.check(self.posts)?;
         FILE_RATE.check(self.file_rate)?;
         FILES_RUNNING.check(self.files_running)?;
+        FILES_SERVED.check(self.files_served)?;
         FILES_WAITING.check(self.files_waiting)?;
         FILE_WINDOW_BYTES.check(self.file_window_bytes)?;
         let bytes = self.send_queue_bytes;
@@ -533,6 +543,7 @@ mod tests {
             file_hold: _,
             file_rate: _,
             files_running: _,
+            files_served: _,
             files_waiting: _,
             file_window_bytes: _,
             slow_reader,
@@ -544,8 +555,7 @@ mod tests {
         let yes_or_no = |yes| if yes { "yes" } else { "no" };
         let idle_of = [Role::SERVES, Role::PUSHES].map(|role| format!("{:?}", role.idle_of));
         let idle_of = format!("{}; {} of a `push_only` listener", idle_of[0], idle_of[1]);
-        let connections =
-            format!("{}, or 64 less than the limit of open files", CONNECTIONS.default);
+        let connections = format!("{}, or 3/4 of the limit of open files", CONNECTIONS.default);
         let first_byte =
             "reason `first_byte_timeout`; none for connectors and `push_only` listeners";
         let low = format!("1/{SEND_QUEUE_LOW_PART} of the queue");
@@ -642,6 +652,7 @@ mod tests {
                 "in a second; the file ends with `timed_out`, on both sides",
             ),
             count(&FILES_RUNNING, "`--files-running`", "others wait until one of them is over"),
+            count(&FILES_SERVED, "`--files-served`", "what is asked for beyond waits"),
             count(&FILES_WAITING, "none: it offers nothing", "the offer is refused: `busy`"),
             size(
                 &FILE_WINDOW_BYTES,

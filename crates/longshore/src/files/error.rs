@@ -1,5 +1,6 @@
 //! What goes wrong with a file.
 
+use longshore_port::{Call, ErrorKind, PortError};
 use longshore_proto::transfer::{FileErrorKind, TransferError};
 use std::fmt::{self, Display};
 use std::io;
@@ -40,7 +41,10 @@ impl FileError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FileErrorKind::NoSpace,
             io::ErrorKind::FileTooLarge => FileErrorKind::TooLarge,
             io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => FileErrorKind::NotAFile,
-            _ => FileErrorKind::Disk,
+            _ => match PortError::from_io(Call::File, error).kind {
+                ErrorKind::NoDescriptors | ErrorKind::NoMemory => FileErrorKind::Busy,
+                _ => FileErrorKind::Disk,
+            },
         };
         Self::new(kind, error)
     }
@@ -71,6 +75,16 @@ impl std::error::Error for FileError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The peer may come back later, as nothing is wrong with the file.
+    #[cfg(unix)]
+    #[test]
+    fn too_many_open_files_are_busy() {
+        let error = io::Error::from(rustix::io::Errno::MFILE);
+        assert_eq!(FileError::from_io(&error).kind, FileErrorKind::Busy);
+        let error = io::Error::from(rustix::io::Errno::IO);
+        assert_eq!(FileError::from_io(&error).kind, FileErrorKind::Disk);
+    }
 
     #[test]
     fn words_of_a_peer_steer_no_terminal() {

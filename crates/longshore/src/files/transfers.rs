@@ -56,7 +56,10 @@ enum Peer {
 struct Going {
     id: FileId,
     name: String,
-    source: FileSource,
+    /// None when all of it is read.
+    source: Option<FileSource>,
+    /// The peer has asked for it.
+    asked: bool,
     start: u64,
     total: u64,
     /// None while a task has it.
@@ -127,6 +130,7 @@ pub(crate) struct Transfers {
     stream: FileStream,
     start: Duration,
     outgoing_max: usize,
+    served_max: usize,
     out: Outgoing,
     inn: Incoming,
     going: BTreeMap<u32, Going>,
@@ -136,8 +140,13 @@ pub(crate) struct Transfers {
     late: BTreeSet<u32>,
     last_request: u32,
     last_id: u64,
+    /// When something came of files of the peer last.
+    heard: Time,
     /// Requests of the peer that are not answered.
     asked: BTreeMap<u32, (FileId, Option<Serving>)>,
+    /// Of those, files that are being opened, and that are to be.
+    opening: usize,
+    to_open: VecDeque<Task>,
     frames: VecDeque<FileFrame>,
     pieces: Pieces,
     small: VecDeque<Task>,
@@ -170,6 +179,7 @@ impl Transfers {
             stream: FileStream::default(),
             start: limits.file_start,
             outgoing_max: limits.files_waiting as usize,
+            served_max: limits.files_served as usize,
             out: Outgoing::new(pace),
             inn: Incoming::new(pace, running, window),
             going: BTreeMap::new(),
@@ -178,7 +188,10 @@ impl Transfers {
             late: BTreeSet::new(),
             last_request: 0,
             last_id: 0,
+            heard: Time::ZERO,
             asked: BTreeMap::new(),
+            opening: 0,
+            to_open: VecDeque::new(),
             frames: VecDeque::new(),
             pieces: Pieces::default(),
             small: VecDeque::new(),
@@ -248,7 +261,8 @@ impl Transfers {
         let going = Going {
             id,
             name,
-            source,
+            source: Some(source),
+            asked: request > 0,
             start,
             total: bytes,
             running: Some(Running::new()),
@@ -383,7 +397,7 @@ impl Transfers {
             Answer::Serve { request, store, name, start, bytes } => {
                 if let Some((_, serving @ None)) = self.asked.get_mut(&request) {
                     *serving = Some(Serving { start, bytes });
-                    self.small.push_back(Task::Open { request, store, name });
+                    self.to_open.push_back(Task::Open { request, store, name });
                 }
             }
             Answer::List { request, store, name } => {
@@ -393,6 +407,12 @@ impl Transfers {
             }
             Answer::No { request, why, text } => self.no(request, why, &text),
         }
+    }
+
+    /// Files that are open since the peer has asked for them.
+    fn served(&self) -> usize {
+        let is_open = |file: &&Going| file.asked && file.source.is_some();
+        self.opening + self.going.values().filter(is_open).count()
     }
 
     fn no(&mut self, request: u32, why: FileErrorKind, text: &str) {
@@ -410,7 +430,10 @@ impl Transfers {
     pub(crate) fn handle_bytes(&mut self, now: Time, bytes: &[u8]) -> Result<(), FrameError> {
         match self.stream.piece(bytes)? {
             None => Ok(()),
-            Some(FilePiece::Data { id, offset, bytes }) => self.inn.handle_data(id, offset, bytes),
+            Some(FilePiece::Data { id, offset, bytes }) => {
+                self.heard = now;
+                self.inn.handle_data(id, offset, bytes)
+            }
             Some(FilePiece::Pong) => {
                 if self.peer == Peer::Asked {
                     self.hello(now, false); // it would have said so before
@@ -441,6 +464,12 @@ impl Transfers {
 
     fn handle_frame(&mut self, now: Time, frame: FileFrame) -> Result<(), FrameError> {
         self.peer = Peer::Takes; // who says such a thing does
+        if matches!(
+            frame,
+            FileFrame::Offer { .. } | FileFrame::Entries { .. } | FileFrame::No { .. }
+        ) {
+            self.heard = now;
+        }
         match frame {
             FileFrame::Get { request, start, bytes, name } => {
                 let id = self.peer_asks(request)?;
@@ -558,21 +587,24 @@ impl Transfers {
     // ---- time, and the end
 
     pub(crate) fn next_due(&self) -> Time {
-        let requests = self.requests.values().map(|request| request.due).min();
+        let heard_by = self.heard_by();
+        let requests = self.requests.values().map(|request| request.due.max(heard_by)).min();
         let again = self.again.front().map_or(Time::NEVER, |(at, _)| *at);
         let due = self.out.next_due().min(self.inn.next_due()).min(again);
         due.min(requests.unwrap_or(Time::NEVER))
     }
 
+    /// Until then a peer that sends anything of files has time to answer what we asked.
+    fn heard_by(&self) -> Time {
+        if self.heard == Time::ZERO { Time::ZERO } else { self.heard + self.start }
+    }
+
     pub(crate) fn handle_time(&mut self, now: Time) {
         self.out.handle_time(now);
         self.inn.handle_time(now);
-        let late: Vec<_> = self
-            .requests
-            .iter()
-            .filter(|(_, it)| it.due <= now)
-            .map(|(number, _)| *number)
-            .collect();
+        let heard_by = self.heard_by();
+        let late = self.requests.iter().filter(|(_, it)| it.due.max(heard_by) <= now);
+        let late: Vec<_> = late.map(|(number, _)| *number).collect();
         for number in late {
             let why = TransferError::here(FileErrorKind::TimedOut, "no answer");
             let error = self.told_error(why);

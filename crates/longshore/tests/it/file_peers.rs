@@ -3,7 +3,7 @@
 use crate::net::{Lab, Peer, on_every_port};
 use crate::transfers::{Pair, Side, Told, asked, content, ended, name, pattern, store, up};
 use longshore::*;
-use longshore_proto::transfer::{FileFrame, Listed, Offered, hello, ping};
+use longshore_proto::transfer::{FileFrame, Listed, Offered, data_head, hello, ping};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ on_every_port! {
     what_is_answered_leaves_room,
     a_part_may_end_with_the_file,
     who_holds_a_file_too_long_gives_its_room_back,
+    what_a_peer_asks_for_is_opened_a_few_at_a_time,
+    a_request_waits_while_a_file_comes,
 }
 
 /// A peer that says what the test wants, of a server with files.
@@ -409,4 +411,64 @@ fn who_holds_a_file_too_long_gives_its_room_back(lab: &mut Lab) {
         let refuse = FileFrame::Refuse { id, why, text }.to_bytes();
         assert_eq!(lab.read(&mut raw.peer, refuse.len()), refuse);
     }
+}
+
+/// A peer that asks and takes nothing would have as many files open as it likes.
+fn what_a_peer_asks_for_is_opened_a_few_at_a_time(lab: &mut Lab) {
+    let (store, folder) = store(lab);
+    let (file, bytes) = (folder.create(&name("f")).unwrap(), pattern(1_000, 1));
+    file.write_at(&bytes, 0).unwrap();
+    let mut raw = raw_with(lab, Limits::new().files_served(2), Some(store));
+    raw.takes_files(lab);
+    for request in 1..=4 {
+        let get = FileFrame::Get { request, start: 0, bytes: u64::MAX, name: "f".into() };
+        raw.peer.send(&get.to_bytes());
+    }
+    // How long an offer is, all of which have the same name.
+    let offers = |lab: &mut Lab, raw: &mut Raw| {
+        let offer = FileFrame::Offer { id: 1, offered: offered(1_000, 1) };
+        let got = lab.read(&mut raw.peer, offer.to_bytes().len());
+        u32::from_be_bytes(got[8..12].try_into().unwrap())
+    };
+    assert_eq!([(); 2].map(|()| offers(lab, &mut raw)), [1, 2]);
+    // The next word is no offer: it is the answer to this ping.
+    raw.peer.send(&ping());
+    assert_eq!(lab.read(&mut raw.peer, ping().len())[2], 4, "a pong");
+    let digest = *blake3::hash(b"").as_bytes();
+    for id in [1, 2] {
+        let accept = FileFrame::Accept { id, have: 0, credit: 1_000, digest };
+        raw.peer.send(&accept.to_bytes());
+        // All of it, its end, and the next offer: in whatever order the reads were done.
+        let digest = *blake3::hash(&bytes).as_bytes();
+        let end = FileFrame::End { id, bytes: 1_000, digest }.to_bytes();
+        lab.read(&mut raw.peer, 8 + 12 + 1_000 + end.len());
+        assert_eq!(offers(lab, &mut raw), id + 2);
+    }
+}
+
+/// Its answer may be behind the files that come before.
+fn a_request_waits_while_a_file_comes(lab: &mut Lab) {
+    let (store, _) = store(lab);
+    let mut raw = raw(lab, Limits::new().file_start(Duration::from_secs(1)));
+    raw.takes_files(lab);
+    let get = move |cx: &mut Ctx<'_, Side>| {
+        let ids = ["f", "g"].map(|of| cx.get_file(&name(of), &store, &name(of)));
+        ids.into_iter().collect::<Result<Vec<_>, Error>>()
+    };
+    let ids = asked(lab, &raw.conn, get).unwrap();
+    raw.peer.send(&FileFrame::Offer { id: 1, offered: offered(5, 1) }.to_bytes());
+    let none = *blake3::hash(b"").as_bytes();
+    let accept = FileFrame::Accept { id: 1, have: 0, credit: 2 << 20, digest: none }.to_bytes();
+    let gets = 2 * (8 + 21);
+    assert_eq!(lab.read(&mut raw.peer, gets + accept.len())[gets..], accept);
+    for offset in 0..5 {
+        lab.pass(Duration::from_millis(300));
+        raw.peer.send(&data_head(1, offset, 1));
+        raw.peer.send(b"x");
+    }
+    let digest = *blake3::hash(b"xxxxx").as_bytes();
+    raw.peer.send(&FileFrame::End { id: 1, bytes: 5, digest }.to_bytes());
+    assert_eq!(ended(lab, &raw.told).unwrap().id, ids[0]);
+    let failed = ended(lab, &raw.told).unwrap_err();
+    assert_eq!((failed.id, failed.error.kind), (ids[1], FileErrorKind::TimedOut));
 }

@@ -32,6 +32,10 @@ impl Transfers {
         while let Some(act) = self.inn.poll_act() {
             self.recv_act(now, act);
         }
+        while !self.to_open.is_empty() && self.served() < self.served_max {
+            self.opening += 1;
+            self.small.extend(self.to_open.pop_front());
+        }
     }
 
     fn send_act(&mut self, now: Time, act: SendAct) {
@@ -41,14 +45,15 @@ impl Transfers {
                 if going.anew {
                     return self.out.handle_proved(now, id, have, false);
                 }
-                let (source, start) = (going.source.clone(), going.start);
+                let (Some(source), start) = (going.source.clone(), going.start) else { return };
                 going.running = None;
                 self.large.push(Task::Prove { number: id, source, start, have, digest });
             }
             SendAct::Read { id, offset, len, last } => {
                 let Some(going) = self.going.get_mut(&id) else { return };
+                let Some(source) = going.source.clone() else { return };
                 let Some(running) = going.running.take() else { return };
-                let (source, at) = (going.source.clone(), going.start + offset);
+                let at = going.start + offset;
                 let pieces = self.pieces.clone();
                 let read = ReadTask { number: id, source, at, len, last, running, pieces };
                 self.task(Task::Read(Box::new(read)));
@@ -232,6 +237,7 @@ impl Transfers {
     /// What became of tasks that were done together.
     pub(crate) fn handle(&mut self, now: Time, done: Outcomes) {
         self.small_busy &= !done.small;
+        self.heard = now; // what our own disk takes is not the peer's time
         for outcome in done.outcomes {
             self.outcome(now, outcome);
         }
@@ -249,6 +255,9 @@ impl Transfers {
             Outcome::Read { number, read: Ok((bytes, running, digest)) } => {
                 if let Some(going) = self.going.get_mut(&number) {
                     (going.running, going.digest) = (Some(running), digest);
+                    if digest.is_some() {
+                        (going.running, going.source) = (None, None); // nothing more is read of it
+                    }
                     self.out.handle_read(now, number, bytes, digest);
                 }
             }
@@ -337,6 +346,7 @@ impl Transfers {
         request: u32,
         opened: Result<(FileSource, FileName), FileError>,
     ) {
+        self.opening -= 1;
         let Some((id, Some(Serving { start, bytes }))) = self.asked.get(&request) else { return };
         let (id, start, bytes) = (*id, *start, *bytes);
         let offered = opened.and_then(|(source, name)| {
