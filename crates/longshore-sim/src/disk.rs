@@ -278,6 +278,13 @@ impl VirtualFile for DiskFile {
         self.to_write(|state| state.set_len(self.node, len))
     }
 
+    fn set_modified(&self, nanos: u64) -> io::Result<()> {
+        self.to_write(|state| {
+            state.set_modified(self.node, nanos);
+            Ok(())
+        })
+    }
+
     fn facts(&self) -> io::Result<FileFacts> {
         self.act(|state| Ok(state.facts(self.node)))
     }

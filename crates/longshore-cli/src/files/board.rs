@@ -150,6 +150,7 @@ impl Board {
             self.bar.clear();
             let resumed = match done.resumed {
                 0 => String::new(),
+                bytes if bytes == done.bytes => "   all of it was there".into(),
                 bytes => format!("   {} were there", size(bytes)),
             };
             let bytes = counted(done.bytes, "byte");
@@ -166,6 +167,9 @@ impl Board {
         let word = self.verb.word();
         let of = match (failed.bytes, progress.total) {
             (0, _) | (_, 0) => String::new(),
+            (bytes, total) if !is_kept(failed.error.kind) => {
+                format!(" ({} of {})", size(bytes), size(total))
+            }
             (bytes, total) => format!(" ({} of {}, kept for a while)", size(bytes), size(total)),
         };
         let error = &failed.error;
@@ -228,12 +232,14 @@ impl Board {
                 }));
             } else if !self.out.is_quiet() {
                 let seconds = after.as_secs_f64();
-                let rate = rate(self.bytes - self.resumed, after);
+                let went = match self.bytes - self.resumed {
+                    0 if self.bytes > 0 => "all was there".into(),
+                    bytes => format!("{}/s", size(rate(bytes, after))),
+                };
                 out::line(format_args!(
-                    "{word} {}   {}   {seconds:.1} s   {}/s",
+                    "{word} {}   {}   {seconds:.1} s   {went}",
                     counted(self.done, "file"),
                     size(self.bytes),
-                    size(rate)
                 ));
             }
         }
@@ -246,6 +252,11 @@ impl Board {
         };
         Err(Failure::new(exit, text))
     }
+}
+
+/// Whether what came of a file is gone on with the next time.
+fn is_kept(kind: FileErrorKind) -> bool {
+    !matches!(kind, FileErrorKind::SourceChanged | FileErrorKind::DigestMismatch)
 }
 
 /// What a person may do about it.

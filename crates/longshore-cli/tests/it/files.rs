@@ -205,6 +205,10 @@ fn what_is_refused_says_why_and_what_to_do() {
     let server = serve(&there, &["--file-max", "10"]);
     let addr = server.addr();
     assert_eq!(run(&["put", "--quiet", &film, &addr]), (Some(0), String::new(), String::new()));
+    let (code, out, error) = run(&["put", &film, &addr]);
+    assert_eq!((code, &error[..]), (Some(0), ""), "it is the same");
+    assert!(out.ends_with("   all of it was there\n"), "{out}");
+    std::fs::write(&film, b"a flim").unwrap();
     let (code, _, error) = run(&["put", &film, &addr]);
     let wanted = "put film: the server: there is such a file already: film: one of 6 bytes is not \
                   replaced; choose another name, or serve with --overwrite\n";

@@ -250,6 +250,11 @@ pub fn a_file_is_known_by_its_facts(folder: &Folder) {
     let now = file.facts().unwrap();
     assert_eq!((now.bytes, now.identity), (9, a.identity));
     assert!(now.changed >= a.changed && now.modified >= a.modified);
+    let then = 1_234_567_890_123_456_700;
+    writer.set_modified(then).unwrap();
+    let told = file.facts().unwrap();
+    assert_eq!(told.modified, then.into());
+    assert!(told.changed >= now.changed, "nobody can set that");
 }
 
 /// What is no name does nothing, and what is one stays inside: afterwards nothing is there. Whoever

@@ -36,7 +36,7 @@ impl Clock {
         if pace.start.is_zero() {
             return Self::NEVER;
         }
-        let time = Duration::from_secs(proof.div_ceil(PROOF_RATE));
+        let time = Duration::from_secs(proof / PROOF_RATE);
         Self { due: now + pace.start + time, since: now, from: proof }
     }
 

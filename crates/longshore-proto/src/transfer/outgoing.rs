@@ -194,14 +194,14 @@ impl Outgoing {
         }
         for (id, send) in &mut self.sends {
             let Phase::Waiting(offered) = &mut send.phase else { continue };
-            let offered = offered.take();
-            let Some(offered) = offered else { continue };
+            let Some(offered) = offered.take() else { continue };
             self.frames.push_back(FileFrame::Offer { id: *id, offered: *offered });
             if send.held {
                 self.frames.push_back(FileFrame::SenderHolds { id: *id, on: true });
             }
             send.phase = Phase::Offered;
-            send.clock = Clock::start(&self.pace, now, 0);
+            // As much of it may be there, and has to be looked at.
+            send.clock = Clock::start(&self.pace, now, send.bytes);
             self.open += 1;
             if self.open >= OFFERS_MAX {
                 return;

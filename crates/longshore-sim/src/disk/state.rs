@@ -189,6 +189,14 @@ impl State {
         }
     }
 
+    /// It is told to have been changed then.
+    pub(super) fn set_modified(&mut self, node: u64, nanos: u64) {
+        self.touch(node);
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.modified = nanos.into();
+        }
+    }
+
     /// A new file or folder under a name that is free.
     fn add(&mut self, folder: u64, last: &str, what: What) -> io::Result<u64> {
         let node = self.next_node;

@@ -5,6 +5,7 @@ mod finish;
 mod place;
 mod quota;
 mod slot;
+mod there;
 
 use super::error::FileError;
 use super::source::FileSource;
@@ -20,6 +21,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use there::There;
 
 /// Most files and folders that a list has.
 pub(crate) const LIST_MAX: usize = 10_000;
@@ -30,8 +32,9 @@ pub(crate) const LIST_MAX: usize = 10_000;
 /// A received file lies under its name only when it is whole, its digest is right, and both it and its
 /// name are on the disk. Until then it is a *partial*: a temporary file beside its place, for its owner
 /// alone, which peers cannot name and no list shows. Who sends the same file again goes on where it was
-/// cut, also after a restart; the same is what has the same name, length and time of its last change. Only
-/// one process may receive into a folder at a time.
+/// cut, also after a restart; the same is what has the same name, length and time of its last change. What
+/// lies there whole already has arrived, if its digest is right, too: a received file gets the time of what
+/// was sent. Only one process may receive into a folder at a time.
 ///
 /// Nothing is received until [`receive`](Self::receive) says so. Cloning shares what is counted and what
 /// is being received, from any thread. Settings are each clone's own: make them first.
@@ -78,6 +81,15 @@ pub(crate) struct Wanted {
     pub total: u64,
     /// When that was changed last: nanoseconds since 1970; 0 is not known.
     pub modified: u64,
+}
+
+/// What a file that is received is put into.
+#[derive(Debug)]
+pub(crate) enum Ready {
+    /// A partial, with what is in it.
+    Slot(Box<Slot>),
+    /// Nothing: it seems to lie there already.
+    There(Box<There>),
 }
 
 impl FileStore {
@@ -166,7 +178,7 @@ impl FileStore {
 
 /// What the engine does with it. All of it may wait for the disk.
 impl FileStore {
-    /// Makes ready to receive a file.
+    /// Makes ready to receive a file, or finds that it seems to lie there.
     ///
     /// # Errors
     /// `Refused`, `TooLarge`, `Exists`, `StoreFull`, `NoSpace`, `Busy`, in this order, or what the system
@@ -176,7 +188,7 @@ impl FileStore {
         peer: Option<IpAddr>,
         name: &FileName,
         offered: &Wanted,
-    ) -> Result<Slot, FileError> {
+    ) -> Result<Ready, FileError> {
         let (place, settings, bytes) = (&self.place, &self.settings, offered.bytes);
         let refused = |kind, text: &str| Err(fault(kind, name, text));
         if !settings.receive {
@@ -192,14 +204,12 @@ impl FileStore {
         let replaces = match place.facts(name)? {
             None => 0,
             Some(there) if settings.overwrite && there.kind == FileKind::Regular => there.bytes,
-            Some(there) => {
-                let text = match there.kind {
-                    FileKind::Regular => format!("one of {} bytes is not replaced", there.bytes),
-                    FileKind::Folder => "a folder has that name".into(),
-                    FileKind::Other => "what has that name is no file".into(),
-                };
-                return refused(FileErrorKind::Exists, &text);
+            Some(there) if There::is_like(&there, bytes, offered.modified) => {
+                drop(held);
+                let there = There::look(place.clone(), name.clone(), there)?;
+                return Ok(Ready::There(Box::new(there)));
             }
+            Some(there) => return Err(there::exists(name, &there)),
         };
         let handle = self.partial(name, &partial)?;
         let had = match &handle {
@@ -224,7 +234,7 @@ impl FileStore {
         let Some((held, claim)) = claim else {
             return refused(FileErrorKind::Busy, "it is being received");
         };
-        Slot::new(Begun {
+        let slot = Slot::new(Begun {
             place: place.clone(),
             name: name.clone(),
             partial,
@@ -234,7 +244,9 @@ impl FileStore {
             held,
             overwrite: settings.overwrite,
             keeps: !settings.keep_partials.is_zero(),
-        })
+            modified: offered.modified,
+        })?;
+        Ok(Ready::Slot(Box::new(slot)))
     }
 
     /// What lies there of the same file, if anything.

@@ -3,7 +3,7 @@
 use super::error::FileError;
 use super::pieces::Pieces;
 use super::source::FileSource;
-use super::store::{FileStore, Slot, Wanted};
+use super::store::{FileStore, Ready, Slot, There, Wanted};
 use blake3::Hasher;
 use bytes::Bytes;
 use longshore_base::FileName;
@@ -44,6 +44,8 @@ pub(crate) enum Task {
     Begin { number: u32, store: FileStore, peer: Option<IpAddr>, name: FileName, wanted: Wanted },
     /// Writes bytes of a file.
     Write { number: u32, slot: Box<Slot>, offset: u64, anew: bool, bytes: Vec<u8> },
+    /// Makes sure of a file that lay there already.
+    Confirm { number: u32, there: Box<There>, digest: Digest },
     /// Puts files in their places.
     Store { files: Vec<(u32, Slot, Digest)> },
     /// Gives a file up that was not finished.
@@ -89,13 +91,39 @@ impl Batch {
 /// What became of it.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Proved { number: u32, have: u64, equal: bool, running: Running },
-    Read { number: u32, read: Result<(Bytes, Running, Option<Digest>), FileError> },
-    Opened { request: u32, opened: Result<(FileSource, FileName), FileError> },
-    Listed { request: u32, listed: Result<Vec<Listed>, FileError> },
-    Begun { number: u32, begun: Result<Box<Slot>, FileError> },
-    Written { number: u32, slot: Box<Slot>, bytes: Vec<u8>, written: Result<(), FileError> },
-    Stored { files: Vec<(u32, Result<FileName, FileError>)> },
+    Proved {
+        number: u32,
+        have: u64,
+        equal: bool,
+        running: Running,
+    },
+    Read {
+        number: u32,
+        read: Result<(Bytes, Running, Option<Digest>), FileError>,
+    },
+    Opened {
+        request: u32,
+        opened: Result<(FileSource, FileName), FileError>,
+    },
+    Listed {
+        request: u32,
+        listed: Result<Vec<Listed>, FileError>,
+    },
+    Begun {
+        number: u32,
+        begun: Result<Ready, FileError>,
+    },
+    Written {
+        number: u32,
+        slot: Box<Slot>,
+        bytes: Vec<u8>,
+        written: Result<(), FileError>,
+    },
+    /// `store`: by the task of that name, of which there is one at a time.
+    Stored {
+        store: bool,
+        files: Vec<(u32, Result<FileName, FileError>)>,
+    },
     Nothing,
 }
 
@@ -106,7 +134,9 @@ impl Task {
             Self::Read(read) => read.len <= SMALL_BYTES,
             Self::Write { bytes, .. } => bytes.len() <= SMALL_BYTES,
             Self::Open { .. } | Self::Begin { .. } | Self::GiveUp { .. } => true,
-            Self::Prove { .. } | Self::List { .. } | Self::Store { .. } => false,
+            Self::Prove { .. } | Self::List { .. } | Self::Confirm { .. } | Self::Store { .. } => {
+                false
+            }
         }
     }
 
@@ -128,8 +158,8 @@ impl Task {
                 Outcome::Listed { request, listed: store.list(name.as_ref()) }
             }
             Self::Begin { number, store, peer, name, wanted } => {
-                let begun = store.begin(peer, &name, &wanted).map(Box::new);
-                if let Ok(slot) = &begun {
+                let begun = store.begin(peer, &name, &wanted);
+                if let Ok(Ready::Slot(slot)) = &begun {
                     store.clean_sometimes(slot);
                 }
                 Outcome::Begun { number, begun }
@@ -138,13 +168,16 @@ impl Task {
                 let written = slot.write(offset, &bytes, anew);
                 Outcome::Written { number, slot, bytes, written }
             }
+            Self::Confirm { number, there, digest } => {
+                Outcome::Stored { store: false, files: vec![(number, there.confirm(&digest))] }
+            }
             Self::Store { files } => {
                 let (numbers, slots): (Vec<_>, Vec<_>) = files
                     .into_iter()
                     .map(|(number, slot, digest)| (number, (slot, digest)))
                     .unzip();
                 let stored = FileStore::store_all(slots);
-                Outcome::Stored { files: numbers.into_iter().zip(stored).collect() }
+                Outcome::Stored { store: true, files: numbers.into_iter().zip(stored).collect() }
             }
             Self::GiveUp { slot, keep } => {
                 slot.give_up(keep);

@@ -10,7 +10,7 @@ use super::id::FileId;
 use super::offer::{FileRequest, ListRequest};
 use super::pieces::Pieces;
 use super::source::FileSource;
-use super::store::{FileStore, LIST_MAX, Slot};
+use super::store::{FileStore, LIST_MAX, Slot, There};
 use super::task::{Running, Task};
 use crate::config::Limits;
 use crate::server::shared::Shared;
@@ -88,6 +88,8 @@ struct Coming {
     place: Option<Place>,
     /// None while a task has it.
     slot: Option<Box<Slot>>,
+    /// In its place, if it lay there already.
+    there: Option<Box<There>>,
     /// A task has something of it.
     busy: bool,
     /// It is over: what becomes of its slot when that comes back.
@@ -648,6 +650,7 @@ impl Coming {
             offered,
             place,
             slot: None,
+            there: None,
             busy: false,
             ended: None,
             digest: None,

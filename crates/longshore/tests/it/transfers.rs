@@ -24,6 +24,7 @@ on_every_port! {
     who_takes_no_files_gets_no_offer,
     files_of_a_connection_that_ends_are_told_once,
     a_held_file_goes_on_later,
+    what_is_there_already_is_not_sent_again,
 }
 
 /// What one side was told.
@@ -618,4 +619,31 @@ fn a_held_file_goes_on_later(lab: &mut Lab) {
     assert!(asked(lab, &conns, move |cx| cx.hold_file(id, false)));
     ended(lab, &pair.here).unwrap();
     assert!(content(&folder, "film").unwrap() == bytes);
+}
+
+/// A folder that was cut off is sent again: what has come of it counts, and what only looks alike is not
+/// replaced.
+fn what_is_there_already_is_not_sent_again(lab: &mut Lab) {
+    let (store, folder) = store(lab);
+    let bytes = pattern(300_000, 1);
+    let (file, _) = lab.file(&bytes);
+    let pair = Pair::with(lab, store);
+    for resumed in [0, bytes.len() as u64] {
+        pair.offer(lab, &file, "in/film");
+        for told in [&pair.here, &pair.there] {
+            let done = ended(lab, told).unwrap();
+            assert_eq!((done.bytes, done.resumed), (bytes.len() as u64, resumed));
+            assert_eq!(done.digest, digest(&bytes));
+        }
+    }
+    let there = folder.open_to_write(&name("in/film")).unwrap();
+    let then = u64::try_from(there.facts().unwrap().modified).unwrap();
+    there.write_at(b"!", 7).unwrap();
+    there.set_modified(then).unwrap();
+    pair.offer(lab, &file, "in/film");
+    for told in [&pair.here, &pair.there] {
+        let failed = ended(lab, told).unwrap_err();
+        assert_eq!(failed.error.kind, FileErrorKind::Exists, "{failed:?}");
+    }
+    assert_eq!(content(&folder, "in/film").unwrap()[7], b'!', "it is as it was");
 }

@@ -275,6 +275,13 @@ fn the_other_side_may_hold_a_file_for_its_time_in_all() {
     assert_eq!((inn.next_due(), out.next_due()), (Time::NEVER, Time::NEVER));
 }
 
+#[test]
+fn who_may_have_much_of_a_file_has_time_to_look() {
+    let mut out = Outgoing::new(PACE);
+    out.offer(Time::ZERO, offered(64 << 20)).unwrap();
+    assert_eq!(out.next_due(), Time::ZERO + 32 * SECOND);
+}
+
 /// Offers wait for an answer as long as anything gets on; a hold is not that.
 #[test]
 fn who_only_holds_does_not_answer() {

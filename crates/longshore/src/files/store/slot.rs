@@ -2,6 +2,7 @@
 
 use super::place::{Held, Place, fault, is_missing, named};
 use super::quota::Claim;
+use super::there::above;
 use crate::files::error::FileError;
 use blake3::Hasher;
 use longshore_base::FileName;
@@ -36,6 +37,8 @@ pub(crate) struct Slot {
     _held: Held,
     overwrite: bool,
     keeps: bool,
+    /// When the sender's file was changed last, if it said so.
+    modified: u64,
     /// The clock of the disk, and how often a sync of all of it had failed, when this began.
     began_at: i128,
     failed_syncs: u64,
@@ -54,12 +57,14 @@ pub(super) struct Begun {
     pub(super) held: Held,
     pub(super) overwrite: bool,
     pub(super) keeps: bool,
+    pub(super) modified: u64,
 }
 
 impl Slot {
     /// Makes the partial, or looks what is in it.
     pub(super) fn new(begun: Begun) -> Result<Self, FileError> {
-        let Begun { place, name, partial, handle, bytes, claim, held, overwrite, keeps } = begun;
+        let Begun { place, name, partial, handle, bytes, claim, held, .. } = begun;
+        let (overwrite, keeps, modified) = (begun.overwrite, begun.keeps, begun.modified);
         let handle = match handle {
             Some(handle) => handle,
             None => create(&place, &name, &partial)?,
@@ -76,6 +81,7 @@ impl Slot {
             _held: held,
             overwrite,
             keeps,
+            modified,
             began_at: 0,
             failed_syncs: 0,
         };
@@ -223,13 +229,17 @@ impl Slot {
         Err(named(&self.name, &error))
     }
 
-    /// Gives it its name, in place of what has it if that is allowed.
+    /// Gives it its time and its name, in place of what has it if that is allowed.
     pub(super) fn rename(&mut self) -> Result<(), FileError> {
         if !self.is_ours().map_err(|error| named(&self.name, &error))? {
             (self.handle, self.have) = (None, 0);
             self.claim.lies(0);
             let text = "another program has taken it away, or is writing to it";
             return Err(fault(FileErrorKind::Disk, &self.name, text));
+        }
+        if self.modified > 0 {
+            // Where that cannot be, it has the time at which it came.
+            let _ = self.handle().and_then(|handle| handle.set_modified(self.modified));
         }
         let folder = &self.place.folder;
         let Err(error) = folder.rename(&self.partial, &self.name, self.overwrite) else {
@@ -254,12 +264,7 @@ impl Slot {
 
     /// The folders that have to be on the disk, so that it is found: its own and all above.
     pub(super) fn folders(&self) -> Vec<Option<FileName>> {
-        let mut folders = vec![self.name.parent()];
-        while let Some(Some(folder)) = folders.last() {
-            let above = folder.parent();
-            folders.push(above);
-        }
-        folders
+        above(&self.name)
     }
 
     /// It has its name, and that is on the disk.

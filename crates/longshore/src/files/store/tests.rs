@@ -32,6 +32,21 @@ fn on(disk: &SimDisk) -> FileStore {
     FileStore::of(disk.folder()).unwrap().receive()
 }
 
+impl FileStore {
+    /// What a file is put into that does not lie there.
+    fn slot(
+        &self,
+        peer: Option<IpAddr>,
+        name: &FileName,
+        offered: &Wanted,
+    ) -> Result<Slot, FileError> {
+        match self.begin(peer, name, offered)? {
+            Ready::Slot(slot) => Ok(*slot),
+            Ready::There(there) => Err(there.is_another()),
+        }
+    }
+}
+
 /// Writes what is missing as a sender does that was told what lies there. What lay there and was right.
 fn write_rest(slot: &mut Slot, bytes: &[u8], piece: usize) -> Result<usize, FileError> {
     let have = usize::try_from(slot.have()).unwrap();
@@ -52,7 +67,7 @@ fn store_one(slot: Slot, bytes: &[u8]) -> Result<FileName, FileError> {
 
 /// All of it. How much of it lay there before.
 fn receive(store: &FileStore, at: &str, bytes: &[u8]) -> Result<usize, FileError> {
-    let mut slot = store.begin(None, &name(at), &wanted(bytes))?;
+    let mut slot = store.slot(None, &name(at), &wanted(bytes))?;
     let had = write_rest(&mut slot, bytes, 1_000)?;
     assert_eq!(store_one(slot, bytes)?, name(at));
     Ok(had)
@@ -60,7 +75,7 @@ fn receive(store: &FileStore, at: &str, bytes: &[u8]) -> Result<usize, FileError
 
 /// The first bytes of it, and then its sender is gone.
 fn receive_some(store: &FileStore, at: &str, bytes: &[u8], len: usize) {
-    let mut slot = store.begin(None, &name(at), &wanted(bytes)).unwrap();
+    let mut slot = store.slot(None, &name(at), &wanted(bytes)).unwrap();
     slot.write(slot.have(), &bytes[..len], false).unwrap();
     slot.give_up(true);
 }
@@ -83,7 +98,7 @@ fn a_file_is_there_when_it_is_whole_and_stays_after_a_crash() {
     let disk = SimDisk::new(1);
     let store = on(&disk);
     let bytes = content(1, 5_000);
-    let mut slot = store.begin(None, &name("a/b/c"), &wanted(&bytes)).unwrap();
+    let mut slot = store.slot(None, &name("a/b/c"), &wanted(&bytes)).unwrap();
     assert_eq!((slot.have(), slot.digest()), (0, digest(b"")));
     slot.write(0, &bytes[..4_000], false).unwrap();
     assert_eq!((slot.have(), slot.digest()), (4_000, digest(&bytes[..4_000])));
@@ -122,11 +137,11 @@ fn another_version_of_a_file_is_another_partial() {
         Wanted { total: 3_001, ..whole },
         Wanted { modified: 8, ..whole },
     ] {
-        let slot = store.begin(None, &name("f"), &other).unwrap();
+        let slot = store.slot(None, &name("f"), &other).unwrap();
         assert_eq!(slot.have(), 0, "{other:?}");
     }
     for other in ["g", "d/f", "ff"] {
-        assert_eq!(store.begin(None, &name(other), &whole).unwrap().have(), 0, "{other}");
+        assert_eq!(store.slot(None, &name(other), &whole).unwrap().have(), 0, "{other}");
     }
     assert_eq!(partials(&disk), 1, "what has nothing in it is not kept");
     // As far as anybody knows the same one, but it has other bytes.
@@ -143,7 +158,7 @@ fn a_partial_that_is_longer_than_the_file_is_cut() {
     receive_some(&store, "f", &bytes, 1_000);
     let partial = disk.names().remove(0);
     disk.truncate(&partial, 1_500);
-    let slot = store.begin(None, &name("f"), &wanted(&bytes)).unwrap();
+    let slot = store.slot(None, &name("f"), &wanted(&bytes)).unwrap();
     assert_eq!((slot.have(), slot.digest()), (1_000, digest(&bytes)));
     store_one(slot, &bytes).unwrap();
     assert_eq!(disk.bytes(&name("f")), Some(bytes));
@@ -154,13 +169,13 @@ fn what_is_not_what_was_sent_is_removed() {
     let disk = SimDisk::new(1);
     let store = on(&disk);
     let bytes = content(6, 1_000);
-    let mut slot = store.begin(None, &name("f"), &wanted(&bytes)).unwrap();
+    let mut slot = store.slot(None, &name("f"), &wanted(&bytes)).unwrap();
     slot.write(0, &bytes, false).unwrap();
     let error = store_one(slot, b"something else").unwrap_err();
     assert_eq!(error.kind, FileErrorKind::DigestMismatch);
     assert_eq!(&*error.text, "f: 1000 bytes with another digest");
     assert!(disk.names().is_empty());
-    let mut slot = store.begin(None, &name("f"), &wanted(&bytes)).unwrap();
+    let mut slot = store.slot(None, &name("f"), &wanted(&bytes)).unwrap();
     slot.write(0, &bytes[..999], false).unwrap();
     let error = store_one(slot, &bytes[..999]).unwrap_err();
     assert_eq!(&*error.text, "f: 999 of 1000 bytes");
@@ -171,7 +186,7 @@ fn what_is_not_what_was_sent_is_removed() {
 #[test]
 fn bytes_follow_what_lies_there_and_are_no_more_than_was_said() {
     let disk = SimDisk::new(1);
-    let mut slot = on(&disk).begin(None, &name("f"), &of_len(10)).unwrap();
+    let mut slot = on(&disk).slot(None, &name("f"), &of_len(10)).unwrap();
     slot.write(0, b"01234", false).unwrap();
     for (offset, bytes, anew) in
         [(4, "4", false), (6, "6", false), (0, "0", false), (5, "567890", false), (1, "1", true)]
@@ -189,7 +204,7 @@ fn bytes_follow_what_lies_there_and_are_no_more_than_was_said() {
 fn nothing_is_received_until_it_is_said() {
     let disk = SimDisk::new(1);
     let store = FileStore::of(disk.folder()).unwrap();
-    let error = store.begin(None, &name("d/f"), &of_len(1)).unwrap_err();
+    let error = store.slot(None, &name("d/f"), &of_len(1)).unwrap_err();
     assert_eq!(error.to_string(), "refused: d/f: nothing is received here");
     receive_some(&on(&disk), "f", b"ab", 1);
     assert_eq!(store.keep_partials(Duration::ZERO).clean(), Ok(0), "it is only read");
@@ -218,7 +233,7 @@ fn a_file_that_is_there_is_replaced_only_where_that_is_allowed() {
 fn a_file_that_comes_up_meanwhile_is_not_replaced() {
     let disk = SimDisk::new(1);
     let store = on(&disk);
-    let mut slot = store.begin(None, &name("f"), &of_len(3)).unwrap();
+    let mut slot = store.slot(None, &name("f"), &of_len(3)).unwrap();
     slot.write(0, b"new", false).unwrap();
     disk.put(&name("f"), "other");
     assert_eq!(kind(store_one(slot, b"new")), FileErrorKind::Exists);
@@ -230,12 +245,12 @@ fn a_file_that_comes_up_meanwhile_is_not_replaced() {
 fn a_name_is_received_once_at_a_time() {
     let disk = SimDisk::new(1);
     let store = on(&disk);
-    let first = store.begin(None, &name("f"), &of_len(3)).unwrap();
-    let again = || store.begin(None, &name("f"), &of_len(3));
-    let other = || store.clone().begin(None, &name("f"), &of_len(4));
+    let first = store.slot(None, &name("f"), &of_len(3)).unwrap();
+    let again = || store.slot(None, &name("f"), &of_len(3));
+    let other = || store.clone().slot(None, &name("f"), &of_len(4));
     assert_eq!(&*again().unwrap_err().text, "f: it is being received");
     assert_eq!((kind(again()), kind(other())), (FileErrorKind::Busy, FileErrorKind::Busy));
-    assert!(store.begin(None, &name("d/f"), &of_len(3)).is_ok());
+    assert!(store.slot(None, &name("d/f"), &of_len(3)).is_ok());
     assert_eq!(taken(&store), 3);
     first.give_up(true);
     assert!(again().is_ok() && other().is_ok());
@@ -249,12 +264,12 @@ fn what_another_process_has_taken_gets_no_name() {
     for removes in [true, false] {
         let disk = SimDisk::new(1);
         let (old, new) = (on(&disk), on(&disk).keep_partials(Duration::ZERO));
-        let mut first = old.begin(None, &name("f"), &wanted(&bytes)).unwrap();
+        let mut first = old.slot(None, &name("f"), &wanted(&bytes)).unwrap();
         first.write(0, &bytes, false).unwrap();
         if removes {
             assert_eq!(new.clean(), Ok(1));
         }
-        let mut second = new.begin(None, &name("f"), &wanted(&bytes)).unwrap();
+        let mut second = new.slot(None, &name("f"), &wanted(&bytes)).unwrap();
         second.write(0, &bytes[..500], !removes).unwrap();
         let error = store_one(first, &bytes).unwrap_err();
         assert_eq!(error.kind, FileErrorKind::Disk);
@@ -263,7 +278,7 @@ fn what_another_process_has_taken_gets_no_name() {
         store_one(second, &bytes).unwrap();
         assert_eq!(disk.bytes(&name("f")).as_ref(), Some(&bytes));
         // Taken away, and nobody goes on with it.
-        let mut third = old.begin(None, &name("g"), &wanted(&bytes)).unwrap();
+        let mut third = old.slot(None, &name("g"), &wanted(&bytes)).unwrap();
         third.write(0, &bytes, false).unwrap();
         assert_eq!(new.clean(), Ok(1));
         assert_eq!(kind(store_one(third, &bytes)), FileErrorKind::Disk);
@@ -276,7 +291,7 @@ fn a_slot_that_is_dropped_leaves_its_partial_and_gives_back_its_room() {
     let store = on(&disk);
     let ip = Some(IpAddr::from([10, 0, 0, 1]));
     let lost = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let mut slot = store.begin(ip, &name("f"), &of_len(100)).unwrap();
+        let mut slot = store.slot(ip, &name("f"), &of_len(100)).unwrap();
         slot.write(0, b"abc", false).unwrap();
         assert_eq!(taken(&store), 100);
         panic!("with {slot:?}");
@@ -284,7 +299,7 @@ fn a_slot_that_is_dropped_leaves_its_partial_and_gives_back_its_room() {
     let what = *lost.unwrap_err().downcast::<String>().unwrap();
     assert_eq!(what, "with Slot(f, 3 of 100)");
     assert_eq!((partials(&disk), taken(&store), store.place.quota.brought(ip)), (1, 3, 3));
-    let slot = store.begin(ip, &name("f"), &of_len(100)).unwrap();
+    let slot = store.slot(ip, &name("f"), &of_len(100)).unwrap();
     assert_eq!((slot.have(), taken(&store), store.place.quota.brought(ip)), (3, 100, 100));
     slot.give_up(false);
     assert_eq!((partials(&disk), taken(&store), store.place.quota.brought(ip)), (0, 0, 3));
@@ -310,7 +325,7 @@ fn partials_that_are_too_old_are_removed_and_nothing_else() {
     for at in ["d/old", "old", "d/e/busy"] {
         receive_some(&store, at, b"abcd", 2);
     }
-    let busy = store.begin(None, &name("d/e/busy"), &of_len(4)).unwrap();
+    let busy = store.slot(None, &name("d/e/busy"), &of_len(4)).unwrap();
     disk.put(&name("x").temporary(0), "left by a crash while the time was read");
     for _ in 0..100 {
         disk.put(&name("time goes by"), "");
@@ -395,4 +410,62 @@ fn a_list_has_ten_thousand_and_no_more() {
     disk.put(&name("h"), "");
     let error = store.list(None).unwrap_err();
     assert_eq!(error.to_string(), "refused: a list has at most 10000 files and folders");
+}
+
+/// Who sends the same file again is told so, and nothing is written.
+#[test]
+fn what_lies_there_already_is_known_by_its_time_and_its_digest() {
+    let disk = SimDisk::new(1);
+    let (store, bytes) = (on(&disk), content(1, 300_000));
+    receive(&store, "d/f", &bytes).unwrap();
+    let there = |wanted: &Wanted| match store.begin(None, &name("d/f"), wanted) {
+        Ok(Ready::There(there)) => Ok(there),
+        Ok(Ready::Slot(slot)) => panic!("{slot:?}"),
+        Err(error) => Err(error.kind),
+    };
+    let same = wanted(&bytes);
+    let found = there(&same).unwrap();
+    assert_eq!((found.bytes(), found.digest()), (300_000, digest(&bytes)));
+    assert_eq!(found.confirm(&digest(&bytes)).unwrap(), name("d/f"));
+    assert_eq!(kind(there(&same).unwrap().confirm(&digest(b"another"))), FileErrorKind::Exists);
+    for other in [
+        Wanted { modified: 1_007, ..same },
+        Wanted { modified: 0, ..same },
+        Wanted { bytes: 299_999, ..same },
+    ] {
+        assert_eq!(there(&other).unwrap_err(), FileErrorKind::Exists, "{other:?}");
+    }
+    let found = there(&same).unwrap();
+    disk.change(&name("d/f"), content(2, 300_000));
+    assert_eq!(kind(found.confirm(&digest(&bytes))), FileErrorKind::SourceChanged);
+    assert_eq!(partials(&disk), 0);
+    assert_eq!(taken(&store), 300_000);
+}
+
+/// Its name may not be on the disk yet: the process that gave it that may have died.
+#[test]
+fn what_lies_there_already_is_on_the_disk_when_that_is_told() {
+    for fails in [false, true] {
+        let disk = SimDisk::new(2);
+        let (folder, bytes) = (disk.folder(), content(1, 10_000));
+        folder.make_folders(&name("d")).unwrap();
+        let file = folder.create(&name("d/f")).unwrap();
+        let mut done = 0;
+        while done < bytes.len() {
+            done += file.write_at(&bytes[done..], done as u64).unwrap();
+        }
+        file.set_modified(7).unwrap();
+        drop(file);
+        let Ready::There(there) = on(&disk).begin(None, &name("d/f"), &wanted(&bytes)).unwrap()
+        else {
+            panic!("it lies there");
+        };
+        disk.fail_sync(u64::from(fails));
+        assert_eq!(there.confirm(&digest(&bytes)).is_err(), fails);
+        if !fails {
+            disk.crash();
+            disk.restart();
+            assert!(disk.bytes(&name("d/f")) == Some(bytes));
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::files::error::FileError;
 use crate::files::event::{FileDone, FileEvent, FileFailed, FileProgress, FileWay};
 use crate::files::offer::FileOffer;
 use crate::files::source::FileSource;
-use crate::files::store::{Slot, Wanted};
+use crate::files::store::{Ready, Slot, Wanted};
 use crate::files::task::{Batch, Outcome, Outcomes, ReadTask, Task};
 use longshore_base::{FileName, Time};
 use longshore_proto::frame::FILE_CONTROL_BYTES_MAX;
@@ -114,6 +114,10 @@ impl Transfers {
             }
             RecvAct::Write { id, offset, anew, bytes } => {
                 let Some(coming) = self.coming.get_mut(&id) else { return };
+                if let Some(there) = coming.there.take() {
+                    let FileError { kind, text, .. } = there.is_another();
+                    return self.inn.refuse(now, id, kind, &text);
+                }
                 let Some(slot) = coming.slot.take() else { return };
                 coming.busy = true;
                 if anew {
@@ -123,6 +127,10 @@ impl Transfers {
             }
             RecvAct::Store { id, digest } => {
                 let Some(coming) = self.coming.get_mut(&id) else { return };
+                if let Some(there) = coming.there.take() {
+                    (coming.busy, coming.digest) = (true, Some(digest));
+                    return self.large.push(Task::Confirm { number: id, there, digest });
+                }
                 let Some(slot) = coming.slot.take() else { return };
                 (coming.busy, coming.digest) = (true, Some(digest));
                 self.stores.push((id, *slot, digest));
@@ -282,8 +290,8 @@ impl Transfers {
                     }
                 }
             }
-            Outcome::Stored { files } => {
-                self.store_busy = false;
+            Outcome::Stored { store, files } => {
+                self.store_busy &= !store;
                 for (number, stored) in files {
                     let Some(coming) = self.coming.get_mut(&number) else { continue };
                     coming.busy = false;
@@ -311,9 +319,21 @@ impl Transfers {
         None
     }
 
-    fn begun(&mut self, now: Time, number: u32, begun: Result<Box<Slot>, FileError>) {
+    fn begun(&mut self, now: Time, number: u32, begun: Result<Ready, FileError>) {
         match begun {
-            Ok(slot) => {
+            Ok(Ready::There(there)) => {
+                let Some(coming) = self.coming.get_mut(&number) else { return };
+                coming.busy = false;
+                if coming.ended.is_some() {
+                    self.coming.remove(&number);
+                    return;
+                }
+                let (have, digest) = (there.bytes(), there.digest());
+                (coming.resumed, coming.written) = (have, have);
+                coming.there = Some(there);
+                self.inn.handle_opened(now, number, have, digest);
+            }
+            Ok(Ready::Slot(slot)) => {
                 let (have, digest) = (slot.have(), slot.digest());
                 let Some(slot) = self.came_back(number, slot) else { return };
                 if let Some(coming) = self.coming.get_mut(&number) {

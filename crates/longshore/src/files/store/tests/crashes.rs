@@ -111,7 +111,7 @@ fn a_disk_that_is_full_or_fails_at_any_byte_leaves_what_can_be_gone_on_with() {
         let store = on(&disk);
         let len = 1 + chance.below(20_000);
         let (bytes, room) = (content(seed + 1, len), chance.below(len));
-        let mut slot = store.begin(None, &name("d/f"), &wanted(&bytes)).unwrap();
+        let mut slot = store.slot(None, &name("d/f"), &wanted(&bytes)).unwrap();
         disk.capacity(500 + room as u64);
         let error = write_rest(&mut slot, &bytes, 1 + chance.below(9_000)).unwrap_err();
         assert_eq!(error.kind, FileErrorKind::NoSpace, "seed {seed}");
@@ -197,7 +197,7 @@ fn some_transfers(run: &mut Run) {
             let folder = ["", "d/", "d/e/", "g/h/i/"][chance.below(4)];
             let at = name(&format!("{folder}{}", chance.below(6)));
             let (wanted, bytes) = a_version(&at, chance.below(3) as u64);
-            let Ok(mut slot) = store.begin(None, &at, &wanted) else { continue };
+            let Ok(mut slot) = store.slot(None, &at, &wanted) else { continue };
             let piece = 1 + chance.below(400);
             if chance.one_in(4) {
                 let from = usize::try_from(slot.have()).unwrap();
@@ -278,7 +278,7 @@ fn crash_once(seed: u64, operation: Option<u64>) -> u64 {
     for at in all {
         for version in 0..3 {
             let (wanted, bytes) = a_version(&at, version);
-            let mut slot = store.begin(None, &at, &wanted).unwrap();
+            let mut slot = store.slot(None, &at, &wanted).unwrap();
             write_rest(&mut slot, &bytes, 500).unwrap();
             store_one(slot, &bytes).unwrap();
             assert_eq!(disk.bytes(&at), Some(bytes), "seed {seed}");
@@ -324,7 +324,7 @@ fn what_a_disk_did_not_take_is_not_told_to_be_there() {
             let bytes = |number| content(number, 900);
             let slots = (0..count).map(|number| {
                 let at = name(&format!("d/{number}"));
-                let mut slot = store.begin(None, &at, &wanted(&bytes(number))).unwrap();
+                let mut slot = store.slot(None, &at, &wanted(&bytes(number))).unwrap();
                 slot.write(0, &bytes(number), false).unwrap();
                 (slot, digest(&bytes(number)))
             });

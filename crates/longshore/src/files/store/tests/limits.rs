@@ -7,7 +7,7 @@ fn ip(last: u8) -> Option<IpAddr> {
 }
 
 fn begin(store: &FileStore, peer: Option<IpAddr>, at: &str, len: u64) -> Result<Slot, FileError> {
-    store.begin(peer, &name(at), &of_len(len))
+    store.slot(peer, &name(at), &of_len(len))
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn many_files_are_put_in_their_places_together() {
     let store = scratch.store();
     let slots = (0..20).map(|number| {
         let bytes = content(number, 1_000);
-        let mut slot = store.begin(None, &name(&format!("f{number}")), &wanted(&bytes)).unwrap();
+        let mut slot = store.slot(None, &name(&format!("f{number}")), &wanted(&bytes)).unwrap();
         slot.write(0, &bytes, false).unwrap();
         let digest = if number == 7 { [0; 32] } else { digest(&bytes) };
         (slot, digest)
@@ -81,7 +81,7 @@ fn many_files_are_put_in_their_places_together() {
 fn what_is_given_up_or_old_is_gone() {
     let scratch = Scratch::new("old");
     let store = scratch.store();
-    let mut slot = store.begin(None, &name("f"), &of_len(10)).unwrap();
+    let mut slot = store.slot(None, &name("f"), &of_len(10)).unwrap();
     slot.write(0, b"abc", false).unwrap();
     slot.give_up(false);
     assert!(scratch.names().is_empty());
