@@ -171,6 +171,9 @@ pub(crate) struct FileArgs {
     /// Most bytes of all files [default: 10GiB]
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "files")]
     pub(crate) files_max: Option<u64>,
+    /// Most files and folders [default: 100,000]
+    #[arg(long, value_name = "N", requires = "files")]
+    pub(crate) files_count: Option<u64>,
     /// How long a part of a file is kept for who comes back for it [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "files")]
     pub(crate) keep_parts: Option<Duration>,

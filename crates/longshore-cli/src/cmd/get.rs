@@ -56,6 +56,7 @@ pub(crate) fn store(place: &Path, force: bool) -> Result<FileStore, Failure> {
         .file_bytes_max(u64::MAX)
         .peer_bytes_max(u64::MAX)
         .store_bytes_max(u64::MAX)
+        .store_entries_max(u64::MAX)
         .keep_partials(Duration::MAX);
     Ok(if force { store.overwrite() } else { store })
 }

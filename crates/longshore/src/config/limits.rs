@@ -206,7 +206,8 @@ impl Limits {
     }
 
     /// How long a peer may take for a frame, from its first byte on; each byte gives it the time that
-    /// it takes at [`frame_rate`](Self::frame_rate) more. Default 20 s; zero is for ever.
+    /// it takes at [`frame_rate`](Self::frame_rate) more. A chunk of a file is not
+    /// waited for: how fast it comes is [`file_rate`](Self::file_rate)'s. Default 20 s; zero is for ever.
     pub fn frame(mut self, within: Duration) -> Self {
         self.frame = within;
         self

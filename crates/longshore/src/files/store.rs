@@ -13,7 +13,7 @@ use longshore_base::FileName;
 use longshore_port::{FileHandle, FileKind, Folder};
 use longshore_proto::transfer::{Digest, FileErrorKind, Listed};
 use place::{Place, fault, is_missing, named};
-use quota::Wish;
+use quota::{Claim, Taken, Wish};
 use slot::Begun;
 pub(crate) use slot::Slot;
 use std::io;
@@ -67,6 +67,7 @@ struct Settings {
     file_bytes_max: u64,
     peer_bytes_max: u64,
     store_bytes_max: u64,
+    store_entries_max: u64,
     keep_partials: Duration,
 }
 
@@ -121,6 +122,7 @@ impl FileStore {
             file_bytes_max: 1 << 30,
             peer_bytes_max: 10 << 30,
             store_bytes_max: 10 << 30,
+            store_entries_max: 100_000,
             keep_partials: Duration::from_secs(24 * 3_600),
         };
         Ok(Self { place: Place::new(folder), settings })
@@ -158,7 +160,8 @@ impl FileStore {
     }
 
     /// Most bytes that lie in the store, partials and what is on its way too: any number. What lies there
-    /// is counted once, before the first file is received; what others do there later is not seen. Of a
+    /// is counted before the first file is received, and again where it seems full and nothing is being
+    /// received, once a minute at most: so what others do there is seen then. Of a
     /// file that replaces another only the difference counts, so while it comes both may lie there.
     /// The default is 10 GiB.
     #[must_use]
@@ -167,7 +170,17 @@ impl FileStore {
         self
     }
 
-    /// How long a partial is kept for who comes back for it, from the last byte on. Zero keeps none. The
+    /// Most files and folders that lie in the store, partials and what is on its way too, counted as
+    /// [`store_bytes_max`](Self::store_bytes_max): any number. Folders are made as files need them, and
+    /// never removed. The default is 100,000.
+    #[must_use]
+    pub fn store_entries_max(mut self, count: u64) -> Self {
+        self.settings.store_entries_max = count;
+        self
+    }
+
+    /// How long a partial is kept for who comes back for it, from the last byte on; older ones
+    /// are not gone on with, and are removed by and by, as other files come. Zero keeps none. The
     /// default is 24 hours.
     #[must_use]
     pub fn keep_partials(mut self, time: Duration) -> Self {
@@ -202,8 +215,10 @@ impl FileStore {
         // Held before anything is looked at: what is seen is what will be.
         let held = place.hold([name, &partial]);
         let replaces = match place.facts(name)? {
-            None => 0,
-            Some(there) if settings.overwrite && there.kind == FileKind::Regular => there.bytes,
+            None => None,
+            Some(there) if settings.overwrite && there.kind == FileKind::Regular => {
+                Some(there.bytes)
+            }
             Some(there) if There::is_like(&there, bytes, offered.modified) => {
                 drop(held);
                 let there = There::look(place.clone(), name.clone(), there)?;
@@ -211,19 +226,25 @@ impl FileStore {
             }
             Some(there) => return Err(there::exists(name, &there)),
         };
-        let handle = self.partial(name, &partial)?;
-        let had = match &handle {
-            Some(handle) => handle.facts().map_err(|error| named(name, &error))?.bytes,
-            None => 0,
-        };
         self.count()?;
-        let (store_bytes_max, peer_bytes_max) = (settings.store_bytes_max, settings.peer_bytes_max);
-        let wish = Wish { peer, bytes, had, replaces, store_bytes_max, peer_bytes_max };
-        let of = |error: FileError| fault(error.kind, name, &error.text);
+        let partial_there = self.partial(name, &partial, held.is_some())?;
+        let had = partial_there.as_ref().map_or(0, |(_, bytes)| *bytes);
+        let handle = partial_there.map(|(handle, _)| handle);
+        let made = u64::from(handle.is_none()) + place.missing_folders(name)?;
+        let wish = Wish {
+            peer,
+            bytes,
+            had,
+            replaces,
+            entries: made,
+            store_bytes_max: settings.store_bytes_max,
+            store_entries_max: settings.store_entries_max,
+            peer_bytes_max: settings.peer_bytes_max,
+        };
         // Who is at work on it has counted what lies there.
         let claim = match held {
-            Some(held) => Some((held, place.quota.claim(&wish).map_err(of)?)),
-            None => place.quota.look(&wish).map(|()| None).map_err(of)?,
+            Some(held) => Some((held, self.claim(&wish, name)?)),
+            None => place.quota.look(&wish).map(|()| None).map_err(|error| of(name, &error))?,
         };
         let missing = bytes.saturating_sub(had);
         let free = place.folder.free_bytes().map_err(|error| named(name, &error))?;
@@ -249,32 +270,66 @@ impl FileStore {
         Ok(Ready::Slot(Box::new(slot)))
     }
 
-    /// What lies there of the same file, if anything.
+    /// What lies there of the same file, if anything, and how much. What is held and too old is removed.
     fn partial(
         &self,
         name: &FileName,
         partial: &FileName,
-    ) -> Result<Option<FileHandle>, FileError> {
-        match self.place.folder.open_to_write(partial) {
-            Ok(handle) => Ok(Some(handle)),
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(named(name, &error)),
+        is_held: bool,
+    ) -> Result<Option<(FileHandle, u64)>, FileError> {
+        let failed = |error: io::Error| named(name, &error);
+        let handle = match self.place.folder.open_to_write(partial) {
+            Ok(handle) => handle,
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let (facts, keep) = (handle.facts().map_err(failed)?, self.settings.keep_partials);
+        let has_end = keep != Duration::MAX;
+        if is_held && has_end && clean::is_older(&facts, keep, clean::now(&self.place)?) {
+            drop(handle);
+            clean::remove(&self.place, partial, facts.bytes)?;
+            return Ok(None);
         }
+        Ok(Some((handle, facts.bytes)))
+    }
+
+    /// Room for a file. Where there seems to be none, it is looked again what lies there.
+    fn claim(&self, wish: &Wish, name: &FileName) -> Result<Claim, FileError> {
+        let quota = &self.place.quota;
+        let error = match quota.claim(wish) {
+            Ok(claim) => return Ok(claim),
+            Err(error) => error,
+        };
+        let is_due = || clean::now(&self.place).is_ok_and(|now| self.place.is_recount_due(now));
+        if error.kind == FileErrorKind::StoreFull && self.counts() && is_due() {
+            quota.recount(|| self.look())?;
+            return quota.claim(wish).map_err(|error| of(name, &error));
+        }
+        Err(of(name, &error))
+    }
+
+    /// Whether anybody wants to know what lies there.
+    fn counts(&self) -> bool {
+        let Settings { store_bytes_max, store_entries_max, .. } = self.settings;
+        (store_bytes_max, store_entries_max) != (u64::MAX, u64::MAX)
     }
 
     /// Counts what lies there, once.
     fn count(&self) -> Result<(), FileError> {
-        if self.settings.store_bytes_max == u64::MAX {
-            return self.place.quota.count_once(|| Ok(0)); // nobody wants to know
-        }
-        self.place.quota.count_once(|| {
-            let mut bytes = 0_u64;
-            self.place.walk(|_, facts| {
-                bytes = bytes.saturating_add(facts.bytes);
-                Ok(())
-            })?;
-            Ok(bytes)
-        })
+        let look = || if self.counts() { self.look() } else { Ok(Taken::default()) };
+        self.place.quota.count_once(look)
+    }
+
+    /// What lies there.
+    fn look(&self) -> Result<Taken, FileError> {
+        let mut taken = Taken::default();
+        self.place.walk(|_, facts| {
+            let bytes = if facts.kind == FileKind::Regular { facts.bytes } else { 0 };
+            taken.bytes = taken.bytes.saturating_add(bytes);
+            taken.entries += 1;
+            Ok(())
+        })?;
+        Ok(taken)
     }
 
     /// A file, to be sent.
@@ -337,9 +392,9 @@ impl FileStore {
         clean::clean(&self.place, self.settings.keep_partials)
     }
 
-    /// The same once an hour, when a file is received: what that fails with is found out again.
+    /// The same once an hour, or more often for what is not kept as long, when a file is received: what that fails with is found out again.
     pub(crate) fn clean_sometimes(&self, slot: &Slot) {
-        if self.place.is_due(slot.began_at()) {
+        if self.place.is_due(slot.began_at(), self.settings.keep_partials) {
             let _ = self.clean();
         }
     }
@@ -349,6 +404,11 @@ impl FileStore {
     pub(crate) fn store_all(slots: Vec<(Slot, Digest)>) -> Vec<Result<FileName, FileError>> {
         finish::store_all(slots)
     }
+}
+
+/// What is wrong with a file, with its name.
+fn of(name: &FileName, error: &FileError) -> FileError {
+    fault(error.kind, name, &error.text)
 }
 
 /// The number of a partial: the same for the same file, another one for another version of it.

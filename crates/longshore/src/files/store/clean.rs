@@ -3,7 +3,7 @@
 use super::place::{Place, is_missing, named};
 use crate::files::error::FileError;
 use longshore_base::FileName;
-use longshore_port::FileKind;
+use longshore_port::{FileFacts, FileKind};
 use longshore_proto::transfer::FileErrorKind;
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -15,8 +15,8 @@ const CLOCK_NUMBER: u64 = 0;
 /// Removes partials that are older than `keep` and not at work; all if it is zero. How many.
 pub(super) fn clean(place: &Arc<Place>, keep: Duration) -> Result<usize, FileError> {
     let mut partials = Vec::new();
-    place.walk(|name, _| {
-        if name.is_temporary() {
+    place.walk(|name, facts| {
+        if name.is_temporary() && facts.kind == FileKind::Regular {
             partials.push(name.clone());
         }
         Ok(())
@@ -25,30 +25,38 @@ pub(super) fn clean(place: &Arc<Place>, keep: Duration) -> Result<usize, FileErr
         return Ok(0);
     }
     let now = now(place)?;
-    let keep = i128::try_from(keep.as_nanos()).unwrap_or(i128::MAX);
     let mut removed = 0;
     for name in partials {
         // Held before it is looked at again: nobody goes on with it between the look and the end.
         let Some(_held) = place.hold([&name]) else { continue };
         let Some(facts) = place.facts(&name)? else { continue };
-        let is_old = keep == 0 || now.saturating_sub(facts.modified) > keep;
-        if facts.kind != FileKind::Regular || !is_old {
-            continue;
-        }
-        match place.folder.remove(&name) {
-            Ok(()) => {
-                place.quota.forget(facts.bytes);
-                removed += 1;
-            }
-            Err(error) if is_missing(&error) => {}
-            Err(error) => return Err(named(&name, &error)),
+        if facts.kind == FileKind::Regular && is_older(&facts, keep, now) {
+            removed += usize::from(remove(place, &name, facts.bytes)?);
         }
     }
     Ok(removed)
 }
 
+/// Whether a partial was changed last longer ago than that.
+pub(super) fn is_older(facts: &FileFacts, keep: Duration, now: i128) -> bool {
+    let keep = i128::try_from(keep.as_nanos()).unwrap_or(i128::MAX);
+    keep == 0 || now.saturating_sub(facts.modified) > keep
+}
+
+/// Removes a partial that is held; whether it was there.
+pub(super) fn remove(place: &Place, name: &FileName, bytes: u64) -> Result<bool, FileError> {
+    match place.folder.remove(name) {
+        Ok(()) => {
+            place.quota.forget(bytes);
+            Ok(true)
+        }
+        Err(error) if is_missing(&error) => Ok(false),
+        Err(error) => Err(named(name, &error)),
+    }
+}
+
 /// The time of the file system, as a file that is made now has it.
-fn now(place: &Place) -> Result<i128, FileError> {
+pub(super) fn now(place: &Place) -> Result<i128, FileError> {
     let _alone = place.looking.lock().unwrap_or_else(PoisonError::into_inner);
     let clock = FileName::listed(None, "clock");
     let clock = clock.map_err(|bad| FileError::new(FileErrorKind::BadName, bad))?;

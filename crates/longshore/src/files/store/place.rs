@@ -9,9 +9,14 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// How often partials are looked at for their age, at most.
+/// How often partials are looked at for their age, at most. Those that are kept for a shorter time, four
+/// times as often as that.
 const LOOK_EVERY_SECONDS: i64 = 3_600;
+
+/// How often a store that is full looks whether it is, at most.
+const RECOUNT_EVERY_SECONDS: i64 = 60;
 
 /// A folder with what is counted and held in it: one for all clones of a store.
 #[derive(Debug)]
@@ -22,6 +27,8 @@ pub(super) struct Place {
     active: Mutex<BTreeSet<FileName>>,
     /// When partials were looked at last, in seconds of the clock of the disk.
     looked: AtomicI64,
+    /// And when it was looked last what lies there.
+    pub(super) recounted: AtomicI64,
     /// One at a time has all of the disk synced; how often that failed.
     syncing: Mutex<u64>,
     /// Whoever makes a file to read the clock from it.
@@ -38,19 +45,33 @@ pub(super) struct Held {
 impl Place {
     pub(super) fn new(folder: Folder) -> Arc<Self> {
         let (active, looking) = (Mutex::default(), Mutex::default());
-        let (quota, looked, syncing) = (Arc::default(), AtomicI64::new(i64::MIN), Mutex::new(0));
-        Arc::new(Self { folder, quota, active, looked, syncing, looking })
+        let (quota, syncing) = (Arc::default(), Mutex::new(0));
+        let [looked, recounted] = [(); 2].map(|()| AtomicI64::new(i64::MIN));
+        Arc::new(Self { folder, quota, active, looked, recounted, syncing, looking })
     }
 
-    /// Whether partials are to be looked at, now that the clock of the disk says `nanos`.
-    pub(super) fn is_due(&self, nanos: i128) -> bool {
-        let now = i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX);
-        let looked = self.looked.load(Ordering::Relaxed);
-        let due = looked == i64::MIN || now.saturating_sub(looked) >= LOOK_EVERY_SECONDS;
-        due && self
-            .looked
-            .compare_exchange(looked, now, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
+    /// Whether partials that are kept for `keep` are to be looked at, now that the clock of the disk says
+    /// `nanos`.
+    pub(super) fn is_due(&self, nanos: i128, keep: Duration) -> bool {
+        let keep = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
+        is_due(&self.looked, nanos, (keep / 4).clamp(1, LOOK_EVERY_SECONDS))
+    }
+
+    /// Whether it is to be looked what lies there, likewise.
+    pub(super) fn is_recount_due(&self, nanos: i128) -> bool {
+        is_due(&self.recounted, nanos, RECOUNT_EVERY_SECONDS)
+    }
+
+    /// Folders that are to be made for a file of that name.
+    pub(super) fn missing_folders(&self, name: &FileName) -> Result<u64, FileError> {
+        let (mut missing, mut folder) = (0, name.parent());
+        while let Some(name) = folder {
+            if self.facts(&name)?.is_some() {
+                break;
+            }
+            (missing, folder) = (missing + 1, name.parent());
+        }
+        Ok(missing)
     }
 
     /// How often a sync of all has failed until now.
@@ -96,7 +117,7 @@ impl Place {
         }
     }
 
-    /// Goes to each file that there is, temporary ones too. What has no name of ours is left out, and
+    /// Goes to each file and folder that there is, temporary ones too. What has no name of ours is left out, and
     /// so are folders that are gone meanwhile or that may not be looked into.
     pub(super) fn walk(
         &self,
@@ -112,7 +133,10 @@ impl Place {
             for entry in entries {
                 let Ok(name) = FileName::listed(folder.as_ref(), &entry.name) else { continue };
                 match entry.facts.kind {
-                    FileKind::Folder => folders.push(Some(name)),
+                    FileKind::Folder => {
+                        visit(&name, &entry.facts)?;
+                        folders.push(Some(name));
+                    }
                     FileKind::Regular => visit(&name, &entry.facts)?,
                     FileKind::Other => {}
                 }
@@ -136,6 +160,15 @@ impl Drop for Held {
             active.remove(name);
         }
     }
+}
+
+/// Whether it is so many seconds since that was `last`, by a clock that says `nanos`: to one of those who
+/// ask.
+fn is_due(last: &AtomicI64, nanos: i128, seconds: i64) -> bool {
+    let now = i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX);
+    let before = last.load(Ordering::Relaxed);
+    let due = before == i64::MIN || now.saturating_sub(before) >= seconds;
+    due && last.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
 /// Whether there is nothing of that name.

@@ -17,10 +17,21 @@ pub(super) struct Quota(Mutex<Counts>);
 #[derive(Debug, Default)]
 struct Counts {
     /// What lies there, and what was claimed; none before somebody has looked what lies there.
-    taken: Option<u64>,
+    taken: Option<Taken>,
+    /// Claims there are, and how many there were in all.
+    claims: u64,
+    claimed: u64,
     /// What each source has brought more than it has replaced, and what it has claimed. None that has
     /// nothing.
     sources: BTreeMap<IpAddr, u64>,
+}
+
+/// What lies in a store.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Taken {
+    pub(super) bytes: u64,
+    /// Files and folders.
+    pub(super) entries: u64,
 }
 
 /// What is to be claimed.
@@ -32,9 +43,13 @@ pub(super) struct Wish {
     /// What of it lies there already.
     pub(super) had: u64,
     /// How long the file is that it replaces.
-    pub(super) replaces: u64,
+    pub(super) replaces: Option<u64>,
+    /// Files and folders that are to be made: the partial, unless there is one, and those that it is to
+    /// lie in.
+    pub(super) entries: u64,
     /// The limits.
     pub(super) store_bytes_max: u64,
+    pub(super) store_entries_max: u64,
     pub(super) peer_bytes_max: u64,
 }
 
@@ -48,7 +63,7 @@ pub(super) struct Claim {
     /// What was counted for it of its source.
     missing: u64,
     had: u64,
-    replaces: u64,
+    replaces: Option<u64>,
     store_bytes_max: u64,
     /// How much of the file lies there now.
     lies: u64,
@@ -63,7 +78,7 @@ impl Quota {
     /// Has `look` tell what lies there, if nobody knows. Others wait meanwhile.
     pub(super) fn count_once(
         &self,
-        look: impl FnOnce() -> Result<u64, FileError>,
+        look: impl FnOnce() -> Result<Taken, FileError>,
     ) -> Result<(), FileError> {
         let mut counts = self.lock();
         if counts.taken.is_none() {
@@ -72,10 +87,29 @@ impl Quota {
         Ok(())
     }
 
-    /// Bytes that are gone, which nobody had a claim on.
+    /// The same again, for what others have done there: unless something is received meanwhile, as nobody
+    /// could tell which of it was seen.
+    pub(super) fn recount(
+        &self,
+        look: impl FnOnce() -> Result<Taken, FileError>,
+    ) -> Result<(), FileError> {
+        let still = |counts: &Counts| (counts.claims == 0).then_some(counts.claimed);
+        let Some(before) = still(&self.lock()) else { return Ok(()) };
+        let seen = look()?;
+        let mut counts = self.lock();
+        if still(&counts) == Some(before) {
+            counts.taken = Some(seen);
+        }
+        Ok(())
+    }
+
+    /// A partial is gone, which nobody had a claim on.
     pub(super) fn forget(&self, bytes: u64) {
         let mut counts = self.lock();
-        counts.taken = counts.taken.map(|taken| taken.saturating_sub(bytes));
+        if let Some(taken) = &mut counts.taken {
+            taken.bytes = taken.bytes.saturating_sub(bytes);
+            taken.entries = taken.entries.saturating_sub(1);
+        }
     }
 
     /// Whether there would be room for a file.
@@ -88,6 +122,8 @@ impl Quota {
         let mut counts = self.lock();
         let charge = counts.judge(wish)?;
         counts.taken = Some(charge.taken);
+        counts.claims += 1;
+        counts.claimed += 1;
         if let Some((source, brought)) = charge.source.filter(|_| charge.missing > 0) {
             counts.sources.insert(source, brought);
         }
@@ -110,7 +146,12 @@ impl Quota {
 impl Quota {
     /// What is counted in the store.
     pub(super) fn taken(&self) -> u64 {
-        self.lock().taken.unwrap_or(0)
+        self.lock().taken.unwrap_or_default().bytes
+    }
+
+    /// How many files and folders are.
+    pub(super) fn entries(&self) -> u64 {
+        self.lock().taken.unwrap_or_default().entries
     }
 
     /// What is counted of a source.
@@ -130,7 +171,7 @@ struct Charge {
     charged: u64,
     missing: u64,
     /// What would be taken then.
-    taken: u64,
+    taken: Taken,
     /// Who would have brought how much then.
     source: Option<(IpAddr, u64)>,
 }
@@ -138,15 +179,24 @@ struct Charge {
 impl Counts {
     fn judge(&self, wish: &Wish) -> Result<Charge, FileError> {
         let Wish { bytes, had, replaces, store_bytes_max, peer_bytes_max, .. } = *wish;
-        let charged = bytes.saturating_sub(replaces);
+        let charged = bytes.saturating_sub(replaces.unwrap_or(0));
         let missing = charged.saturating_sub(had);
         let source = wish.peer.map(source_of);
-        let others = self.taken.unwrap_or(0).saturating_sub(had);
-        let taken = others.saturating_add(charged);
-        if taken > store_bytes_max {
+        let before = self.taken.unwrap_or_default();
+        let others = before.bytes.saturating_sub(had);
+        let taken = Taken {
+            bytes: others.saturating_add(charged),
+            entries: before.entries.saturating_add(wish.entries),
+        };
+        if taken.bytes > store_bytes_max {
             let text = format_args!(
                 "{bytes} bytes, the store has {others} of {store_bytes_max} without them"
             );
+            return Err(FileError::new(FileErrorKind::StoreFull, text));
+        }
+        if wish.entries > 0 && taken.entries > wish.store_entries_max {
+            let (has, most) = (before.entries, wish.store_entries_max);
+            let text = format_args!("the store has {has} files and folders, at most {most}");
             return Err(FileError::new(FileErrorKind::StoreFull, text));
         }
         let source = source.map(|source| self.judge_source(source, missing, peer_bytes_max));
@@ -189,11 +239,13 @@ impl Claim {
     /// there may be more than was claimed.
     pub(super) fn keep(&mut self) -> bool {
         let mut counts = self.quota.lock();
-        let after = self.after(counts.taken.unwrap_or(0));
+        let after = self.after(counts.taken.unwrap_or_default().bytes);
         if after > self.store_bytes_max {
             return false;
         }
-        counts.taken = counts.taken.map(|_| after);
+        if let Some(taken) = &mut counts.taken {
+            taken.bytes = after;
+        }
         drop(counts);
         self.charged = self.lies;
         true
@@ -201,7 +253,7 @@ impl Claim {
 
     /// What is taken when this is over.
     fn after(&self, taken: u64) -> u64 {
-        let replaced = if self.is_stored { self.replaces } else { 0 };
+        let replaced = self.replaces.filter(|_| self.is_stored).unwrap_or(0);
         taken.saturating_sub(self.charged).saturating_add(self.lies).saturating_sub(replaced)
     }
 }
@@ -209,10 +261,17 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut counts = self.quota.lock();
-        counts.taken = counts.taken.map(|taken| self.after(taken));
+        counts.claims -= 1;
+        let stays = self.is_stored || self.lies > 0;
+        let gone = u64::from(!stays) + u64::from(self.is_stored && self.replaces.is_some());
+        if let Some(taken) = &mut counts.taken {
+            taken.bytes = self.after(taken.bytes);
+            taken.entries = taken.entries.saturating_sub(gone);
+        }
         let Some(source) = self.source else { return };
         let brought = self.lies.saturating_sub(self.had);
-        let shorter = if self.is_stored { self.replaces.saturating_sub(self.lies) } else { 0 };
+        let replaced = self.replaces.filter(|_| self.is_stored).unwrap_or(0);
+        let shorter = replaced.saturating_sub(self.lies);
         let back = self.missing.saturating_sub(brought).saturating_add(shorter);
         if let Entry::Occupied(mut entry) = counts.sources.entry(source) {
             *entry.get_mut() -= back.min(*entry.get());

@@ -342,6 +342,37 @@ fn partials_that_are_too_old_are_removed_and_nothing_else() {
     assert!(disk.bytes(&name("d/e/whole")).is_some());
 }
 
+/// Who comes back too late begins anew, whether or not somebody has looked meanwhile.
+#[test]
+fn a_partial_that_is_too_old_is_not_gone_on_with() {
+    let disk = SimDisk::new(1);
+    let store = on(&disk).keep_partials(Duration::from_micros(100));
+    receive_some(&store, "f", b"abcd", 2);
+    for _ in 0..100 {
+        disk.put(&name("time goes by"), "");
+    }
+    let slot = store.slot(None, &name("f"), &wanted(b"abcd")).unwrap();
+    assert_eq!((slot.have(), taken(&store)), (0, 4));
+    drop(slot);
+    assert_eq!((taken(&store), partials(&disk)), (0, 0));
+    receive_some(&store, "f", b"abcd", 2);
+    let kept = on(&disk).keep_partials(Duration::MAX).slot(None, &name("f"), &wanted(b"abcd"));
+    assert_eq!(kept.unwrap().have(), 2);
+}
+
+/// What is kept for a short time is looked at more often.
+#[test]
+fn partials_are_looked_for_as_often_as_they_are_kept() {
+    let second = |seconds: i128| seconds * 1_000_000_000;
+    for (keep, every) in [(0, 1), (40, 10), (86_400, 3_600)] {
+        let place = on(&SimDisk::new(1)).place;
+        let keep = Duration::from_secs(keep);
+        assert!(place.is_due(second(5), keep), "never before");
+        assert!(!place.is_due(second(5 + every - 1), keep), "{keep:?}");
+        assert!(place.is_due(second(5 + every), keep) && !place.is_due(second(5 + every), keep));
+    }
+}
+
 /// The edge: what is exactly so old stays.
 #[test]
 fn a_partial_stays_for_the_whole_time() {

@@ -1,6 +1,7 @@
 //! How much may lie in a store, and of whom.
 
 use super::*;
+use std::sync::atomic::Ordering;
 
 fn ip(last: u8) -> Option<IpAddr> {
     (last > 0).then(|| IpAddr::from([10, 0, 0, last]))
@@ -145,8 +146,10 @@ fn there_are_only_so_many_sources() {
             peer: ip(number),
             bytes: 1,
             had: 0,
-            replaces: 0,
+            replaces: None,
+            entries: 0,
             store_bytes_max: u64::MAX,
+            store_entries_max: u64::MAX,
             peer_bytes_max: u64::MAX,
         };
         store.place.quota.claim(&wish).unwrap()
@@ -195,4 +198,67 @@ fn reasons_have_an_order() {
     assert_eq!(kind(begin(&store.clone().overwrite(), None, "f", 9)), FileErrorKind::NoSpace);
     disk.capacity(100);
     assert_eq!(kind(begin(&store.overwrite(), None, "f", 9)), FileErrorKind::Busy);
+}
+
+fn entries(store: &FileStore) -> u64 {
+    store.place.quota.entries()
+}
+
+#[test]
+fn a_store_takes_as_many_files_and_folders_as_is_said() {
+    let disk = SimDisk::new(1);
+    disk.put(&name("d/there"), "");
+    disk.put(&name("x").temporary(5), "");
+    let store = on(&disk).store_entries_max(6);
+    assert_eq!(kind(begin(&store, None, "a/b/c/f", 0)), FileErrorKind::StoreFull);
+    let error = begin(&store, None, "a/b/c/f", 0).unwrap_err();
+    assert_eq!(&*error.text, "a/b/c/f: the store has 3 files and folders, at most 6");
+    let first = begin(&store, None, "a/b/f", 1).unwrap();
+    assert_eq!(entries(&store), 6);
+    assert_eq!(kind(begin(&store, None, "g", 0)), FileErrorKind::StoreFull);
+    drop(first);
+    assert_eq!(entries(&store), 5, "its folders are there");
+    assert_eq!(kind(begin(&store, None, "a/e/g", 0)), FileErrorKind::StoreFull);
+    receive(&store, "a/b/f", b"").unwrap();
+    assert_eq!((entries(&store), kind(begin(&store, None, "g", 0))), (6, FileErrorKind::StoreFull));
+    // What is replaced, or gone on with, is no more than before.
+    let store = store.overwrite();
+    receive(&store.clone().store_entries_max(7), "a/b/f", b"new").unwrap();
+    assert_eq!(entries(&store), 6);
+    receive_some(&store.clone().store_entries_max(7), "d/g", b"abcd", 2);
+    assert_eq!(entries(&store), 7);
+    assert_eq!(receive(&store.clone().store_entries_max(7), "d/g", b"abcd"), Ok(2));
+    assert_eq!(entries(&store), 7);
+    let again = on(&disk);
+    again.count().unwrap();
+    assert_eq!(entries(&again), 7, "so it is");
+}
+
+/// What its owner removes is room, without a restart.
+#[test]
+fn a_store_that_seems_full_is_looked_at_again() {
+    let disk = SimDisk::new(1);
+    let file = name("f");
+    disk.put(&file, [0; 60]);
+    let store = on(&disk).store_bytes_max(100);
+    assert_eq!(kind(begin(&store, None, "g", 41)), FileErrorKind::StoreFull);
+    disk.folder().remove(&file).unwrap();
+    assert_eq!(kind(begin(&store, None, "g", 41)), FileErrorKind::StoreFull, "within a minute");
+    store.place.recounted.store(i64::MIN, Ordering::Relaxed);
+    let busy = begin(&store, None, "h", 40).unwrap();
+    assert_eq!(kind(begin(&store, None, "g", 41)), FileErrorKind::StoreFull, "something comes");
+    drop(busy);
+    store.place.recounted.store(i64::MIN, Ordering::Relaxed);
+    assert!(begin(&store, None, "g", 100).is_ok());
+    assert_eq!((taken(&store), entries(&store)), (0, 0));
+    // What came and went while it was looked may have been seen, or not.
+    store
+        .place
+        .quota
+        .recount(|| {
+            drop(begin(&store, None, "g", 1).unwrap());
+            Ok(Taken { bytes: 7, entries: 7 })
+        })
+        .unwrap();
+    assert_eq!(taken(&store), 0);
 }
