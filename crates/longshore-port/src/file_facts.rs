@@ -62,21 +62,24 @@ pub(crate) fn not_regular() -> io::Error {
 #[derive(Debug)]
 pub(crate) struct Listing<'a> {
     folder: Option<&'a FileName>,
+    after: &'a str,
     most: usize,
     found: BTreeMap<String, FileFacts>,
 }
 
 impl<'a> Listing<'a> {
-    /// Of `folder` (`None`: the root), at most so many.
-    pub(crate) fn new(folder: Option<&'a FileName>, most: usize) -> Self {
-        Self { folder, most, found: BTreeMap::new() }
+    /// Of `folder` (`None`: the root), behind the name `after`, at most so many.
+    pub(crate) fn new(folder: Option<&'a FileName>, after: &'a str, most: usize) -> Self {
+        Self { folder, after, most, found: BTreeMap::new() }
     }
 
     /// Whether it matters what is under this name.
     pub(crate) fn wants(&self, last: &str) -> bool {
         let is_full = self.found.len() >= self.most;
         let is_behind = || self.found.last_key_value().is_none_or(|(seen, _)| last > seen.as_str());
-        !(is_full && is_behind()) && FileName::listed(self.folder, last).is_ok()
+        last > self.after
+            && !(is_full && is_behind())
+            && FileName::listed(self.folder, last).is_ok()
     }
 
     /// Takes in what is under a name that is wanted.

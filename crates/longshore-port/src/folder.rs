@@ -67,7 +67,7 @@ pub trait VirtualFolder: Send + Sync + fmt::Debug {
     fn sync_all(&self) -> io::Result<bool>;
 
     /// See [`Folder::list`].
-    fn list(&self, folder: Option<&FileName>, most: usize) -> io::Result<Vec<Entry>>;
+    fn list(&self, folder: Option<&FileName>, after: &str, most: usize) -> io::Result<Vec<Entry>>;
 
     /// See [`Folder::facts`].
     fn facts(&self, name: &FileName) -> io::Result<FileFacts>;
@@ -188,13 +188,18 @@ impl Folder {
     }
 
     /// What is in a folder (`None`: the root), by name: regular files and folders. What has a name that
-    /// is no [`FileName`] is left out, but temporary files are not. If there are more than `most`, the
-    /// first ones.
+    /// is no [`FileName`] is left out, but temporary files are not. Those behind `after`, which is any
+    /// text: all, if it is empty. If these are more than `most`, the first ones.
     ///
     /// # Errors
     /// `NotFound`; what the system says of it.
-    pub fn list(&self, folder: Option<&FileName>, most: usize) -> io::Result<Vec<Entry>> {
-        either!(self, raw => raw.list(folder, most))
+    pub fn list(
+        &self,
+        folder: Option<&FileName>,
+        after: &str,
+        most: usize,
+    ) -> io::Result<Vec<Entry>> {
+        either!(self, raw => raw.list(folder, after, most))
     }
 
     /// What is told of a file or folder, of whatever kind, without opening it.

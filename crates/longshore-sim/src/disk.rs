@@ -236,8 +236,8 @@ impl VirtualFolder for DiskFolder {
         self.act(State::sync_all).map(|()| true)
     }
 
-    fn list(&self, folder: Option<&FileName>, most: usize) -> io::Result<Vec<Entry>> {
-        self.act(|state| state.list(folder, most))
+    fn list(&self, folder: Option<&FileName>, after: &str, most: usize) -> io::Result<Vec<Entry>> {
+        self.act(|state| state.list(folder, after, most))
     }
 
     fn facts(&self, name: &FileName) -> io::Result<FileFacts> {

@@ -209,7 +209,7 @@ fn what_was_open_before_a_crash_is_of_no_use() {
     disk.crash();
     assert!(read.read_at(&mut [0], 0).is_err() && read.facts().is_err());
     assert!(written.write_at(b"x", 0).is_err() && written.sync().is_err());
-    assert!(written.set_len(0).is_err() && folder.list(None, 9).is_err());
+    assert!(written.set_len(0).is_err() && folder.list(None, "", 9).is_err());
     let again = disk.folder().open_file(&name("a")).unwrap();
     drop((read, written));
     assert_eq!(again.read_at(&mut [0; 9], 0).unwrap(), 5);

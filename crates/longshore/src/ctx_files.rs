@@ -82,7 +82,9 @@ impl<H: Handler> Ctx<'_, H> {
     }
 
     /// Asks the peer what is in a folder; without a name, in its root. The answer comes in
-    /// [`FileEvent::Listed`](crate::FileEvent::Listed), perhaps in several parts.
+    /// [`FileEvent::Listed`](crate::FileEvent::Listed), in several parts if there
+    /// is much: up to a million files and folders, for which the peer is asked 10,000 at a time. One that
+    /// has more ends the connection.
     ///
     /// # Errors
     /// As [`get_file`](Self::get_file).

@@ -68,7 +68,7 @@ fn bytes_of(folder: &Folder, at: &str) -> Vec<u8> {
 }
 
 fn listed(folder: &Folder, at: Option<&FileName>, most: usize) -> Vec<String> {
-    folder.list(at, most).expect("a folder").into_iter().map(|entry| entry.name).collect()
+    folder.list(at, "", most).expect("a folder").into_iter().map(|entry| entry.name).collect()
 }
 
 /// At any offset, and zeros where nothing was written.
@@ -126,7 +126,7 @@ pub fn what_is_not_there_is_not_found(folder: &Folder) {
         fails(folder.open_to_write(&missing), NotFound);
         fails(folder.remove(&missing), NotFound);
         fails(folder.facts(&missing), NotFound);
-        fails(folder.list(Some(&missing), 9), NotFound);
+        fails(folder.list(Some(&missing), "", 9), NotFound);
         fails(folder.sync_folder(Some(&missing)), NotFound);
         fails(folder.rename(&missing, &name("c"), true), NotFound);
         fails(folder.rename(&missing, &name("c"), false), NotFound);
@@ -153,7 +153,7 @@ pub fn a_folder_is_no_file_and_a_file_no_folder(folder: &Folder) {
     let (file, below) = (name("d/a"), name("d/a/b"));
     assert!(folder.open_file(&below).is_err() && folder.create(&below).is_err());
     assert!(folder.make_folders(&file).is_err() && folder.make_folders(&below).is_err());
-    assert!(folder.list(Some(&file), 9).is_err() && folder.sync_folder(Some(&file)).is_err());
+    assert!(folder.list(Some(&file), "", 9).is_err() && folder.sync_folder(Some(&file)).is_err());
     assert!(folder.rename(&file, &below, true).is_err() && folder.facts(&below).is_err());
     assert!(folder.rename(&file, &name("d/e"), true).is_err(), "a folder is not replaced");
     assert_eq!(bytes_of(folder, "d/a"), b"bytes");
@@ -218,7 +218,7 @@ pub fn a_listing_has_all_in_order(folder: &Folder) {
     assert_eq!(listed(folder, None, 2), [temporary, "a"]);
     assert_eq!(listed(folder, None, 0), [""; 0]);
     assert_eq!(listed(folder, Some(&name("d")), 9), ["inner", "z"]);
-    let entries = folder.list(None, 99).unwrap();
+    let entries = folder.list(None, "", 99).unwrap();
     for entry in &entries {
         let listed = FileName::listed(None, &entry.name).unwrap();
         assert_eq!(entry.facts, folder.facts(&listed).unwrap());
@@ -230,6 +230,15 @@ pub fn a_listing_has_all_in_order(folder: &Folder) {
     }
     let many = listed(folder, Some(&name("d/inner")), 250);
     assert!(many.len() == 250 && many.is_sorted() && many[249] == "249");
+    let behind = |after: &str, most| {
+        let at = name("d/inner");
+        let entries = folder.list(Some(&at), after, most).expect("a folder").into_iter();
+        entries.map(|entry| entry.name).collect::<Vec<_>>()
+    };
+    assert_eq!(behind("249", 3), ["250", "251", "252"]);
+    assert_eq!(behind("2489", 1), ["249"], "what is not there has its place, too");
+    assert_eq!(behind("297", 9), ["298", "299"]);
+    assert_eq!(behind("299", 9), [""; 0]);
 }
 
 /// By name and by handle alike.

@@ -100,9 +100,9 @@ fn no_junction_is_followed() {
     assert_eq!(folder.facts(&name("j")).unwrap().kind, FileKind::Other);
     assert!(folder.open_file(&name("j/f")).is_err() && folder.create(&name("j/new")).is_err());
     assert!(folder.make_folders(&name("j")).is_err() && folder.make_folders(&name("j/x")).is_err());
-    assert!(folder.list(Some(&name("j")), 9).is_err() && folder.remove(&name("j/f")).is_err());
+    assert!(folder.list(Some(&name("j")), "", 9).is_err() && folder.remove(&name("j/f")).is_err());
     assert!(folder.rename(&name("d/f"), &name("j/f"), true).is_err());
-    assert_eq!(folder.list(None, 9).unwrap().len(), 1);
+    assert_eq!(folder.list(None, "", 9).unwrap().len(), 1);
     scratch.check_canary();
 }
 
@@ -154,7 +154,8 @@ mod on_linux {
                 );
                 assert_eq!(folder.create(&at).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
                 assert!(
-                    folder.list(Some(&at), 9).is_err() && folder.sync_folder(Some(&at)).is_err()
+                    folder.list(Some(&at), "", 9).is_err()
+                        && folder.sync_folder(Some(&at)).is_err()
                 );
                 assert_eq!(folder.facts(&at).unwrap().kind, FileKind::Other);
                 assert!(folder.make_folders(&at).is_err(), "{link}");
@@ -171,13 +172,13 @@ mod on_linux {
                     assert!(folder.rename(&name("d/f"), &below, false).is_err(), "{below}");
                 }
             }
-            assert_eq!(folder.list(None, 99).unwrap().len(), 1, "links are left out");
+            assert_eq!(folder.list(None, "", 99).unwrap().len(), 1, "links are left out");
             // What has no name of ours is left out, too.
             for odd in ["CON", "a:b", "x\u{202e}", "-", "é"] {
                 fs::write(root.join(odd), "").unwrap();
             }
             let listed: Vec<_> =
-                folder.list(None, 99).unwrap().into_iter().map(|it| it.name).collect();
+                folder.list(None, "", 99).unwrap().into_iter().map(|it| it.name).collect();
             assert_eq!(listed, ["-", "d", "é"]);
             // A link itself can be taken away and replaced; what it leads to stays.
             folder.remove(&name("in-file")).unwrap();
@@ -198,7 +199,7 @@ mod on_linux {
                 assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
                 assert!(folder.open_to_write(&name(other)).is_err(), "{other}");
             }
-            assert_eq!(folder.list(None, 9).unwrap().len(), 1);
+            assert_eq!(folder.list(None, "", 9).unwrap().len(), 1);
             let error = FileHandle::open(&root.join("pipe")).unwrap_err();
             assert_eq!(error.to_string(), "not a regular file");
             assert!(FileHandle::open(std::path::Path::new("/dev/null")).is_err());
@@ -300,7 +301,7 @@ mod on_linux {
                     folder.rename(&from, &to, round % 20 == 0).ok();
                     folder.remove(&to).ok();
                     folder.make_folders(&name("d/deeper/still")).ok();
-                    if let Ok(entries) = folder.list(Some(&name("d")), 9) {
+                    if let Ok(entries) = folder.list(Some(&name("d")), "", 9) {
                         assert!(entries.iter().any(|it| it.name == "deeper"), "{entries:?}");
                     }
                 }

@@ -12,8 +12,8 @@ pub use fault::{FileErrorKind, TransferError};
 pub use incoming::{Incoming, RecvAct};
 pub use outgoing::{Chunk, OFFERS_MAX, Outgoing, SendAct};
 pub use wire::{
-    CAPABILITY_FILES, Digest, FileFrame, FilePiece, FileStream, Listed, Offered, data_head, hello,
-    ping,
+    CAPABILITY_FILES, Digest, FileFrame, FilePiece, FileStream, Last, Listed, Offered, data_head,
+    hello, ping,
 };
 
 #[cfg(test)]

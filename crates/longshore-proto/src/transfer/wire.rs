@@ -65,16 +65,28 @@ pub enum FileFrame {
     GiveUp { id: u32, why: FileErrorKind, text: String },
     /// Send me a file, or a part of it: an offer with that request answers, or a no.
     Get { request: u32, start: u64, bytes: u64, name: String },
-    /// What is in that folder? Without a name: in the root.
-    List { request: u32, name: String },
-    /// That is in it; `last` if that is all.
-    Entries { request: u32, last: bool, entries: Vec<Listed> },
+    /// What is in that folder? Without a name: in the root. What stands behind the name `after`, which is
+    /// empty for all.
+    List { request: u32, name: String, after: String },
+    /// That is in it.
+    Entries { request: u32, last: Last, entries: Vec<Listed> },
     /// The answer to a request is no.
     No { request: u32, why: FileErrorKind, text: String },
     /// From the sender: wait, or go on.
     SenderHolds { id: u32, on: bool },
     /// From the receiver: wait, or go on.
     ReceiverHolds { id: u32, on: bool },
+}
+
+/// What follows entries of a list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Last {
+    /// More frames of the same answer.
+    No,
+    /// Nothing: that was all.
+    Yes,
+    /// Nothing more of this answer, but there is more: ask what stands behind the last one.
+    More,
 }
 
 /// What a stream of frames holds.
@@ -133,14 +145,14 @@ impl FileFrame {
                 out.extend_from_slice(name.as_bytes());
                 types::GET
             }
-            Self::List { request, name } => {
+            Self::List { request, name, after } => {
                 put(&mut out, &[*request], &[]);
-                out.extend_from_slice(name.as_bytes());
+                put_list(&mut out, name, after);
                 types::LIST
             }
             Self::Entries { request, last, entries } => {
                 put(&mut out, &[*request], &[]);
-                out.push(u8::from(*last));
+                out.push(*last as u8);
                 for entry in entries {
                     entry.put(&mut out);
                 }
@@ -212,9 +224,21 @@ impl FileFrame {
                 let [start, bytes] = numbers(&mut input)?;
                 Self::Get { request: id, start, bytes, name: text(input.rest())? }
             }
-            types::LIST => Self::List { request: id, name: text(input.rest())? },
+            types::LIST => {
+                let text = text(input.rest())?;
+                let (name, after) = text.split_once('\0').unwrap_or((&text, ""));
+                Self::List { request: id, name: name.into(), after: after.into() }
+            }
             types::ENTRIES => {
-                let last = flag(input.get_u8()?)?;
+                let last = match input.get_u8()? {
+                    0 => Last::No,
+                    1 => Last::Yes,
+                    2 => Last::More,
+                    other => {
+                        let what = format_args!("{other} follows the entries of a list");
+                        return Err(FrameError::invalid(what));
+                    }
+                };
                 let mut entries = Vec::new();
                 while !input.is_empty() {
                     entries.push(Listed::take(&mut input)?);
@@ -282,6 +306,14 @@ fn put(out: &mut Vec<u8>, small: &[u32], large: &[u64]) {
     }
     for number in large {
         out.extend_from_slice(&number.to_be_bytes());
+    }
+}
+
+fn put_list(out: &mut Vec<u8>, name: &str, after: &str) {
+    out.extend_from_slice(name.as_bytes());
+    if !after.is_empty() {
+        out.push(0);
+        out.extend_from_slice(after.as_bytes());
     }
 }
 
@@ -394,9 +426,12 @@ mod tests {
             FileFrame::Refuse { id: 7, why, text: text() },
             FileFrame::GiveUp { id: 7, why, text: String::new() },
             FileFrame::Get { request: 1, start: 2, bytes: u64::MAX, name: "x".into() },
-            FileFrame::List { request: 1, name: String::new() },
-            FileFrame::Entries { request: 1, last: true, entries: vec![one, two] },
-            FileFrame::Entries { request: 1, last: false, entries: vec![] },
+            FileFrame::List { request: 1, name: String::new(), after: String::new() },
+            FileFrame::List { request: 1, name: String::new(), after: "grün".into() },
+            FileFrame::List { request: 1, name: "a/b".into(), after: "c".into() },
+            FileFrame::Entries { request: 1, last: Last::Yes, entries: vec![one, two] },
+            FileFrame::Entries { request: 1, last: Last::No, entries: vec![] },
+            FileFrame::Entries { request: 1, last: Last::More, entries: vec![] },
             FileFrame::No { request: 1, why, text: text() },
             FileFrame::SenderHolds { id: 1, on: true },
             FileFrame::ReceiverHolds { id: 1, on: false },

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use longshore_base::Time;
 use longshore_proto::frame::LongshoreDecoder;
 use longshore_proto::transfer::{
-    CAPABILITY_FILES, Digest, FileErrorKind, FileFrame, FilePiece, FileStream, Incoming, Listed,
-    Offered, Outgoing, Pace, RecvAct, SendAct, data_head, hello,
+    CAPABILITY_FILES, Digest, FileErrorKind, FileFrame, FilePiece, FileStream, Incoming, Last,
+    Listed, Offered, Outgoing, Pace, RecvAct, SendAct, data_head, hello,
 };
 use longshore_proto::{Codec, Decoded, Longshore, Message};
 use serde_json::{Value, json};
@@ -79,7 +79,10 @@ fn file_frame(of: &Value) -> FileFrame {
             let (request, start) = (request(), large(&of["start"]));
             FileFrame::Get { request, start, bytes: bytes(), name: name() }
         }
-        "list" => FileFrame::List { request: request(), name: name() },
+        "list" => {
+            let after = of.get("after").map_or("", text).into();
+            FileFrame::List { request: request(), name: name(), after }
+        }
         "entries" => {
             let entries = rows(of, "entries").iter().map(|of| Listed {
                 name: text(&of["name"]).into(),
@@ -87,7 +90,7 @@ fn file_frame(of: &Value) -> FileFrame {
                 bytes: large(&of["bytes"]),
                 modified: large(&of["modified"]),
             });
-            let last = small::<u8>(&of["last"]) == 1;
+            let last = [Last::No, Last::Yes, Last::More][small::<usize>(&of["last"])];
             FileFrame::Entries { request: request(), last, entries: entries.collect() }
         }
         "no" => FileFrame::No { request: request(), why: why(), text: words() },

@@ -295,12 +295,18 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn list(&self, folder: Option<&FileName>, most: usize) -> io::Result<Vec<Entry>> {
+    pub(super) fn list(
+        &self,
+        folder: Option<&FileName>,
+        after: &str,
+        most: usize,
+    ) -> io::Result<Vec<Entry>> {
         let node = self.folder(folder)?;
         let What::Folder(names) = &self.nodes[&node].what else { return Ok(Vec::new()) };
         let entry =
             |(name, node): (&String, &u64)| Entry { name: name.clone(), facts: self.facts(*node) };
-        Ok(names.cache.iter().take(most).map(entry).collect())
+        let behind = names.cache.iter().filter(|(name, _)| name.as_str() > after);
+        Ok(behind.take(most).map(entry).collect())
     }
 
     pub(super) fn facts(&self, number: u64) -> FileFacts {

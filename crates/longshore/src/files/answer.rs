@@ -14,7 +14,7 @@ pub(crate) enum Answer {
     /// A request for a file: it lies there.
     Serve { request: u32, store: FileStore, name: FileName, start: u64, bytes: u64 },
     /// A request for a list.
-    List { request: u32, store: FileStore, name: Option<FileName> },
+    List { request: u32, store: FileStore, name: Option<FileName>, after: String },
     /// A request is refused.
     No { request: u32, why: FileErrorKind, text: Box<str> },
 }

@@ -191,6 +191,8 @@ impl fmt::Debug for FileRequest {
 pub struct ListRequest {
     request: u32,
     name: String,
+    /// Only what stands behind that; empty for all.
+    after: String,
     reply: Reply,
 }
 
@@ -198,11 +200,11 @@ impl ListRequest {
     pub(crate) fn new(
         (shared, board): (Arc<Shared>, Arc<Switchboard>),
         request: u32,
-        name: String,
+        (name, after): (String, String),
     ) -> Self {
         let (why, text) = (FileErrorKind::Refused, "".into());
         let no = Some(Answer::No { request, why, text });
-        Self { request, name, reply: Reply { shared, board, no } }
+        Self { request, name, after, reply: Reply { shared, board, no } }
     }
 
     /// What the peer calls the folder: any text; nothing is the root.
@@ -212,13 +214,13 @@ impl ListRequest {
 
     /// Tells what `store` has there.
     pub fn serve(self, store: &FileStore) {
-        let Self { request, name, reply } = self;
+        let Self { request, name, after, reply } = self;
         let store = store.clone();
         if name.is_empty() {
-            return reply.say(Answer::List { request, store, name: None });
+            return reply.say(Answer::List { request, store, name: None, after });
         }
         match name_of(&name) {
-            Ok(name) => reply.say(Answer::List { request, store, name: Some(name) }),
+            Ok(name) => reply.say(Answer::List { request, store, name: Some(name), after }),
             Err(error) => reply.fail(&error),
         }
     }

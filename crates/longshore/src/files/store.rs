@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 pub(crate) use there::There;
 
-/// Most files and folders that a list has.
+/// Most files and folders in one answer to a question for a list.
 pub(crate) const LIST_MAX: usize = 10_000;
 
 /// A folder where received files are kept and from where files are served. What peers name lies beneath
@@ -109,7 +109,7 @@ impl FileStore {
     /// # Errors
     /// It cannot be looked into.
     pub fn of(folder: Folder) -> Result<Self, FileError> {
-        match folder.list(None, 1) {
+        match folder.list(None, "", 1) {
             // What may not be listed may be gone through.
             Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
                 return Err(FileError::from_io(&error));
@@ -344,22 +344,28 @@ impl FileStore {
         FileSource::of(file).map_err(|error| fault(error.kind, name, &error.text))
     }
 
-    /// What is in a folder (`None`: the root), by name, without partials.
+    /// What is in a folder (`None`: the root) behind that name, by name, without partials: 10,000 at
+    /// most. Whether there is more.
     ///
     /// # Errors
-    /// There is none, it may not be looked into, or has more than 10,000 files and folders.
-    pub(crate) fn list(&self, folder: Option<&FileName>) -> Result<Vec<Listed>, FileError> {
+    /// There is none, or it may not be looked into.
+    pub(crate) fn list(
+        &self,
+        folder: Option<&FileName>,
+        after: &str,
+    ) -> Result<(Vec<Listed>, bool), FileError> {
         let is_whole =
             |last: &str| FileName::listed(folder, last).is_ok_and(|name| !name.is_temporary());
         let mut most = LIST_MAX + 1;
         loop {
-            let entries = self.place.folder.list(folder, most).map_err(|error| match folder {
-                Some(folder) => named(folder, &error),
-                None => FileError::from_io(&error),
-            })?;
+            let entries =
+                self.place.folder.list(folder, after, most).map_err(|error| match folder {
+                    Some(folder) => named(folder, &error),
+                    None => FileError::from_io(&error),
+                })?;
             let is_all = entries.len() < most;
             let listed = entries.into_iter().filter(|entry| is_whole(&entry.name));
-            let listed: Vec<_> = listed
+            let mut listed: Vec<_> = listed
                 .map(|entry| Listed {
                     folder: entry.facts.kind == FileKind::Folder,
                     bytes: if entry.facts.kind == FileKind::Folder { 0 } else { entry.facts.bytes },
@@ -368,11 +374,11 @@ impl FileStore {
                 })
                 .collect();
             if listed.len() > LIST_MAX {
-                let text = format_args!("a list has at most {LIST_MAX} files and folders");
-                return Err(FileError::new(FileErrorKind::Refused, text));
+                listed.truncate(LIST_MAX);
+                return Ok((listed, true));
             }
             if is_all {
-                return Ok(listed);
+                return Ok((listed, false));
             }
             // Some of them were partials.
             most = most.saturating_mul(2);

@@ -39,7 +39,7 @@ pub(crate) enum Task {
     /// Opens a file that a peer asked for.
     Open { request: u32, store: FileStore, name: FileName },
     /// Tells what is in a folder.
-    List { request: u32, store: FileStore, name: Option<FileName> },
+    List { request: u32, store: FileStore, name: Option<FileName>, after: String },
     /// Makes ready to write a file.
     Begin { number: u32, store: FileStore, peer: Option<IpAddr>, name: FileName, wanted: Wanted },
     /// Writes bytes of a file.
@@ -107,7 +107,7 @@ pub(crate) enum Outcome {
     },
     Listed {
         request: u32,
-        listed: Result<Vec<Listed>, FileError>,
+        listed: Result<(Vec<Listed>, bool), FileError>,
     },
     Begun {
         number: u32,
@@ -154,8 +154,8 @@ impl Task {
                 let opened = store.source(&name).map(|source| (source, name));
                 Outcome::Opened { request, opened }
             }
-            Self::List { request, store, name } => {
-                Outcome::Listed { request, listed: store.list(name.as_ref()) }
+            Self::List { request, store, name, after } => {
+                Outcome::Listed { request, listed: store.list(name.as_ref(), &after) }
             }
             Self::Begin { number, store, peer, name, wanted } => {
                 let begun = store.begin(peer, &name, &wanted);

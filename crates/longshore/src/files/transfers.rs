@@ -19,8 +19,8 @@ use bytes::Bytes;
 use longshore_base::{FileName, Time};
 use longshore_proto::FrameError;
 use longshore_proto::transfer::{
-    CAPABILITY_FILES, Digest, FileErrorKind, FileFrame, FilePiece, FileStream, Incoming, Offered,
-    Outgoing, Pace, TransferError, data_head, ping,
+    CAPABILITY_FILES, Digest, FileErrorKind, FileFrame, FilePiece, FileStream, Incoming, Last,
+    Listed, Offered, Outgoing, Pace, TransferError, data_head, ping,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -29,6 +29,12 @@ use std::time::Duration;
 
 /// Requests of one side that are not answered.
 const REQUESTS_MAX: usize = 64;
+
+/// A list that a peer has asked for waits while as much waits to be sent.
+const ENTRIES_BELOW_BYTES: u64 = 64 * 1024;
+
+/// Answers to one question for a list: of a million files and folders.
+const LIST_PAGES_MAX: usize = 100;
 
 /// How often at most is told how far a file has got.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -111,8 +117,10 @@ struct Request {
     place: Option<Place>,
     /// From where, and how many bytes.
     range: (u64, u64),
-    /// Of a list: how many have come.
+    /// Of a list: how many answers it has had, how many entries the last one, and the last of those.
+    pages: usize,
     entries: usize,
+    last_entry: String,
     due: Time,
 }
 
@@ -149,6 +157,9 @@ pub(crate) struct Transfers {
     /// Of those, files that are being opened, and that are to be.
     opening: usize,
     to_open: VecDeque<Task>,
+    /// Lists that are to be made; one is made, or on its way out.
+    to_list: VecDeque<Task>,
+    listing: bool,
     frames: VecDeque<FileFrame>,
     pieces: Pieces,
     small: VecDeque<Task>,
@@ -194,6 +205,8 @@ impl Transfers {
             asked: BTreeMap::new(),
             opening: 0,
             to_open: VecDeque::new(),
+            to_list: VecDeque::new(),
+            listing: false,
             frames: VecDeque::new(),
             pieces: Pieces::default(),
             small: VecDeque::new(),
@@ -214,7 +227,12 @@ impl Transfers {
 
     /// What of files lies in memory: to be sent, and to be written.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.out.memory_bytes() + self.inn.memory_bytes()
+        let entries = |frame: &FileFrame| match frame {
+            FileFrame::Entries { entries, .. } => entries.iter().map(Listed::wire_bytes).sum(),
+            _ => 0,
+        };
+        let lists: usize = if self.listing { self.frames.iter().map(entries).sum() } else { 0 };
+        self.out.memory_bytes() + self.inn.memory_bytes() + lists as u64
     }
 
     // ---- what the handler wants
@@ -302,7 +320,8 @@ impl Transfers {
     ) -> Result<FileId, FileError> {
         let name = folder.map_or("", |name| name.as_str());
         let (id, request) = self.request(now, name, None, (0, 0))?;
-        self.frames.push_back(FileFrame::List { request, name: name.into() });
+        let (name, after) = (name.into(), String::new());
+        self.frames.push_back(FileFrame::List { request, name, after });
         Ok(id)
     }
 
@@ -323,7 +342,9 @@ impl Transfers {
         self.last_request = self.last_request.wrapping_add(1).max(1);
         let due = if self.start.is_zero() { Time::NEVER } else { now + self.start };
         let id = self.next_id();
-        let request = Request { id, name: name.into(), place, range, entries: 0, due };
+        let name = name.into();
+        let (pages, entries, last_entry) = (0, 0, String::new());
+        let request = Request { id, name, place, range, pages, entries, last_entry, due };
         self.requests.insert(self.last_request, request);
         Ok((id, self.last_request))
     }
@@ -402,9 +423,9 @@ impl Transfers {
                     self.to_open.push_back(Task::Open { request, store, name });
                 }
             }
-            Answer::List { request, store, name } => {
+            Answer::List { request, store, name, after } => {
                 if self.asked.contains_key(&request) {
-                    self.large.push(Task::List { request, store, name });
+                    self.to_list.push_back(Task::List { request, store, name, after });
                 }
             }
             Answer::No { request, why, text } => self.no(request, why, &text),
@@ -480,34 +501,15 @@ impl Transfers {
                 self.events.push_back(FileEvent::Asked(request));
                 Ok(())
             }
-            FileFrame::List { request, name } => {
+            FileFrame::List { request, name, after } => {
                 self.peer_asks(request)?;
                 let way = (Arc::clone(&self.shared), Arc::clone(&self.board));
-                let request = ListRequest::new(way, request, name);
+                let request = ListRequest::new(way, request, (name, after));
                 self.events.push_back(FileEvent::ListAsked(request));
                 Ok(())
             }
             FileFrame::Entries { request, last, entries } => {
-                if last {
-                    self.late.remove(&request);
-                }
-                let asked = self.requests.get_mut(&request);
-                let Some(asked) = asked.filter(|it| it.place.is_none()) else {
-                    return Ok(()); // it was given up
-                };
-                asked.entries += entries.len();
-                let empty = entries.is_empty() && !last;
-                if asked.entries > LIST_MAX || empty {
-                    let what =
-                        format_args!("a list of more than {LIST_MAX} entries, or of nothing");
-                    return Err(FrameError::invalid(what));
-                }
-                let list = FileList { id: asked.id, entries, last };
-                self.events.push_back(FileEvent::Listed(list));
-                if last {
-                    self.requests.remove(&request);
-                }
-                Ok(())
+                self.entries(now, request, last, entries)
             }
             FileFrame::No { request, why, text } => {
                 let error = FileError::of_peer(why, &text);
@@ -521,6 +523,50 @@ impl Transfers {
             | FileFrame::SenderHolds { .. } => self.inn.handle_frame(now, frame),
             _ => self.out.handle_frame(now, frame),
         }
+    }
+
+    fn entries(
+        &mut self,
+        now: Time,
+        request: u32,
+        last: Last,
+        entries: Vec<Listed>,
+    ) -> Result<(), FrameError> {
+        if last != Last::No {
+            self.late.remove(&request);
+        }
+        let asked = self.requests.get_mut(&request);
+        let Some(asked) = asked.filter(|it| it.place.is_none()) else {
+            return Ok(()); // it was given up
+        };
+        asked.entries += entries.len();
+        let of_nothing = entries.is_empty() && last != Last::Yes;
+        if asked.entries > LIST_MAX || asked.pages >= LIST_PAGES_MAX || of_nothing {
+            let what = format_args!(
+                "a list of more than {LIST_MAX} entries in an answer, of more than \
+                 {LIST_PAGES_MAX} answers, or of nothing"
+            );
+            return Err(FrameError::invalid(what));
+        }
+        if let Some(entry) = entries.last() {
+            asked.last_entry.clone_from(&entry.name);
+        }
+        let told = FileList { id: asked.id, entries, last: last == Last::Yes };
+        self.events.push_back(FileEvent::Listed(told));
+        if last == Last::No {
+            return Ok(());
+        }
+        let asked = self.requests.remove(&request);
+        if let Some(mut asked) = asked.filter(|_| last == Last::More) {
+            self.last_request = self.last_request.wrapping_add(1).max(1);
+            let (request, after) = (self.last_request, std::mem::take(&mut asked.last_entry));
+            let name = asked.name.clone();
+            self.frames.push_back(FileFrame::List { request, name, after });
+            (asked.pages, asked.entries) = (asked.pages + 1, 0);
+            asked.due = if self.start.is_zero() { Time::NEVER } else { now + self.start };
+            self.requests.insert(request, asked);
+        }
+        Ok(())
     }
 
     fn peer_asks(&mut self, request: u32) -> Result<FileId, FrameError> {
@@ -559,8 +605,9 @@ impl Transfers {
 
     // ---- what leaves
 
-    /// The next frame that is no chunk. Nothing before the peer has said that it takes files.
-    pub(crate) fn poll_frame(&mut self) -> Option<Bytes> {
+    /// The next frame that is no chunk, where `queued` bytes wait to be sent. Nothing before the peer has
+    /// said that it takes files.
+    pub(crate) fn poll_frame(&mut self, queued: u64) -> Option<Bytes> {
         if self.peer == Peer::Silent && (self.going() > 0 || !self.frames.is_empty()) {
             self.peer = Peer::Asked;
             return Some(ping());
@@ -569,7 +616,19 @@ impl Transfers {
             return None;
         }
         let frame = self.out.poll_frame().or_else(|| self.inn.poll_frame());
-        frame.or_else(|| self.frames.pop_front()).map(|frame| frame.to_bytes())
+        let frame = frame.or_else(|| {
+            let is_list = matches!(self.frames.front(), Some(FileFrame::Entries { .. }));
+            if is_list && queued >= ENTRIES_BELOW_BYTES { None } else { self.frames.pop_front() }
+        })?;
+        if matches!(&frame, FileFrame::Entries { last, .. } if *last != Last::No) {
+            self.listing = false; // the next one may be made
+        }
+        Some(frame.to_bytes())
+    }
+
+    /// Whether a list is to be made.
+    pub(crate) fn has_lists(&self) -> bool {
+        !self.listing && !self.to_list.is_empty()
     }
 
     /// The next chunk: its head, and its bytes.

@@ -93,7 +93,7 @@ impl<P: Port> Worker<P> {
             conn.send.queued()
         };
         let mut queued = queue(bytes::Bytes::new());
-        while let Some(frame) = transfers.poll_frame() {
+        while let Some(frame) = transfers.poll_frame(queued) {
             queued = queue(frame);
         }
         while queued < FEED_BELOW_BYTES {
@@ -101,14 +101,15 @@ impl<P: Port> Worker<P> {
             fed += bytes.len() as u64;
             queue(head);
             queued = queue(bytes);
-            while let Some(frame) = transfers.poll_frame() {
+            while let Some(frame) = transfers.poll_frame(queued) {
                 queued = queue(frame); // the end of that file
             }
         }
+        let lists = transfers.has_lists();
         conn.publish_queued();
         self.core.counters().file_bytes_copied.add(fed);
-        if fed > 0 {
-            self.step_files(token); // more of them may be read
+        if fed > 0 || lists {
+            self.step_files(token); // more of them may be read, or listed
             self.core.rearm(token);
         }
     }

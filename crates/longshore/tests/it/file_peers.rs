@@ -3,7 +3,7 @@
 use crate::net::{Lab, Peer, on_every_port};
 use crate::transfers::{Pair, Side, Told, asked, content, ended, name, pattern, store, up};
 use longshore::*;
-use longshore_proto::transfer::{FileFrame, Listed, Offered, data_head, hello, ping};
+use longshore_proto::transfer::{FileFrame, Last, Listed, Offered, data_head, hello, ping};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -11,6 +11,9 @@ on_every_port! {
     a_list_comes_though_an_offer_has_its_number,
     what_was_not_asked_for_is_refused,
     a_list_without_end_ends_the_connection,
+    a_list_that_does_not_end_is_one_of_a_million,
+    a_long_list_is_asked_for_in_parts,
+    a_peer_that_reads_no_lists_holds_one,
     a_request_has_a_number,
     a_connection_that_closes_looks_at_no_file,
     a_request_to_who_takes_no_files_fails,
@@ -66,6 +69,10 @@ impl Raw {
     }
 }
 
+fn list(request: u32, after: &str) -> FileFrame {
+    FileFrame::List { request, name: String::new(), after: after.into() }
+}
+
 fn offered(bytes: u64, request: u32) -> Offered {
     Offered { name: "f".into(), request, start: 0, bytes, total: bytes, modified: 0 }
 }
@@ -74,11 +81,11 @@ fn a_list_comes_though_an_offer_has_its_number(lab: &mut Lab) {
     let mut raw = raw(lab, Limits::new());
     raw.takes_files(lab);
     let id = asked(lab, &raw.conn, |cx| cx.list_files(None)).unwrap();
-    let list = FileFrame::List { request: 1, name: String::new() }.to_bytes();
+    let list = list(1, "").to_bytes();
     assert_eq!(lab.read(&mut raw.peer, list.len()), list);
     raw.peer.send(&FileFrame::Offer { id: 1, offered: offered(1, 1) }.to_bytes());
     lab.read(&mut raw.peer, 8); // it is refused
-    let entries = FileFrame::Entries { request: 1, last: true, entries: vec![] };
+    let entries = FileFrame::Entries { request: 1, last: Last::Yes, entries: vec![] };
     raw.peer.send(&entries.to_bytes());
     let Told::Listed(list) = lab.recv(&raw.told) else { panic!("another event") };
     assert_eq!((list.id, list.last), (id, true));
@@ -190,11 +197,10 @@ fn a_peer_that_asks_too_much_is_found(lab: &mut Lab) {
         let mut peer = lab.connect(&server);
         peer.send(&hello());
         for request in 1..=64 {
-            let name = String::new();
-            peer.send(&FileFrame::List { request, name }.to_bytes());
+            peer.send(&list(request, "").to_bytes());
         }
         let kept: Vec<_> = (0..64).map(|_| lab.recv(&told)).collect();
-        peer.send(&FileFrame::List { request: last, name: String::new() }.to_bytes());
+        peer.send(&list(last, "").to_bytes());
         lab.read_to_end(&mut peer);
         peer.finish();
         drop(kept);
@@ -282,7 +288,7 @@ fn a_list_without_end_ends_the_connection(lab: &mut Lab) {
         asked(lab, &raw.conn, |cx| cx.list_files(None)).unwrap();
         let entry = Listed { name: "a".into(), folder: false, bytes: 1, modified: 0 };
         let entries = vec![entry; 100.min(count)];
-        let entries = FileFrame::Entries { request: 1, last: false, entries }.to_bytes();
+        let entries = FileFrame::Entries { request: 1, last: Last::No, entries }.to_bytes();
         for _ in 0..count.max(1) {
             raw.peer.send(&entries);
         }
@@ -306,7 +312,7 @@ fn a_list_without_end_ends_the_connection(lab: &mut Lab) {
 fn a_request_has_a_number(lab: &mut Lab) {
     let mut raw = raw(lab, Limits::new());
     raw.takes_files(lab);
-    raw.peer.send(&FileFrame::List { request: 0, name: String::new() }.to_bytes());
+    raw.peer.send(&list(0, "").to_bytes());
     let (said, _) = lab.read_to_end(&mut raw.peer);
     assert!(said.is_empty(), "it has answered: {said:?}");
 }
@@ -353,7 +359,7 @@ fn of_a_file_that_has_changed_nothing_is_left(lab: &mut Lab) {
     for told in [&pair.here, &pair.there] {
         assert_eq!(ended(lab, told).unwrap_err().error.kind, FileErrorKind::SourceChanged);
     }
-    lab.until(Duration::from_secs(1), || folder.list(None, 10).unwrap().is_empty());
+    lab.until(Duration::from_secs(1), || folder.list(None, "", 10).unwrap().is_empty());
 }
 
 fn a_peer_that_breaks_the_rules_of_files_is_ended(lab: &mut Lab) {
@@ -471,4 +477,72 @@ fn a_request_waits_while_a_file_comes(lab: &mut Lab) {
     assert_eq!(ended(lab, &raw.told).unwrap().id, ids[0]);
     let failed = ended(lab, &raw.told).unwrap_err();
     assert_eq!((failed.id, failed.error.kind), (ids[1], FileErrorKind::TimedOut));
+}
+
+/// Its handler hears of one list.
+fn a_long_list_is_asked_for_in_parts(lab: &mut Lab) {
+    let mut raw = raw(lab, Limits::new());
+    raw.takes_files(lab);
+    let id = asked(lab, &raw.conn, |cx| cx.list_files(None)).unwrap();
+    let entry = |name: &str| Listed { name: name.into(), folder: false, bytes: 1, modified: 0 };
+    let parts = [("", "b", Last::More), ("b", "c", Last::More), ("c", "", Last::Yes)];
+    for (request, (after, name, last)) in (1..).zip(parts) {
+        let asks = list(request, after).to_bytes();
+        assert_eq!(lab.read(&mut raw.peer, asks.len()), asks);
+        let entries = if name.is_empty() { vec![] } else { vec![entry("a"), entry(name)] };
+        raw.peer.send(&FileFrame::Entries { request, last, entries }.to_bytes());
+        let Told::Listed(list) = lab.recv(&raw.told) else { panic!("another event") };
+        assert_eq!((list.id, list.last), (id, last == Last::Yes));
+        assert_eq!(list.entries.len(), if name.is_empty() { 0 } else { 2 });
+    }
+}
+
+fn a_list_that_does_not_end_is_one_of_a_million(lab: &mut Lab) {
+    let mut raw = raw(lab, Limits::new());
+    raw.takes_files(lab);
+    asked(lab, &raw.conn, |cx| cx.list_files(None)).unwrap();
+    let entry = Listed { name: "a".into(), folder: false, bytes: 1, modified: 0 };
+    for request in 1..=101 {
+        let asks = list(request, if request > 1 { "a" } else { "" }).to_bytes();
+        assert_eq!(lab.read(&mut raw.peer, asks.len()), asks);
+        let entries = vec![entry.clone()];
+        raw.peer.send(&FileFrame::Entries { request, last: Last::More, entries }.to_bytes());
+    }
+    let mut parts = 0;
+    while let Told::Listed(_) = lab.recv(&raw.told) {
+        parts += 1;
+    }
+    assert_eq!(parts, 100);
+}
+
+/// Their names may be long, and there may be many.
+fn a_peer_that_reads_no_lists_holds_one(lab: &mut Lab) {
+    let (store, folder) = store(lab);
+    for number in 0..500 {
+        folder.create(&name(&format!("{number:0200}"))).unwrap();
+    }
+    let mut raw = raw_with(lab, Limits::new().write(Duration::ZERO), Some(store));
+    raw.takes_files(lab);
+    raw.peer.stop_reading();
+    for request in 1..=20 {
+        raw.peer.send(&list(request, "").to_bytes());
+    }
+    lab.pass(Duration::from_secs(1));
+    let (one, held) = (500 * (200 + 19), raw.server.snapshot().memory_bytes);
+    assert!(held < 4 * one, "{held} are held, a list has {one}");
+    raw.peer.go_on_reading();
+    // Each has its own entries, in as many frames.
+    let (mut ended, mut bytes) = (0, 0);
+    while ended < 20 {
+        let head = lab.read(&mut raw.peer, 8);
+        let len = u32::from_be_bytes(head[4..].try_into().unwrap()) as usize;
+        let payload = lab.read(&mut raw.peer, len);
+        assert_eq!(
+            (head[2], u32::from_be_bytes(payload[..4].try_into().unwrap())),
+            (26, ended + 1)
+        );
+        ended += u32::from(payload[4]);
+        bytes += len - 5;
+    }
+    assert_eq!(bytes, 20 * one as usize);
 }

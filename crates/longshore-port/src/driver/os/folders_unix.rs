@@ -151,9 +151,14 @@ impl SystemFolder {
     }
 
     /// What is in a folder.
-    pub(crate) fn list(&self, folder: Option<&FileName>, most: usize) -> io::Result<Vec<Entry>> {
+    pub(crate) fn list(
+        &self,
+        folder: Option<&FileName>,
+        after: &str,
+        most: usize,
+    ) -> io::Result<Vec<Entry>> {
         let mut dir = Dir::new(self.readable(folder)?)?;
-        let mut listing = Listing::new(folder, most);
+        let mut listing = Listing::new(folder, after, most);
         while let Some(entry) = dir.read() {
             let entry = entry?;
             let Ok(last) = entry.file_name().to_str() else { continue };

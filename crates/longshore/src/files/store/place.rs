@@ -125,7 +125,7 @@ impl Place {
     ) -> Result<(), FileError> {
         let mut folders = vec![None];
         while let Some(folder) = folders.pop() {
-            let entries = match self.folder.list(folder.as_ref(), usize::MAX) {
+            let entries = match self.folder.list(folder.as_ref(), "", usize::MAX) {
                 Ok(entries) => entries,
                 Err(error) if is_missing(&error) || is_denied(&error) => continue,
                 Err(error) => return Err(FileError::from_io(&error)),

@@ -410,37 +410,43 @@ fn what_is_served_is_a_whole_file() {
 fn a_list_has_what_is_whole() {
     let disk = SimDisk::new(1);
     let store = on(&disk);
-    assert_eq!(store.list(None), Ok(vec![]));
+    assert_eq!(store.list(None, ""), Ok((vec![], false)));
     disk.put(&name("d/f"), "bytes");
     disk.put(&name("a"), "b");
     receive_some(&store, "d/g", b"abcd", 2);
-    let listed = store.list(None).unwrap();
+    let (listed, _) = store.list(None, "").unwrap();
     let of = |it: &Listed| (it.name.clone(), it.folder, it.bytes);
     let listed: Vec<_> = listed.iter().map(of).collect();
     assert_eq!(listed, [("a".into(), false, 1), ("d".into(), true, 0)]);
-    let listed = store.list(Some(&name("d"))).unwrap();
+    let (listed, _) = store.list(Some(&name("d")), "").unwrap();
     assert_eq!((listed.len(), of(&listed[0])), (1, ("f".into(), false, 5)));
     assert!(listed[0].modified > 0 && listed[0].modified % 1_000 == 0);
-    assert_eq!(kind(store.list(Some(&name("e")))), FileErrorKind::NotFound);
-    assert_eq!(kind(store.list(Some(&name("a")))), FileErrorKind::NotFound);
+    assert_eq!(kind(store.list(Some(&name("e")), "")), FileErrorKind::NotFound);
+    assert_eq!(kind(store.list(Some(&name("a")), "")), FileErrorKind::NotFound);
 }
 
 #[test]
-fn a_list_has_ten_thousand_and_no_more() {
+fn a_list_has_ten_thousand_at_a_time() {
     let disk = SimDisk::new(1);
     for number in 0..9_999 {
-        disk.put(&name(&format!("f{number}")), "");
+        disk.put(&name(&format!("f{number:05}")), "");
     }
     for number in 0..3 {
         disk.put(&name("x").temporary(number), "");
     }
     let store = on(&disk);
-    assert_eq!(store.list(None).unwrap().len(), 9_999);
+    let list = |after| {
+        let (listed, more) = store.list(None, after).unwrap();
+        (listed.len(), listed.last().map(|it| it.name.clone()).unwrap_or_default(), more)
+    };
+    assert_eq!(list(""), (9_999, "f09998".into(), false));
     disk.put(&name("g"), "");
-    assert_eq!(store.list(None).unwrap().len(), 10_000);
+    assert_eq!(list(""), (10_000, "g".into(), false));
     disk.put(&name("h"), "");
-    let error = store.list(None).unwrap_err();
-    assert_eq!(error.to_string(), "refused: a list has at most 10000 files and folders");
+    assert_eq!(list(""), (10_000, "g".into(), true));
+    assert_eq!(list("g"), (1, "h".into(), false));
+    assert_eq!(list("f00000"), (10_000, "h".into(), false));
+    assert_eq!(list("h"), (0, String::new(), false));
 }
 
 /// Who sends the same file again is told so, and nothing is written.

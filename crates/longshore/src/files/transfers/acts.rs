@@ -13,7 +13,7 @@ use crate::files::task::{Batch, Outcome, Outcomes, ReadTask, Task};
 use longshore_base::{FileName, Time};
 use longshore_proto::frame::FILE_CONTROL_BYTES_MAX;
 use longshore_proto::transfer::{
-    FileErrorKind, FileFrame, Listed, Offered, RecvAct, SendAct, TransferError,
+    FileErrorKind, FileFrame, Last, Listed, Offered, RecvAct, SendAct, TransferError,
 };
 use std::sync::Arc;
 
@@ -226,6 +226,11 @@ impl Transfers {
     /// What is to be done next, together: on another thread, all in order. Its outcomes go to
     /// [`handle`](Self::handle).
     pub(crate) fn poll_tasks(&mut self) -> Option<Batch> {
+        if !self.listing {
+            let next = self.to_list.pop_front();
+            self.listing = next.is_some();
+            self.large.extend(next);
+        }
         if let Some(large) = self.large.pop() {
             return Some(Batch { small: false, tasks: vec![large] });
         }
@@ -273,8 +278,11 @@ impl Transfers {
                 self.out.give_up(now, number, error.kind, &error.text);
             }
             Outcome::Opened { request, opened } => self.opened(now, request, opened),
-            Outcome::Listed { request, listed: Ok(listed) } => self.listed(request, listed),
+            Outcome::Listed { request, listed: Ok((listed, more)) } => {
+                self.listed(request, listed, more);
+            }
             Outcome::Listed { request, listed: Err(error) } => {
+                self.listing = false;
                 self.no(request, error.kind, &error.text);
             }
             Outcome::Begun { number, begun } => self.begun(now, number, begun),
@@ -388,7 +396,7 @@ impl Transfers {
         }
     }
 
-    fn listed(&mut self, request: u32, listed: Vec<Listed>) {
+    fn listed(&mut self, request: u32, listed: Vec<Listed>, more: bool) {
         if self.asked.remove(&request).is_none() {
             return;
         }
@@ -397,12 +405,13 @@ impl Transfers {
             let more = entry.wire_bytes();
             if bytes + more > FILE_CONTROL_BYTES_MAX {
                 let entries = std::mem::take(&mut entries);
-                self.frames.push_back(FileFrame::Entries { request, last: false, entries });
+                self.frames.push_back(FileFrame::Entries { request, last: Last::No, entries });
                 bytes = 5;
             }
             bytes += more;
             entries.push(entry);
         }
-        self.frames.push_back(FileFrame::Entries { request, last: true, entries });
+        let last = if more { Last::More } else { Last::Yes };
+        self.frames.push_back(FileFrame::Entries { request, last, entries });
     }
 }

@@ -165,14 +165,19 @@ impl SystemFolder {
     }
 
     /// What is in a folder.
-    pub(crate) fn list(&self, folder: Option<&FileName>, most: usize) -> io::Result<Vec<Entry>> {
+    pub(crate) fn list(
+        &self,
+        folder: Option<&FileName>,
+        after: &str,
+        most: usize,
+    ) -> io::Result<Vec<Entry>> {
         let rights = THROUGH | FILE_LIST_DIRECTORY;
         let held = match folder {
             // Of one's own: a handle knows how far it has been listed.
             None => step(&self.root, "", rights, FILE_OPEN)?,
             Some(folder) => self.beneath(folder, rights)?,
         };
-        let mut listing = Listing::new(folder, most);
+        let mut listing = Listing::new(folder, after, most);
         let mut buffer = Box::new(DirBuffer([0; DIR_BYTES]));
         while buffer.fill(&held)? {
             for last in buffer.names() {

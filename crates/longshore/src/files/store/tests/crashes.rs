@@ -64,8 +64,8 @@ impl VirtualFolder for Unsure {
         self.folder.sync_all().map(|_| false)
     }
 
-    fn list(&self, folder: Option<&FileName>, most: usize) -> io::Result<Vec<Entry>> {
-        self.folder.list(folder, most)
+    fn list(&self, folder: Option<&FileName>, after: &str, most: usize) -> io::Result<Vec<Entry>> {
+        self.folder.list(folder, after, most)
     }
 
     fn facts(&self, name: &FileName) -> io::Result<FileFacts> {

@@ -46,7 +46,7 @@ fn a_file_comes_in_two_goes() {
     let other = content(2, 700_000);
     receive(&store.clone().overwrite(), "d/f", &other).unwrap();
     assert_eq!(fs::read(scratch.0.join("d/f")).unwrap(), other);
-    assert_eq!((taken(&store), store.list(None).unwrap().len()), (700_000, 1));
+    assert_eq!((taken(&store), store.list(None, "").unwrap().0.len()), (700_000, 1));
     assert_eq!(store.source(&name("d/f")).unwrap().bytes(), 700_000);
     #[cfg(unix)]
     {
