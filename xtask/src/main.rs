@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people and for CI")]
 
+mod bench;
 mod ci;
 mod crowd;
 mod limited;
@@ -24,6 +25,7 @@ commands:
   tidy     the rules of the tree that the compiler and clippy do not know
   mutants  planted bugs, each of which a test has to find
   windows  builds for Windows, and runs what was built under Wine
+  bench    measures, beside others
 
 cargo test --workspace is the quick half of `cargo xtask test`.
 ";
@@ -36,6 +38,7 @@ enum Command {
     Tidy,
     Mutants(mutants::Options),
     Windows(windows::Options),
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Ok(Command::Mutants(options)) => exit_code(mutants::run(&root(), &options)),
         Ok(Command::Windows(options)) if options.is_crowd() => exit_code(crowd::run(&root())),
         Ok(Command::Windows(options)) => exit_code(windows::run(&root(), &options)),
+        Ok(Command::Bench(options)) => exit_code(bench::run(&root(), &options)),
         Err(error) => {
             eprintln!("cargo xtask: {error}; see cargo xtask --help");
             ExitCode::from(2)
@@ -76,6 +80,8 @@ fn parse(args: &[&str]) -> Result<Command, String> {
         ["tidy", rest @ ..] if asks_help(rest) => Ok(Command::Help(tidy::HELP)),
         ["tidy"] => Ok(Command::Tidy),
         ["tidy", arg, ..] => Err(format!("tidy takes no {arg}")),
+        ["bench", rest @ ..] if asks_help(rest) => Ok(Command::Help(bench::HELP)),
+        ["bench", rest @ ..] => bench::Options::parse(rest).map(Command::Bench),
         ["mutants", rest @ ..] if asks_help(rest) => Ok(Command::Help(mutants::HELP)),
         ["mutants", rest @ ..] => mutants::Options::parse(rest).map(Command::Mutants),
         ["windows", first, ..] if asks_help(&[first]) => Ok(Command::Help(windows::HELP)),

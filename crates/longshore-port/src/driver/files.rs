@@ -6,36 +6,39 @@ use crate::{Call, ErrorKind, FileHandle, FileRange, PortError, RawFile};
 use socket2::Socket;
 use std::io;
 
-/// Gives a socket that does not block what it has room for, of the range behind its first `done`
-/// bytes. None if it has no room; an error as well at the end of a file that is too short, and where
-/// the disk would have to be waited for.
+/// Gives a socket that does not block what it has room for, of the range behind its first `done` bytes,
+/// and counts it there. An error as well at the end of a file that is too short, and where the disk would
+/// have to be waited for: that is asked once, as what is at hand now will be so for as long as this takes.
 pub(super) fn send_file(
     socket: &Socket,
     range: &FileRange,
-    done: usize,
-) -> Result<Option<usize>, PortError> {
-    let left = usize::try_from(range.len).unwrap_or(usize::MAX) - done;
-    let offset = range.offset + done as u64;
-    if !range.file.is_cached(offset, left as u64) {
+    done: &mut usize,
+) -> Result<(), PortError> {
+    let len = usize::try_from(range.len).unwrap_or(usize::MAX);
+    if !range.file.is_cached(range.offset + *done as u64, (len - *done) as u64) {
         return Err(NOT_CACHED);
     }
-    loop {
+    while *done < len {
+        let (offset, left) = (range.offset + *done as u64, len - *done);
         let sent = match range.file.raw() {
             RawFile::System(file) => os::send_file(socket, file, offset, left),
             RawFile::Virtual(_) => None,
         };
-        return match sent.unwrap_or_else(|| send_read(socket, &range.file, offset, left)) {
-            Ok(0) => Err(SHORTENED),
-            Ok(count) => Ok(Some(count)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(match PortError::from_io(Call::Send, &error) {
-                // What says nothing of a connection is the file's.
-                other if other.kind == ErrorKind::Other => PortError { call: Call::File, ..other },
-                of_connection => of_connection,
-            }),
-        };
+        match sent.unwrap_or_else(|| send_read(socket, &range.file, offset, left)) {
+            Ok(0) => return Err(SHORTENED),
+            Ok(count) => *done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => {
+                return Err(match PortError::from_io(Call::Send, &error) {
+                    // What says nothing of a connection is the file's.
+                    it if it.kind == ErrorKind::Other => PortError { call: Call::File, ..it },
+                    of_connection => of_connection,
+                });
+            }
+        }
     }
+    Ok(())
 }
 
 /// Bytes of a file that are read for one call, where the system does not send it by itself.

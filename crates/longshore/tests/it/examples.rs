@@ -29,6 +29,9 @@ mod gateway;
 #[expect(dead_code, reason = "main is for people")]
 #[path = "../../examples/proxy.rs"]
 mod proxy;
+#[expect(dead_code, reason = "main is for people")]
+#[path = "../../examples/web.rs"]
+mod web;
 
 const SOON: Duration = Duration::from_secs(2);
 
@@ -300,4 +303,39 @@ fn files_are_taken_given_and_refused() {
             assert!(got == bytes, "seed {seed}");
         }
     }
+}
+
+#[test]
+fn web_sends_files_and_parts_of_them() {
+    let mut net = Net::seed(4);
+    let addr = net.addr();
+    let bytes: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
+    let source = FileSource::of(SimFile::new(&*bytes).handle()).unwrap();
+    let files = web::Files::from([("film".to_owned(), source)]);
+    net.start(web::server(Listener::addr(addr, web::Http), files)).unwrap();
+    let mut peer = net.connect(addr, Raw::new());
+    let mut ask = |request: &str, head: &str, body: &[u8]| {
+        peer.send_bytes(request.as_bytes());
+        let want = [head.as_bytes(), b"\r\n\r\n", body].concat();
+        let mut got = Vec::new();
+        net.run_until(SOON * 10, |_| {
+            got.extend(peer.received_bytes());
+            got.len() >= want.len()
+        });
+        let shown = String::from_utf8_lossy(&got[..got.len().min(200)]).into_owned();
+        assert!(got == want, "{request} gave {} bytes: {shown}", got.len());
+    };
+    let all = "HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\nContent-Length: 100000";
+    ask("GET /film HTTP/1.1\r\nHost: x\r\n\r\n", all, &bytes);
+    ask("HEAD /film HTTP/1.1\r\n\r\n", all, b"");
+    let part =
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 10-19/100000\r\nContent-Length: 10";
+    ask("GET /film HTTP/1.1\r\nrange: bytes=10-19\r\n\r\n", part, &bytes[10..20]);
+    let part = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 99999-99999/100000\r\nContent-Length: 1";
+    ask("GET /film HTTP/1.1\r\nRange: bytes=99999-\r\n\r\n", part, &bytes[99_999..]);
+    ask("GET /film HTTP/1.1\r\nRange: bytes=9-200000\r\n\r\n", all, &bytes);
+    ask("GET /no HTTP/1.1\r\n\r\n", "HTTP/1.1 404 Not Found\r\nContent-Length: 0", b"");
+    let no = "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nContent-Length: 0";
+    ask("PUT /film HTTP/1.1\r\n\r\n", no, b"");
+    assert!(net.run_until(SOON, |_| peer.is_closed()), "what follows is not known");
 }

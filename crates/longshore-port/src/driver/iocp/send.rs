@@ -165,7 +165,9 @@ fn parts_of(
 /// One call that does not wait: how much the system took, perhaps nothing.
 fn send_now(socket: &Socket, data: &SendData) -> Result<usize, PortError> {
     if let Some(range) = data.file() {
-        return Ok(send_file(socket, range, 0)?.unwrap_or(0));
+        let mut done = 0;
+        let result = send_file(socket, range, &mut done);
+        return if done > 0 { Ok(done) } else { result.map(|()| 0) };
     }
     let sent = match data {
         SendData::One(segment) => socket.send(segment.bytes()),

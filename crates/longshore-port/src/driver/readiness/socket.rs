@@ -215,15 +215,10 @@ impl Sending {
     /// more: only then it will tell when there is room again.
     pub(super) fn go_on(&mut self, socket: &Socket, mode: SendMode) -> Result<(), PortError> {
         if let Some(range) = self.data.file() {
-            while self.left > 0 {
-                let Some(count) = send_file(socket, range, self.bytes)? else { break };
-                self.bytes += count;
-                self.left -= count;
-                if mode == SendMode::Try {
-                    break;
-                }
-            }
-            return Ok(());
+            let before = self.bytes;
+            let result = send_file(socket, range, &mut self.bytes);
+            self.left -= self.bytes - before;
+            return result;
         }
         while self.left > 0 {
             match retried(|| self.send_once(socket)) {

@@ -49,19 +49,12 @@ impl UringPort {
         let op = self.sends.get_mut(slot).expect("in flight");
         let socket = self.sockets.get(op.socket).expect("open until its send has returned");
         let Some(range) = op.data.file() else { unreachable!("its data is a file") };
-        let error = loop {
-            match send_file(&socket.system, range, op.done) {
-                Ok(Some(count)) => op.done += count,
-                Ok(None) if op.mode == SendMode::Whole => return self.wait_for_room(slot),
-                Ok(None) => break None,
-                Err(error) => break Some(error),
-            }
-            if op.done == op.len || op.mode == SendMode::Try {
-                break None;
-            }
-        };
+        let result = send_file(&socket.system, range, &mut op.done);
         let done = op.done;
-        self.answer_send(slot, done, error);
+        match result {
+            Ok(()) if done < op.len && op.mode == SendMode::Whole => self.wait_for_room(slot),
+            result => self.answer_send(slot, done, result.err()),
+        }
     }
 
     fn wait_for_room(&mut self, slot: Token) {
