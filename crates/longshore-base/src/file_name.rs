@@ -150,6 +150,12 @@ impl FileName {
         self.0.rsplit_once('/').map_or(&self.0, |(_, last)| last)
     }
 
+    /// The same without the folder that it lies in.
+    #[must_use]
+    pub fn base(&self) -> Self {
+        Self(self.last().into())
+    }
+
     /// All of it, with `/` between its parts.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,7 +1,7 @@
 //! Folders as values: where files are opened by names that somebody else has chosen.
 
 use crate::driver::os;
-use crate::{Entry, FileAccess, FileFacts, FileHandle};
+use crate::{Entry, FileAccess, FileFacts, FileHandle, FileKind};
 use longshore_base::FileName;
 use std::fmt;
 use std::io;
@@ -99,6 +99,25 @@ impl Folder {
     /// A folder of a simulation.
     pub fn of_simulation(folder: impl VirtualFolder + 'static) -> Self {
         Self(Arc::new(Raw::Virtual(Box::new(folder))))
+    }
+
+    /// A folder beneath this one, held open: it stays the same one though somebody renames it, and what is
+    /// done in it needs no way to it any more. For a few calls in a row; held for longer, it may lie
+    /// elsewhere by then.
+    ///
+    /// # Errors
+    /// `NotFound`; a file, or a symbolic link, is in the way; what the system says of it.
+    pub fn beneath(&self, name: &FileName) -> io::Result<Self> {
+        let raw = match &*self.0 {
+            Raw::System(folder) => Raw::System(folder.folder(name)?),
+            Raw::Virtual(folder) => {
+                if folder.facts(name)?.kind != FileKind::Folder {
+                    return Err(io::ErrorKind::NotADirectory.into());
+                }
+                Raw::Virtual(Box::new(Beneath { folder: self.clone(), at: name.clone() }))
+            }
+        };
+        Ok(Self(Arc::new(raw)))
     }
 
     /// Opens a file to be read. On Windows others may write to it, rename it and remove it meanwhile,
@@ -216,6 +235,61 @@ impl Folder {
     /// What the system says of it.
     pub fn free_bytes(&self) -> io::Result<u64> {
         either!(self, folder => folder.free_bytes())
+    }
+}
+
+/// A folder beneath one of a simulation: what is done in it is done in that one, by the longer name.
+#[derive(Debug)]
+struct Beneath {
+    folder: Folder,
+    at: FileName,
+}
+
+impl Beneath {
+    fn full(&self, name: &FileName) -> io::Result<FileName> {
+        self.at.join(name).map_err(|bad| io::Error::new(io::ErrorKind::InvalidInput, bad))
+    }
+
+    fn full_or_self(&self, name: Option<&FileName>) -> io::Result<FileName> {
+        name.map_or_else(|| Ok(self.at.clone()), |name| self.full(name))
+    }
+}
+
+impl VirtualFolder for Beneath {
+    fn open(&self, name: &FileName, access: FileAccess) -> io::Result<FileHandle> {
+        self.folder.open_as(&self.full(name)?, access)
+    }
+
+    fn make_folders(&self, name: &FileName) -> io::Result<()> {
+        self.folder.make_folders(&self.full(name)?)
+    }
+
+    fn rename(&self, from: &FileName, to: &FileName, replace: bool) -> io::Result<()> {
+        self.folder.rename(&self.full(from)?, &self.full(to)?, replace)
+    }
+
+    fn remove(&self, name: &FileName) -> io::Result<()> {
+        self.folder.remove(&self.full(name)?)
+    }
+
+    fn sync_folder(&self, folder: Option<&FileName>) -> io::Result<()> {
+        self.folder.sync_folder(Some(&self.full_or_self(folder)?))
+    }
+
+    fn sync_all(&self) -> io::Result<bool> {
+        self.folder.sync_all()
+    }
+
+    fn list(&self, folder: Option<&FileName>, after: &str, most: usize) -> io::Result<Vec<Entry>> {
+        self.folder.list(Some(&self.full_or_self(folder)?), after, most)
+    }
+
+    fn facts(&self, name: &FileName) -> io::Result<FileFacts> {
+        self.folder.facts(&self.full(name)?)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.folder.free_bytes()
     }
 }
 

@@ -27,6 +27,7 @@ promises! {
     what_is_removed_stays_with_who_has_it_open
     a_listing_has_all_in_order
     a_file_is_known_by_its_facts
+    a_folder_beneath_is_a_folder
     no_hostile_name_leaves_anything_behind
 }
 
@@ -239,6 +240,31 @@ pub fn a_listing_has_all_in_order(folder: &Folder) {
     assert_eq!(behind("2489", 1), ["249"], "what is not there has its place, too");
     assert_eq!(behind("297", 9), ["298", "299"]);
     assert_eq!(behind("299", 9), [""; 0]);
+}
+
+/// What is done in a folder that is held is done there, wherever that lies.
+pub fn a_folder_beneath_is_a_folder(folder: &Folder) {
+    folder.make_folders(&name("a/b")).unwrap();
+    put(folder, "a/b/f", b"bytes");
+    put(folder, "file", b"");
+    let inner = folder.beneath(&name("a/b")).unwrap();
+    assert_eq!(bytes_of(&inner, "f"), b"bytes");
+    assert_eq!(inner.facts(&name("f")).unwrap(), folder.facts(&name("a/b/f")).unwrap());
+    put(&inner, "g", b"more");
+    inner.rename(&name("g"), &name("h"), false).unwrap();
+    let temporary = name("x").temporary(1);
+    inner.create(&temporary).unwrap();
+    inner.make_folders(&name("c/d")).unwrap();
+    inner.sync_folder(None).unwrap();
+    inner.sync_folder(Some(&name("c"))).unwrap();
+    assert_eq!(listed(&inner, None, 9), [temporary.as_str(), "c", "f", "h"]);
+    assert_eq!(listed(&inner, Some(&name("c")), 9), ["d"]);
+    inner.remove(&name("f")).unwrap();
+    assert_eq!(bytes_of(folder, "a/b/h"), b"more");
+    assert_eq!(listed(folder, Some(&name("a/b")), 9), [temporary.as_str(), "c", "h"]);
+    assert!(inner.free_bytes().is_ok());
+    fails(folder.beneath(&name("a/no")), io::ErrorKind::NotFound);
+    assert!(folder.beneath(&name("file")).is_err(), "it is none");
 }
 
 /// By name and by handle alike.

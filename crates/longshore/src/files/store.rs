@@ -2,6 +2,7 @@
 
 mod clean;
 mod finish;
+mod near;
 mod place;
 mod quota;
 mod slot;
@@ -10,9 +11,10 @@ mod there;
 use super::error::FileError;
 use super::source::FileSource;
 use longshore_base::FileName;
-use longshore_port::{FileHandle, FileKind, Folder};
+use longshore_port::{FileFacts, FileHandle, FileKind, Folder};
 use longshore_proto::transfer::{Digest, FileErrorKind, Listed};
-use place::{Place, fault, is_missing, named};
+pub(crate) use near::Near;
+use place::{Place, facts, fault, is_missing, named};
 use quota::{Claim, Taken, Wish};
 use slot::Begun;
 pub(crate) use slot::Slot;
@@ -201,6 +203,7 @@ impl FileStore {
         peer: Option<IpAddr>,
         name: &FileName,
         offered: &Wanted,
+        near: &mut Near,
     ) -> Result<Ready, FileError> {
         let (place, settings, bytes) = (&self.place, &self.settings, offered.bytes);
         let refused = |kind, text: &str| Err(fault(kind, name, text));
@@ -214,23 +217,26 @@ impl FileStore {
         let partial = name.temporary(number(name, offered));
         // Held before anything is looked at: what is seen is what will be.
         let held = place.hold([name, &partial]);
-        let replaces = match place.facts(name)? {
-            None => None,
-            Some(there) if settings.overwrite && there.kind == FileKind::Regular => {
-                Some(there.bytes)
-            }
-            Some(there) if There::is_like(&there, bytes, offered.modified) => {
-                drop(held);
-                let there = There::look(place.clone(), name.clone(), there)?;
-                return Ok(Ready::There(Box::new(there)));
-            }
-            Some(there) => return Err(there::exists(name, &there)),
-        };
+        let failed = |error: io::Error| named(name, &error);
+        let folder = near.folder_of(place, name).map_err(failed)?;
+        let facts = folder.as_ref().map(|folder| facts(folder, &name.base()));
+        let there = facts.transpose().map_err(failed)?.flatten();
+        let is_like = |it: &FileFacts| There::is_like(it, bytes, offered.modified);
+        if let Some(there) = there.filter(|it| !settings.overwrite && is_like(it)) {
+            drop(held);
+            let there = There::look(place.clone(), name.clone(), there)?;
+            return Ok(Ready::There(Box::new(there)));
+        }
+        let replaces = there.map(|it| self.replaced(name, &it)).transpose()?;
         self.count()?;
-        let partial_there = self.partial(name, &partial, held.is_some())?;
+        let partial_there = match &folder {
+            Some(folder) => self.partial(folder, name, &partial, held.is_some())?,
+            None => None,
+        };
         let had = partial_there.as_ref().map_or(0, |(_, bytes)| *bytes);
         let handle = partial_there.map(|(handle, _)| handle);
-        let made = u64::from(handle.is_none()) + place.missing_folders(name)?;
+        let missing = if folder.is_some() { 0 } else { place.missing_folders(name)? };
+        let made = u64::from(handle.is_none()) + missing;
         let wish = Wish {
             peer,
             bytes,
@@ -247,7 +253,7 @@ impl FileStore {
             None => place.quota.look(&wish).map(|()| None).map_err(|error| of(name, &error))?,
         };
         let missing = bytes.saturating_sub(had);
-        let free = place.folder.free_bytes().map_err(|error| named(name, &error))?;
+        let free = place.folder.free_bytes().map_err(failed)?;
         if free < missing {
             let text = format!("{missing} bytes, the disk has room for {free}");
             return refused(FileErrorKind::NoSpace, &text);
@@ -260,6 +266,7 @@ impl FileStore {
             name: name.clone(),
             partial,
             handle,
+            near,
             bytes,
             claim,
             held,
@@ -270,15 +277,24 @@ impl FileStore {
         Ok(Ready::Slot(Box::new(slot)))
     }
 
+    /// How long the file is that is replaced.
+    fn replaced(&self, name: &FileName, there: &FileFacts) -> Result<u64, FileError> {
+        if self.settings.overwrite && there.kind == FileKind::Regular {
+            return Ok(there.bytes);
+        }
+        Err(there::exists(name, there))
+    }
+
     /// What lies there of the same file, if anything, and how much. What is held and too old is removed.
     fn partial(
         &self,
+        folder: &Folder,
         name: &FileName,
         partial: &FileName,
         is_held: bool,
     ) -> Result<Option<(FileHandle, u64)>, FileError> {
         let failed = |error: io::Error| named(name, &error);
-        let handle = match self.place.folder.open_to_write(partial) {
+        let handle = match folder.open_to_write(&partial.base()) {
             Ok(handle) => handle,
             Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => return Err(failed(error)),

@@ -3,7 +3,7 @@
 use super::error::FileError;
 use super::pieces::Pieces;
 use super::source::FileSource;
-use super::store::{FileStore, Ready, Slot, There, Wanted};
+use super::store::{FileStore, Near, Ready, Slot, There, Wanted};
 use blake3::Hasher;
 use bytes::Bytes;
 use longshore_base::FileName;
@@ -84,7 +84,8 @@ impl Batch {
     /// Does all of it, here and now.
     pub(crate) fn run(self) -> Outcomes {
         let Self { small, tasks } = self;
-        Outcomes { small, outcomes: tasks.into_iter().map(Task::run).collect() }
+        let mut near = Near::default();
+        Outcomes { small, outcomes: tasks.into_iter().map(|task| task.run(&mut near)).collect() }
     }
 }
 
@@ -141,7 +142,7 @@ impl Task {
     }
 
     /// Does it, here and now.
-    pub(crate) fn run(self) -> Outcome {
+    fn run(self, near: &mut Near) -> Outcome {
         match self {
             Self::Prove { number, source, start, have, digest } => {
                 let running = prove(&source, start, have, &digest);
@@ -158,7 +159,7 @@ impl Task {
                 Outcome::Listed { request, listed: store.list(name.as_ref(), &after) }
             }
             Self::Begin { number, store, peer, name, wanted } => {
-                let begun = store.begin(peer, &name, &wanted);
+                let begun = store.begin(peer, &name, &wanted, near);
                 if let Ok(Ready::Slot(slot)) = &begun {
                     store.clean_sometimes(slot);
                 }

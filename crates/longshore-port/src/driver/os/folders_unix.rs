@@ -29,10 +29,9 @@ const THROUGH: OFlags = FOLDER;
 /// A folder to list or to sync. Also that its name is a link is an error.
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// A file: no link, and a pipe or a terminal that took its place is not waited for.
+/// A file: no link. With `O_NONBLOCK`, a pipe or a terminal that took its place is not waited for.
 /// Source: `open(2)`, `O_NONBLOCK` and `O_NOCTTY`.
-const FILE: OFlags =
-    OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
 /// How often the kernel may ask to be asked again.
 #[cfg(target_os = "linux")]
@@ -69,6 +68,12 @@ impl SystemFolder {
         Ok(Self { root, walks: AtomicBool::new(cfg!(not(target_os = "linux"))) })
     }
 
+    /// A folder beneath the root, held open.
+    pub(crate) fn folder(&self, name: &FileName) -> io::Result<Self> {
+        let walks = AtomicBool::new(self.walks.load(Ordering::Relaxed));
+        Ok(Self { root: self.beneath(name, THROUGH)?, walks })
+    }
+
     /// From now on it is as on a kernel without `openat2(2)`.
     #[cfg(all(test, target_os = "linux"))]
     pub(crate) fn walk_always(&self) {
@@ -83,12 +88,13 @@ impl SystemFolder {
             FileAccess::Write => OFlags::RDWR,
             FileAccess::Create => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
         };
-        if access != FileAccess::Create {
-            check_regular(&statat(&folder, last, AtFlags::SYMLINK_NOFOLLOW)?)?;
-        }
         let mode = Mode::RUSR | Mode::WUSR;
-        let file = File::from(retry_on_intr(|| openat(&folder, last, FILE | flags, mode))?);
-        checked(file)
+        let open = |flags| retry_on_intr(|| openat(&folder, last, FILE | flags, mode));
+        if access == FileAccess::Create {
+            return Ok(File::from(open(flags)?)); // it is new, so it is a regular one
+        }
+        check_regular(&statat(&folder, last, AtFlags::SYMLINK_NOFOLLOW)?)?;
+        checked(File::from(open(flags | OFlags::NONBLOCK)?))
     }
 
     /// Goes down part by part, and makes what is not there.

@@ -1,5 +1,6 @@
 //! Files that have come whole are put in their places, so that they are still there after a crash.
 
+use super::near::Near;
 use super::place::Place;
 use super::slot::Slot;
 use crate::files::error::FileError;
@@ -33,9 +34,10 @@ pub(super) fn store_all(slots: Vec<(Slot, Digest)>) -> Vec<Result<FileName, File
     });
     // All are synced before the first one has its name.
     let synced: Vec<Step> = synced.collect();
+    let mut near = Near::default();
     let renamed = synced.into_iter().map(|step| {
         let mut slot = step?;
-        slot.rename()?;
+        slot.rename(&mut near)?;
         Ok(slot)
     });
     let renamed: Vec<Step> = renamed.collect();

@@ -110,11 +110,7 @@ impl Place {
 
     /// What is told of a name; nothing if there is nothing.
     pub(super) fn facts(&self, name: &FileName) -> Result<Option<FileFacts>, FileError> {
-        match self.folder.facts(name) {
-            Ok(facts) => Ok(Some(facts)),
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(named(name, &error)),
-        }
+        facts(&self.folder, name).map_err(|error| named(name, &error))
     }
 
     /// Goes to each file and folder that there is, temporary ones too. What has no name of ours is left out, and
@@ -159,6 +155,15 @@ impl Drop for Held {
         for name in &self.names {
             active.remove(name);
         }
+    }
+}
+
+/// What is told of a name in a folder; nothing if there is nothing.
+pub(super) fn facts(folder: &Folder, name: &FileName) -> io::Result<Option<FileFacts>> {
+    match folder.facts(name) {
+        Ok(facts) => Ok(Some(facts)),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,12 +1,13 @@
 //! One file that is being received.
 
-use super::place::{Held, Place, fault, is_missing, named};
+use super::near::Near;
+use super::place::{Held, Place, facts, fault, is_missing, named};
 use super::quota::Claim;
 use super::there::above;
 use crate::files::error::FileError;
 use blake3::Hasher;
 use longshore_base::FileName;
-use longshore_port::FileHandle;
+use longshore_port::{FileFacts, FileHandle};
 use longshore_proto::transfer::{Digest, FileErrorKind};
 use std::fmt;
 use std::io;
@@ -39,6 +40,8 @@ pub(crate) struct Slot {
     keeps: bool,
     /// When the sender's file was changed last, if it said so.
     modified: u64,
+    /// Which file it is.
+    identity: (u64, u128),
     /// The clock of the disk, and how often a sync of all of it had failed, when this began.
     began_at: i128,
     failed_syncs: u64,
@@ -46,12 +49,13 @@ pub(crate) struct Slot {
 
 /// What a slot is made of.
 #[derive(Debug)]
-pub(super) struct Begun {
+pub(super) struct Begun<'a> {
     pub(super) place: Arc<Place>,
     pub(super) name: FileName,
     pub(super) partial: FileName,
     /// The partial, if there is one.
     pub(super) handle: Option<FileHandle>,
+    pub(super) near: &'a mut Near,
     pub(super) bytes: u64,
     pub(super) claim: Claim,
     pub(super) held: Held,
@@ -62,12 +66,12 @@ pub(super) struct Begun {
 
 impl Slot {
     /// Makes the partial, or looks what is in it.
-    pub(super) fn new(begun: Begun) -> Result<Self, FileError> {
-        let Begun { place, name, partial, handle, bytes, claim, held, .. } = begun;
+    pub(super) fn new(begun: Begun<'_>) -> Result<Self, FileError> {
+        let Begun { place, name, partial, handle, near, bytes, claim, held, .. } = begun;
         let (overwrite, keeps, modified) = (begun.overwrite, begun.keeps, begun.modified);
         let handle = match handle {
             Some(handle) => handle,
-            None => create(&place, &name, &partial)?,
+            None => create(near, &place, &name, &partial)?,
         };
         let mut slot = Self {
             place,
@@ -82,6 +86,7 @@ impl Slot {
             overwrite,
             keeps,
             modified,
+            identity: (0, 0),
             began_at: 0,
             failed_syncs: 0,
         };
@@ -98,7 +103,7 @@ impl Slot {
     fn look(&mut self) -> io::Result<()> {
         let handle = self.handle()?.clone();
         let facts = handle.facts()?;
-        self.began_at = facts.modified;
+        (self.identity, self.began_at) = (facts.identity, facts.modified);
         let there = facts.bytes;
         if there > self.bytes {
             handle.set_len(self.bytes)?;
@@ -230,36 +235,29 @@ impl Slot {
     }
 
     /// Gives it its time and its name, in place of what has it if that is allowed.
-    pub(super) fn rename(&mut self) -> Result<(), FileError> {
-        if !self.is_ours().map_err(|error| named(&self.name, &error))? {
+    pub(super) fn rename(&mut self, near: &mut Near) -> Result<(), FileError> {
+        let folder = near.folder_of(&self.place, &self.name);
+        let folder = folder.map_err(|error| named(&self.name, &error))?;
+        let (partial, name) = (self.partial.base(), self.name.base());
+        let there = folder.as_ref().map(|folder| facts(folder, &partial));
+        let there = there.transpose().map_err(|error| named(&self.name, &error))?.flatten();
+        // As far as can be seen: a second process may have taken it for one that nobody is at work on.
+        let is_ours = |it: &FileFacts| it.identity == self.identity && it.bytes == self.bytes;
+        let Some(folder) = folder.filter(|_| there.as_ref().is_some_and(is_ours)) else {
             (self.handle, self.have) = (None, 0);
             self.claim.lies(0);
             let text = "another program has taken it away, or is writing to it";
             return Err(fault(FileErrorKind::Disk, &self.name, text));
-        }
+        };
         if self.modified > 0 {
             // Where that cannot be, it has the time at which it came.
             let _ = self.handle().and_then(|handle| handle.set_modified(self.modified));
         }
-        let folder = &self.place.folder;
-        let Err(error) = folder.rename(&self.partial, &self.name, self.overwrite) else {
-            return Ok(());
-        };
+        let Err(error) = folder.rename(&partial, &name, self.overwrite) else { return Ok(()) };
         if error.kind() == io::ErrorKind::AlreadyExists {
             self.remove();
         }
         Err(named(&self.name, &error))
-    }
-
-    /// Whether what has the name of the partial is still what was written, as far as can be seen. A
-    /// second process may have taken it for one that nobody is at work on.
-    fn is_ours(&self) -> io::Result<bool> {
-        let ours = self.handle()?.facts()?;
-        match self.place.folder.facts(&self.partial) {
-            Ok(there) => Ok(there.identity == ours.identity && there.bytes == self.bytes),
-            Err(error) if is_missing(&error) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// The folders that have to be on the disk, so that it is found: its own and all above.
@@ -286,16 +284,29 @@ impl Slot {
     }
 }
 
-fn create(place: &Place, name: &FileName, partial: &FileName) -> Result<FileHandle, FileError> {
+/// Makes a partial, and the folders that it is to lie in, if they are not there.
+fn create(
+    near: &mut Near,
+    place: &Arc<Place>,
+    name: &FileName,
+    partial: &FileName,
+) -> Result<FileHandle, FileError> {
+    let failed = |error: io::Error| named(name, &error);
+    if let Some(folder) = near.folder_of(place, name).map_err(failed)? {
+        match folder.create(&partial.base()) {
+            Err(error) if is_missing(&error) => near.forget(), // it was removed meanwhile
+            done => return done.map_err(failed),
+        }
+    }
     if let Some(folder) = name.parent() {
         place.folder.make_folders(&folder).map_err(|error| match error.kind() {
             io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
                 fault(FileErrorKind::Exists, name, &format!("{folder} is no folder"))
             }
-            _ => named(name, &error),
+            _ => failed(error),
         })?;
     }
-    place.folder.create(partial).map_err(|error| named(name, &error))
+    place.folder.create(partial).map_err(failed)
 }
 
 impl Drop for Slot {

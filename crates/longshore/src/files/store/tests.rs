@@ -40,7 +40,7 @@ impl FileStore {
         name: &FileName,
         offered: &Wanted,
     ) -> Result<Slot, FileError> {
-        match self.begin(peer, name, offered)? {
+        match self.begin(peer, name, offered, &mut Near::default())? {
             Ready::Slot(slot) => Ok(*slot),
             Ready::There(there) => Err(there.is_another()),
         }
@@ -455,11 +455,12 @@ fn what_lies_there_already_is_known_by_its_time_and_its_digest() {
     let disk = SimDisk::new(1);
     let (store, bytes) = (on(&disk), content(1, 300_000));
     receive(&store, "d/f", &bytes).unwrap();
-    let there = |wanted: &Wanted| match store.begin(None, &name("d/f"), wanted) {
-        Ok(Ready::There(there)) => Ok(there),
-        Ok(Ready::Slot(slot)) => panic!("{slot:?}"),
-        Err(error) => Err(error.kind),
-    };
+    let there =
+        |wanted: &Wanted| match store.begin(None, &name("d/f"), wanted, &mut Near::default()) {
+            Ok(Ready::There(there)) => Ok(there),
+            Ok(Ready::Slot(slot)) => panic!("{slot:?}"),
+            Err(error) => Err(error.kind),
+        };
     let same = wanted(&bytes);
     let found = there(&same).unwrap();
     assert_eq!((found.bytes(), found.digest()), (300_000, digest(&bytes)));
@@ -493,8 +494,8 @@ fn what_lies_there_already_is_on_the_disk_when_that_is_told() {
         }
         file.set_modified(7).unwrap();
         drop(file);
-        let Ready::There(there) = on(&disk).begin(None, &name("d/f"), &wanted(&bytes)).unwrap()
-        else {
+        let begun = on(&disk).begin(None, &name("d/f"), &wanted(&bytes), &mut Near::default());
+        let Ready::There(there) = begun.unwrap() else {
             panic!("it lies there");
         };
         disk.fail_sync(u64::from(fails));
@@ -504,5 +505,28 @@ fn what_lies_there_already_is_on_the_disk_when_that_is_told() {
             disk.restart();
             assert!(disk.bytes(&name("d/f")) == Some(bytes));
         }
+    }
+}
+
+/// Several are begun, and put in their places, at once.
+#[test]
+fn files_of_several_folders_come_together() {
+    let disks = [SimDisk::new(1), SimDisk::new(2)];
+    let stores = disks.each_ref().map(on);
+    let mut near = Near::default();
+    let mut slots = Vec::new();
+    for at in ["a/f", "a/g", "b/f", "f", "a/h", "a/b/f"] {
+        for store in &stores {
+            let begun = store.begin(None, &name(at), &wanted(at.as_bytes()), &mut near);
+            let Ready::Slot(mut slot) = begun.unwrap() else { panic!("{at} is there") };
+            slot.write(0, at.as_bytes(), false).unwrap();
+            slots.push((*slot, digest(at.as_bytes())));
+        }
+    }
+    assert!(FileStore::store_all(slots).iter().all(Result::is_ok));
+    for disk in disks {
+        let names = ["a/b/f", "a/f", "a/g", "a/h", "b/f", "f"];
+        assert_eq!(disk.names(), names.map(name));
+        assert!(names.iter().all(|at| disk.bytes(&name(at)).unwrap() == at.as_bytes()));
     }
 }

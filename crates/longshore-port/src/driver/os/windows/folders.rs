@@ -91,6 +91,11 @@ impl SystemFolder {
         Ok(Self { root })
     }
 
+    /// A folder beneath the root, held open.
+    pub(crate) fn folder(&self, name: &FileName) -> io::Result<Self> {
+        Ok(Self { root: self.beneath(name, THROUGH)? })
+    }
+
     /// Opens a file.
     pub(crate) fn open_file(&self, name: &FileName, access: FileAccess) -> io::Result<File> {
         let (rights, disposition) = match access {

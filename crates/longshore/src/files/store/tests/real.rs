@@ -101,3 +101,19 @@ fn a_folder_that_is_not_there_is_no_store() {
     assert_eq!(error.kind, FileErrorKind::NotFound);
     assert!(!error.to_string().contains("nothing"), "{error}");
 }
+
+/// Its owner tidies up while files come.
+#[cfg(unix)]
+#[test]
+fn a_folder_that_is_removed_meanwhile_is_made_again() {
+    let scratch = Scratch::new("tidied");
+    let (store, mut near) = (scratch.store(), Near::default());
+    drop(store.begin(None, &name("d/f"), &wanted(b"first"), &mut near).unwrap());
+    drop(store.begin(None, &name("d/f"), &wanted(b"first"), &mut near).unwrap());
+    fs::remove_dir(scratch.0.join("d")).unwrap();
+    let begun = store.begin(None, &name("d/g"), &wanted(b"second"), &mut near).unwrap();
+    let Ready::Slot(mut slot) = begun else { panic!("it is there") };
+    slot.write(0, b"second", false).unwrap();
+    store_one(*slot, b"second").unwrap();
+    assert_eq!(fs::read(scratch.0.join("d/g")).unwrap(), b"second");
+}
