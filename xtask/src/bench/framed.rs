@@ -21,8 +21,8 @@ pub(super) fn run(root: &Path, dir: &Path, rounds: usize) -> Result<(), String> 
     let bare = peers::start(&["receive"], &there)?;
     let (port, program) = (free_port()?, longshore(root));
     let addr = format!("127.0.0.1:{port}");
-    let flags = ["serve", "--listen", &addr, "--files", &place, "--overwrite", "--workers", "1"];
-    let ours = Server::start(&program, &flags, port)?;
+    let flags = ["serve", "--listen", &addr, "--files", &place, "--files-max", "1024GiB"];
+    let ours = Server::start(&program, &[&flags[..], &["--workers", "1"]].concat(), port)?;
     let own = std::env::current_exe().map_err(failed("this program"))?;
     let mut lines = ["bare sender and receiver", "longshore put"]
         .map(|name| Line { name: name.into(), turns: Vec::new() });

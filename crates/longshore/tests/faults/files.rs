@@ -458,3 +458,102 @@ fn r04_many_sends_hold_a_bounded_part_of_each_file() {
         assert!(each <= 96, "{held:?} KiB");
     });
 }
+
+/// Asks and asks again, as soon as there is an answer, and notes how long each took.
+struct Asks {
+    asked: Instant,
+    took: Vec<Duration>,
+    up: Sender<Conn<Self>>,
+    ended: Sender<Ended>,
+}
+
+impl Asks {
+    fn ask(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+        self.asked = Instant::now();
+        cx.send(Message::Text("are you there?"))
+    }
+}
+
+impl Handler for Asks {
+    type Codec = Longshore;
+
+    fn on_connect(&mut self, cx: &mut Ctx<'_, Self>) -> Result {
+        self.up.send(cx.conn()).unwrap();
+        self.ask(cx)
+    }
+
+    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, message: Message<'_>) -> Result {
+        assert!(matches!(message, Message::Text("are you there?")));
+        self.took.push(self.asked.elapsed());
+        self.ask(cx)
+    }
+
+    fn on_file(&mut self, _: &mut Ctx<'_, Self>, event: FileEvent) -> Result {
+        match event {
+            FileEvent::Done(done) => drop(self.ended.send(Ok(done))),
+            FileEvent::Failed(failed) => drop(self.ended.send(Err(failed))),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Which 99 of 100 are no longer than, in microseconds, and how many there are.
+fn p99(took: &[Duration]) -> (u128, usize) {
+    let mut took = took.to_vec();
+    took.sort();
+    let at = (took.len() * 99).div_ceil(100).max(1) - 1;
+    (took.get(at).map_or(0, Duration::as_micros), took.len())
+}
+
+/// On the same connection as files, each message waits for one chunk at most, on each side.
+#[test]
+fn r68_messages_go_between_sixteen_files() {
+    on_each_driver(|driver| {
+        let (place, there) = (Place::new("r68", driver), Place::new("r68-there", driver));
+        let pair = Pair::new(driver, there.store(), Limits::new());
+        let addr = pair.server.local_addrs()[0].socket_addr().unwrap();
+        let (told, up) = channel();
+        let (ended, here) = channel();
+        let factory = move |_: &Peer<'_>| {
+            let (up, ended) = (told.clone(), ended.clone());
+            Ok(Asks { asked: Instant::now(), took: Vec::new(), up, ended })
+        };
+        let client = Server::builder().driver(driver.choice).workers(1).start().unwrap();
+        let codec = Longshore::new().with_files();
+        client.connect(Connector::addr(addr, codec), factory).unwrap();
+        let conn = up.recv_timeout(PATIENCE).unwrap();
+        let took = || {
+            let (told, took) = channel();
+            let posted = conn.post(move |it: &mut Asks, _| {
+                let _ = told.send(std::mem::take(&mut it.took));
+                Ok(())
+            });
+            assert_eq!(posted, Sent::Queued);
+            took.recv_timeout(PATIENCE).unwrap()
+        };
+        std::thread::sleep(Duration::from_millis(pick(300, 3_000) as u64));
+        let alone = took();
+        let bytes = pattern(pick(4 << 20, 64 << 20), 1);
+        let file = FileSource::open(place.put("film", &bytes)).unwrap();
+        for number in 0..16 {
+            let (file, name) = (file.clone(), FileName::parse(&format!("f{number}")).unwrap());
+            let posted = conn.post(move |_: &mut Asks, cx| cx.offer_file(&file, &name).map(drop));
+            assert_eq!(posted, Sent::Queued);
+        }
+        for _ in 0..16 {
+            here.recv_timeout(4 * PATIENCE).unwrap().unwrap();
+        }
+        let beside = took();
+        assert!((0..16).all(|it| fs::read(there.at(&format!("f{it}"))).unwrap() == bytes));
+        let ((alone, _), (beside, count)) = (p99(&alone), p99(&beside));
+        assert!(count > 16, "messages wait for files");
+        reached(
+            "R68",
+            driver,
+            format_args!("99 of 100 messages took {alone} us at most, {beside} us beside 16 files"),
+        );
+        client.shutdown(Duration::ZERO);
+        client.wait().unwrap();
+    });
+}
