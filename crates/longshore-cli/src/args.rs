@@ -32,7 +32,8 @@ Examples:
   longshore put --json disk.img host:7411
 
 The server is one with --files DIR. What was cut off goes on where it was. Exit: 0 all is there,
-1 refused, 3 cannot connect, 4 the connection broke, 5 nothing came in time.";
+1 refused, or not sent, 2 wrong use, 3 cannot connect, 4 the connection broke, 5 nothing came in
+time.";
 
 const GET_EXAMPLES: &str = "\
 Examples:
@@ -56,6 +57,27 @@ pub(crate) struct Args {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+impl Args {
+    /// From the command line, which ends the program where it is wrong or asks for help.
+    pub(crate) fn of_command_line() -> Self {
+        Self::try_parse().unwrap_or_else(|error| hinted(error).exit())
+    }
+}
+
+/// An address where none may be stands there for `--listen`.
+fn hinted(mut error: clap::Error) -> clap::Error {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    if error.kind() == ErrorKind::UnknownArgument {
+        if let Some(ContextValue::String(text)) = error.get(ContextKind::InvalidArg) {
+            if !text.starts_with('-') && addr(text).is_ok() {
+                let hint = format!("to listen there: longshore serve --listen {text}").into();
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint]));
+            }
+        }
+    }
+    error
 }
 
 /// What every command takes.

@@ -27,13 +27,12 @@ mod talk;
 mod terminal;
 
 use args::{Args, Command};
-use clap::Parser;
 use exit::{Exit, Failure};
 use out::Output;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::of_command_line();
     let out = Output::new(args.common);
     let ended = run(&args, out);
     log::finish(); // what could not be written is known then

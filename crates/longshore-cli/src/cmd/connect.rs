@@ -6,7 +6,7 @@
 use super::{get, ls, put};
 use crate::args::{ConnectArgs, Protocol};
 use crate::exit::{Exit, Failure};
-use crate::files::{Session, file_names};
+use crate::files::{Found, Session};
 use crate::out::{self, Output};
 use crate::talk::{Reply, Talk, without_end};
 use longshore::{
@@ -165,15 +165,18 @@ fn files(addr: &str, words: &[String], out: Output) -> Result<Exit, Failure> {
     };
     match words[..] {
         ["/put", path] => {
-            put::put(&Session::open(addr)?, file_names(Path::new(path), None)?, false, out)
+            let mut found = Found::default();
+            found.add(Path::new(path), None)?;
+            put::put(&Session::open(addr)?, found, false, out)
         }
         ["/put", path, to] => {
             let files = vec![(path.into(), name(to)?)];
-            put::put(&Session::open(addr)?, files, false, out)
+            let found = Found { files, ..Found::default() };
+            put::put(&Session::open(addr)?, found, false, out)
         }
         ["/get", from] => {
             let store = get::store(Path::new("."), false)?;
-            get::get(&Session::open(addr)?, &name(from)?, &store, out)
+            get::get(&Session::open(addr)?, &name(from)?, &store, true, out)
         }
         ["/ls"] => ls::list_and_show(addr, None, out),
         ["/ls", folder] => ls::list_and_show(addr, Some(&name(folder)?), out),

@@ -2,7 +2,7 @@
 
 use crate::args::GetArgs;
 use crate::exit::{Exit, Failure};
-use crate::files::{Board, News, Session, Target, Verb};
+use crate::files::{Board, FILES_MAX, News, Session, Target, Verb};
 use crate::out::{self, Output};
 use longshore::{FileErrorKind, FileName, FileStore, Listed};
 use std::collections::VecDeque;
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &GetArgs, out: Output) -> Result<Exit, Failure> {
     let store = store(&place, args.force)?;
     let mut worst = Ok(Exit::Done);
     for (addr, name) in wanted {
-        let got = get(&Session::open(&addr)?, &name, &store, out);
+        let got = get(&Session::open(&addr)?, &name, &store, true, out);
         if got.is_err() {
             worst = got;
         }
@@ -61,11 +61,12 @@ pub(crate) fn store(place: &Path, force: bool) -> Result<FileStore, Failure> {
     Ok(if force { store.overwrite() } else { store })
 }
 
-/// Gets a file, or all that is in a folder.
+/// Gets a file, or all that is in a folder, if it may be one.
 pub(crate) fn get(
     session: &Session,
     name: &FileName,
     store: &FileStore,
+    folders: bool,
     out: Output,
 ) -> Result<Exit, Failure> {
     let place = FileName::parse(name.last()).map_err(|bad| usage(bad.to_string()))?;
@@ -73,7 +74,7 @@ pub(crate) fn get(
     ask(session, &mut board, store, (name.clone(), place.clone()), 0)?;
     while board.under_way() > 0 {
         let Some(News::Failed(failed)) = board.look(session)? else { continue };
-        if failed.error.of_peer && failed.error.kind == FileErrorKind::NotAFile {
+        if folders && failed.error.of_peer && failed.error.kind == FileErrorKind::NotAFile {
             return get_folder(session, name, &place, store, out);
         }
         board.failed(&failed);
@@ -88,27 +89,31 @@ fn get_folder(
     store: &FileStore,
     out: Output,
 ) -> Result<Exit, Failure> {
-    let mut files = Vec::new();
+    let (mut files, mut refused) = (Vec::new(), Vec::new());
     let mut folders = VecDeque::from([(name.clone(), place.clone())]);
     while let Some((folder, place)) = folders.pop_front() {
         for entry in list(session, Some(&folder))? {
-            let bad =
-                |bad: longshore::BadName| usage(format!("get {folder}/{}: {bad}", entry.name));
-            let last = FileName::parse(&entry.name).map_err(bad)?;
-            if entry.name.contains('/') {
-                let text = format!("get {folder}: the server lists a path: {last}");
+            let is_path = entry.name.contains('/');
+            let last = FileName::parse(&entry.name).and_then(|last| {
+                let bad = is_path.then_some(longshore::BadName::Reserved('/'));
+                bad.map_or_else(|| Ok((folder.join(&last)?, place.join(&last)?)), Err)
+            });
+            if files.len() + folders.len() + refused.len() >= FILES_MAX {
+                let text = format!("get {name}: more than {FILES_MAX} files and folders");
                 return Err(Failure::new(Exit::No, text));
             }
-            let both = (folder.join(&last).map_err(bad)?, place.join(&last).map_err(bad)?);
-            if entry.folder {
-                folders.push_back(both);
-            } else {
-                files.push((both, entry.bytes));
+            match last {
+                Ok(both) if entry.folder => folders.push_back(both),
+                Ok(both) => files.push((both, entry.bytes)),
+                Err(bad) => refused.push((entry.name, bad)),
             }
         }
     }
     let total = files.iter().map(|(_, bytes)| bytes).sum();
-    let mut board = Board::new(Verb::Get, files.len() as u64, total, out);
+    let mut board = Board::new(Verb::Get, (files.len() + refused.len()) as u64, total, out);
+    for (last, bad) in refused {
+        board.refused(&format!("{name}/{}", last.escape_debug()), &bad.to_string());
+    }
     let mut files = files.into_iter();
     let mut rest = true;
     while rest || board.under_way() > 0 {
@@ -176,12 +181,12 @@ fn to_stdout(wanted: &[(String, FileName)]) -> Result<Exit, Failure> {
     let folder = std::env::temp_dir().join(format!("longshore-get-{}", std::process::id()));
     let failed =
         |error: io::Error| Failure::new(Exit::No, format!("{}: {error}", folder.display()));
-    fs::create_dir_all(&folder).map_err(failed)?;
+    fs::create_dir(&folder).map_err(failed)?; // of our own: nobody else has it open
     let store = store(&folder, true)?;
     let quiet = Output::silent();
     let mut ended = Ok(Exit::Done);
     for (addr, name) in wanted {
-        ended = Session::open(addr).and_then(|session| get(&session, name, &store, quiet));
+        ended = Session::open(addr).and_then(|session| get(&session, name, &store, false, quiet));
         if ended.is_err() {
             break;
         }

@@ -2,7 +2,7 @@
 
 use crate::args::PutArgs;
 use crate::exit::{Exit, Failure};
-use crate::files::{Board, News, Session, Target, Verb, file_names};
+use crate::files::{Board, Found, News, Session, Target, Verb};
 use crate::out::Output;
 use longshore::{FileName, FileSource};
 use std::path::{Path, PathBuf};
@@ -17,23 +17,26 @@ pub(crate) fn run(args: &PutArgs, out: Output) -> Result<Exit, Failure> {
     let (paths, to) = args.split()?;
     let target =
         Target::parse(to).map_err(|text| Failure::new(Exit::Usage, format!("put {text}")))?;
-    let mut files = Vec::new();
+    let mut found = Found::default();
     for path in paths {
-        files.extend(file_names(Path::new(path), target.name.as_ref())?);
+        found.add(Path::new(path), target.name.as_ref())?;
     }
-    put(&Session::open(&target.addr)?, files, args.restart, out)
+    put(&Session::open(&target.addr)?, found, args.restart, out)
 }
 
 /// Sends all of these.
 pub(crate) fn put(
     session: &Session,
-    files: Vec<(PathBuf, FileName)>,
+    Found { files, refused }: Found,
     restart: bool,
     out: Output,
 ) -> Result<Exit, Failure> {
     let bytes = |path: &PathBuf| std::fs::metadata(path).map_or(0, |facts| facts.len());
     let total = files.iter().map(|(path, _)| bytes(path)).sum();
-    let mut board = Board::new(Verb::Put, files.len() as u64, total, out);
+    let mut board = Board::new(Verb::Put, (files.len() + refused.len()) as u64, total, out);
+    for (path, why) in refused {
+        board.refused(&path, &why);
+    }
     let mut files = files.into_iter().peekable();
     while files.peek().is_some() || board.under_way() > 0 {
         while files.peek().is_some() && board.under_way() < UNDER_WAY_MAX {

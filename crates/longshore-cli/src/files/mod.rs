@@ -10,5 +10,5 @@ mod names;
 mod session;
 
 pub(crate) use board::{Board, Verb};
-pub(crate) use names::{Target, date, file_names};
+pub(crate) use names::{FILES_MAX, Found, Target, date};
 pub(crate) use session::{News, Session};

@@ -5,8 +5,8 @@ use longshore::FileName;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Files and folders below a folder that is sent: no more are taken at a time.
-const FILES_MAX: usize = 1_000_000;
+/// Files and folders below a folder that is sent, or fetched: no more are taken at a time.
+pub(crate) const FILES_MAX: usize = 1_000_000;
 
 /// `ADDR` or `ADDR/NAME`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,60 +30,73 @@ impl Target {
     }
 }
 
-/// What is below `path`, each file with the name that it is to have: that of the path, or below it.
-pub(crate) fn file_names(
-    path: &Path,
-    below: Option<&FileName>,
-) -> Result<Vec<(PathBuf, FileName)>, Failure> {
-    let wrong = |what: String| Failure::new(Exit::Usage, format!("{}: {what}", path.display()));
-    // `.` and `..` have names, too.
-    let full = path.canonicalize().map_err(|error| wrong(error.to_string()))?;
-    let last = full.file_name().ok_or_else(|| wrong("it has no name".into()))?;
-    let name = part(last.to_str(), &wrong)?;
-    let name = match below {
-        None => name,
-        Some(below) => below.join(&name).map_err(|bad| wrong(bad.to_string()))?,
-    };
-    let mut found = Vec::new();
-    collect(path, &name, &mut found)?;
-    Ok(found)
+/// Files that are to be sent, each with the name that it is to have; and what cannot be, with why.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) files: Vec<(PathBuf, FileName)>,
+    pub(crate) refused: Vec<(String, String)>,
 }
 
-fn part(name: Option<&str>, wrong: &impl Fn(String) -> Failure) -> Result<FileName, Failure> {
-    let name = name.ok_or_else(|| wrong("its name is not UTF-8".into()))?;
-    FileName::parse(name).map_err(|bad| wrong(format!("not a name the server can have: {bad}")))
+impl Found {
+    /// Adds what is below `path`, each with its name or the way to it below that, below a folder of the
+    /// server.
+    pub(crate) fn add(&mut self, path: &Path, below: Option<&FileName>) -> Result<(), Failure> {
+        let wrong = |what: String| Failure::new(Exit::Usage, format!("{}: {what}", path.display()));
+        // `.` and `..` have names, too.
+        let full = path.canonicalize().map_err(|error| wrong(error.to_string()))?;
+        let last = full.file_name().ok_or_else(|| wrong("it has no name".into()))?;
+        let name = name_of(last.to_str(), below).map_err(wrong)?;
+        self.collect(path, &name)
+    }
+
+    /// What is wrong below a folder is left out, and told of.
+    fn collect(&mut self, path: &Path, name: &FileName) -> Result<(), Failure> {
+        if self.files.len() >= FILES_MAX {
+            let text = format!("{}: more than {FILES_MAX} files", path.display());
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        let mut refuse = |path: &Path, why: String| {
+            self.refused.push((path.display().to_string(), why));
+        };
+        match fs::metadata(path) {
+            Ok(facts) if facts.is_dir() => {}
+            Ok(_) => {
+                self.files.push((path.into(), name.clone()));
+                return Ok(());
+            }
+            Err(error) => {
+                refuse(path, error.to_string());
+                return Ok(());
+            }
+        }
+        let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let mut entries = entries.unwrap_or_else(|error| {
+            refuse(path, error.to_string());
+            Vec::new()
+        });
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            // What a link leads to may be anywhere, and around for ever.
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                continue;
+            }
+            let inner = entry.path();
+            match name_of(entry.file_name().to_str(), Some(name)) {
+                Ok(name) => self.collect(&inner, &name)?,
+                Err(why) => self.refused.push((inner.display().to_string(), why)),
+            }
+        }
+        Ok(())
+    }
 }
 
-fn collect(
-    path: &Path,
-    name: &FileName,
-    found: &mut Vec<(PathBuf, FileName)>,
-) -> Result<(), Failure> {
-    let wrong = |what: String| Failure::new(Exit::Usage, format!("{}: {what}", path.display()));
-    let failed = |error: std::io::Error| wrong(error.to_string());
-    if !fs::metadata(path).map_err(failed)?.is_dir() {
-        if found.len() >= FILES_MAX {
-            return Err(wrong(format!("more than {FILES_MAX} files")));
-        }
-        found.push((path.into(), name.clone()));
-        return Ok(());
-    }
-    let entries = fs::read_dir(path).map_err(failed)?;
-    let mut entries = entries.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let inner = entry.path();
-        // What a link leads to may be anywhere, and around for ever.
-        if entry.file_type().map_err(failed)?.is_symlink() {
-            continue;
-        }
-        let wrong =
-            |what: String| Failure::new(Exit::Usage, format!("{}: {what}", inner.display()));
-        let last = part(entry.file_name().to_str(), &wrong)?;
-        let name = name.join(&last).map_err(|bad| wrong(bad.to_string()))?;
-        collect(&inner, &name, found)?;
-    }
-    Ok(())
+fn name_of(last: Option<&str>, below: Option<&FileName>) -> Result<FileName, String> {
+    let name = last.ok_or("its name is not UTF-8")?;
+    let name = FileName::parse(name).and_then(|name| match below {
+        None => Ok(name),
+        Some(below) => below.join(&name),
+    });
+    name.map_err(|bad| format!("not a name the server can have: {bad}"))
 }
 
 /// Nanoseconds since 1970 as `2026-11-30 13:05` in UTC.

@@ -323,3 +323,38 @@ fn a_talk_over_a_pipe_takes_commands_for_text() {
     let (code, output, error) = run_with_input(&["connect", &server.addr()], b"/ls\n");
     assert_eq!((code, &output[..], &error[..]), (Some(0), "/ls\n", ""));
 }
+
+/// What cannot be sent is told, and all the rest is sent.
+#[cfg(unix)]
+#[test]
+fn one_bad_name_does_not_stop_a_folder() {
+    let (here, there, back) =
+        (Folder::new("bad-here"), Folder::new("bad-there"), Folder::new("bad-back"));
+    let photos = here.0.join("photos");
+    std::fs::create_dir_all(photos.join("more")).unwrap();
+    std::fs::write(photos.join("a"), "a").unwrap();
+    std::fs::write(photos.join("more/COM1"), "a device of Windows").unwrap();
+    std::fs::write(photos.join("z"), "z").unwrap();
+    let server = serve(&there, &[]);
+    let (code, out, error) = run(&["put", photos.to_str().unwrap(), &server.addr()]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("more/COM1: not a name the server can have: "), "{error}");
+    assert!(error.ends_with("put: 1 of 3 files failed\n"), "{error}");
+    assert!(out.contains("put 2 files"), "{out}");
+    assert_eq!(std::fs::read(there.0.join("photos/z")).unwrap(), b"z");
+    // One that its own system has no objection to lies at the server.
+    let to = back.0.to_str().unwrap();
+    let (code, _, error) = run(&["get", &format!("{}/photos", server.addr()), "-o", to]);
+    assert_eq!((code, &error[..]), (Some(0), ""));
+    assert_eq!(std::fs::read(back.0.join("photos/a")).unwrap(), b"a");
+    let (code, out, error) = run(&["get", &format!("{}/photos", server.addr()), "-o", "-"]);
+    assert_eq!((code, &out[..]), (Some(1), ""));
+    assert!(error.contains("not a regular file"), "{error}");
+}
+
+#[test]
+fn an_address_without_its_flag_is_understood() {
+    let (code, _, error) = run(&["serve", "127.0.0.1:7999"]);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("to listen there: longshore serve --listen 127.0.0.1:7999"), "{error}");
+}
