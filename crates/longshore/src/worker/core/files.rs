@@ -12,7 +12,7 @@ use longshore_proto::transfer::hello;
 use std::sync::Arc;
 
 /// Bytes of files that all connections of a worker read ahead together, beside the least of each.
-const READ_AHEAD_BYTES: usize = 4 << 20;
+const READ_AHEAD_BYTES: usize = 2 << 20;
 
 /// Bytes of a file that are read at a time: two such pieces are in memory, and one is queued.
 const PIECE_BYTES: std::ops::RangeInclusive<usize> = 8 << 10..=256 << 10;
