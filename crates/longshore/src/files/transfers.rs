@@ -384,7 +384,7 @@ impl Transfers {
 
     /// What the receiver has of a file is not looked at; says whether there is such a one.
     pub(crate) fn restart(&mut self, id: FileId) -> bool {
-        let going = self.going.values_mut().find(|file| file.id == id);
+        let going = self.number_going(id).and_then(|number| self.going.get_mut(&number));
         going.map(|file| file.anew = true).is_some()
     }
 

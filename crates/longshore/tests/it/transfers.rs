@@ -517,7 +517,7 @@ fn either_side_may_cancel(lab: &mut Lab) {
         let (conn, id) = if ours { (&pair.conn, id) } else { (&pair.other, id_there) };
         let cancel = move |cx: &mut Ctx<'_, Side>| {
             assert!(cx.cancel_file(id, "enough"));
-            cx.cancel_file(id, "again") || cx.hold_file(id, true)
+            cx.cancel_file(id, "again") || cx.hold_file(id, true) || cx.restart_file(id)
         };
         assert!(!asked(lab, conn, cancel), "it is over already");
         for (told, of_peer) in [(&pair.here, !ours), (&pair.there, ours)] {
