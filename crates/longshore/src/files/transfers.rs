@@ -2,15 +2,15 @@
 //! becomes tasks, and what the handler hears becomes events.
 
 mod acts;
+mod requests;
 
-use super::answer::Answer;
 use super::error::FileError;
-use super::event::{CutFile, FileDone, FileEvent, FileFailed, FileList, FileWay};
+use super::event::{CutFile, FileDone, FileEvent, FileFailed};
 use super::id::FileId;
 use super::offer::{FileRequest, ListRequest};
 use super::pieces::Pieces;
 use super::source::FileSource;
-use super::store::{FileStore, LIST_MAX, Slot, There};
+use super::store::{FileStore, Slot, There};
 use super::task::{Running, Task};
 use crate::config::Limits;
 use crate::server::shared::Shared;
@@ -27,14 +27,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Requests of one side that are not answered.
-const REQUESTS_MAX: usize = 64;
-
 /// A list that a peer has asked for waits while as much waits to be sent.
 const ENTRIES_BELOW_BYTES: u64 = 64 * 1024;
-
-/// Answers to one question for a list: of a million files and folders.
-const LIST_PAGES_MAX: usize = 100;
 
 /// How often at most is told how far a file has got.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -296,59 +290,6 @@ impl Transfers {
         Ok(())
     }
 
-    /// Asks the peer for a file.
-    pub(crate) fn get(
-        &mut self,
-        now: Time,
-        name: &FileName,
-        range @ (start, bytes): (u64, u64),
-        store: &FileStore,
-        place: FileName,
-    ) -> Result<FileId, FileError> {
-        let place = Place { store: store.clone(), name: place };
-        let name = name.as_str();
-        let (id, request) = self.request(now, name, Some(place), range)?;
-        self.frames.push_back(FileFrame::Get { request, start, bytes, name: name.into() });
-        Ok(id)
-    }
-
-    /// Asks the peer what there is.
-    pub(crate) fn list(
-        &mut self,
-        now: Time,
-        folder: Option<&FileName>,
-    ) -> Result<FileId, FileError> {
-        let name = folder.map_or("", |name| name.as_str());
-        let (id, request) = self.request(now, name, None, (0, 0))?;
-        let (name, after) = (name.into(), String::new());
-        self.frames.push_back(FileFrame::List { request, name, after });
-        Ok(id)
-    }
-
-    fn request(
-        &mut self,
-        now: Time,
-        name: &str,
-        place: Option<Place>,
-        range: (u64, u64),
-    ) -> Result<(FileId, u32), FileError> {
-        if self.peer == Peer::TakesNot {
-            return Err(FileError::new(FileErrorKind::Unsupported, ""));
-        }
-        if self.requests.len() + self.late.len() >= REQUESTS_MAX {
-            let text = format_args!("{REQUESTS_MAX} requests are not answered");
-            return Err(FileError::new(FileErrorKind::Busy, text));
-        }
-        self.last_request = self.last_request.wrapping_add(1).max(1);
-        let due = if self.start.is_zero() { Time::NEVER } else { now + self.start };
-        let id = self.next_id();
-        let name = name.into();
-        let (pages, entries, last_entry) = (0, 0, String::new());
-        let request = Request { id, name, place, range, pages, entries, last_entry, due };
-        self.requests.insert(self.last_request, request);
-        Ok((id, self.last_request))
-    }
-
     /// Gives a file up, whichever way it goes; says whether there is such a one.
     pub(crate) fn cancel(&mut self, now: Time, id: FileId, why: &str) -> bool {
         if let Some(number) = self.number_going(id) {
@@ -405,43 +346,6 @@ impl Transfers {
     fn number_coming(&self, id: FileId) -> Option<u32> {
         let of = |(number, file): &(&u32, &Coming)| file.id == id && self.inn.contains(**number);
         self.coming.iter().find(of).map(|(number, _)| *number)
-    }
-
-    /// What somebody says to what the peer wants.
-    pub(crate) fn answer(&mut self, now: Time, answer: Answer) {
-        match answer {
-            Answer::Accept { number, store, name } => {
-                if let Some(coming) = self.coming.get_mut(&number) {
-                    coming.place = Some(Place { store, name });
-                    self.inn.accept(now, number);
-                }
-            }
-            Answer::Refuse { number, why, text } => self.inn.refuse(now, number, why, &text),
-            Answer::Serve { request, store, name, start, bytes } => {
-                if let Some((_, serving @ None)) = self.asked.get_mut(&request) {
-                    *serving = Some(Serving { start, bytes });
-                    self.to_open.push_back(Task::Open { request, store, name });
-                }
-            }
-            Answer::List { request, store, name, after } => {
-                if self.asked.contains_key(&request) {
-                    self.to_list.push_back(Task::List { request, store, name, after });
-                }
-            }
-            Answer::No { request, why, text } => self.no(request, why, &text),
-        }
-    }
-
-    /// Files that are open since the peer has asked for them.
-    fn served(&self) -> usize {
-        let is_open = |file: &&Going| file.asked && file.source.is_some();
-        self.opening + self.going.values().filter(is_open).count()
-    }
-
-    fn no(&mut self, request: u32, why: FileErrorKind, text: &str) {
-        if self.asked.remove(&request).is_some() {
-            self.frames.push_back(FileFrame::No { request, why, text: text.into() });
-        }
     }
 
     // ---- what the peer says
@@ -522,84 +426,6 @@ impl Transfers {
             | FileFrame::GiveUp { .. }
             | FileFrame::SenderHolds { .. } => self.inn.handle_frame(now, frame),
             _ => self.out.handle_frame(now, frame),
-        }
-    }
-
-    fn entries(
-        &mut self,
-        now: Time,
-        request: u32,
-        last: Last,
-        entries: Vec<Listed>,
-    ) -> Result<(), FrameError> {
-        if last != Last::No {
-            self.late.remove(&request);
-        }
-        let asked = self.requests.get_mut(&request);
-        let Some(asked) = asked.filter(|it| it.place.is_none()) else {
-            return Ok(()); // it was given up
-        };
-        asked.entries += entries.len();
-        let of_nothing = entries.is_empty() && last != Last::Yes;
-        if asked.entries > LIST_MAX || asked.pages >= LIST_PAGES_MAX || of_nothing {
-            let what = format_args!(
-                "a list of more than {LIST_MAX} entries in an answer, of more than \
-                 {LIST_PAGES_MAX} answers, or of nothing"
-            );
-            return Err(FrameError::invalid(what));
-        }
-        if let Some(entry) = entries.last() {
-            asked.last_entry.clone_from(&entry.name);
-        }
-        let told = FileList { id: asked.id, entries, last: last == Last::Yes };
-        self.events.push_back(FileEvent::Listed(told));
-        if last == Last::No {
-            return Ok(());
-        }
-        let asked = self.requests.remove(&request);
-        if let Some(mut asked) = asked.filter(|_| last == Last::More) {
-            self.last_request = self.last_request.wrapping_add(1).max(1);
-            let (request, after) = (self.last_request, std::mem::take(&mut asked.last_entry));
-            let name = asked.name.clone();
-            self.frames.push_back(FileFrame::List { request, name, after });
-            (asked.pages, asked.entries) = (asked.pages + 1, 0);
-            asked.due = if self.start.is_zero() { Time::NEVER } else { now + self.start };
-            self.requests.insert(request, asked);
-        }
-        Ok(())
-    }
-
-    fn peer_asks(&mut self, request: u32) -> Result<FileId, FrameError> {
-        if request == 0 {
-            return Err(FrameError::invalid("a request has the number 0"));
-        }
-        let id = self.next_id();
-        if self.asked.len() >= REQUESTS_MAX || self.asked.insert(request, (id, None)).is_some() {
-            let what = format_args!("request {request} is one too many, or not answered yet");
-            return Err(FrameError::invalid(what));
-        }
-        Ok(id)
-    }
-
-    /// Nobody waits for the answer to what we asked. The peer still has it to give, if it was asked.
-    fn ask_no_more(&mut self, number: u32, error: &FileError) {
-        let before = self.frames.len();
-        self.frames.retain(|frame| match frame {
-            FileFrame::Get { request, .. } | FileFrame::List { request, .. } => *request != number,
-            _ => true,
-        });
-        if self.frames.len() == before {
-            self.late.insert(number);
-        }
-        self.unanswered(number, error);
-    }
-
-    /// The answer to what we asked is no.
-    fn unanswered(&mut self, number: u32, error: &FileError) {
-        if let Some(Request { id, name, .. }) = self.requests.remove(&number) {
-            let error = error.clone();
-            let failed = FileFailed { id, way: FileWay::In, name, error, bytes: 0 };
-            self.events.push_back(FileEvent::Failed(failed));
         }
     }
 
