@@ -4,7 +4,7 @@
 //!     curl -C - -O http://127.0.0.1:7480/film.bin
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
-use longshore::{Builder, Codec, Ctx, Decoded, FileEvent, FileSource, FrameError, Handler};
+use longshore::{Builder, Codec, Ctx, Decoded, FileEvent, FileId, FileSource, FrameError, Handler};
 use longshore::{Listener, Out, Result, Server};
 use std::{collections::BTreeMap, fmt::Display, ops::Range, str, sync::Arc};
 
@@ -45,7 +45,11 @@ impl Codec for Http {
 /// What there is, by name, from the start on: a callback never waits for a disk.
 pub(crate) type Files = BTreeMap<String, FileSource>;
 
-pub(crate) struct Client(Arc<Files>);
+pub(crate) struct Client {
+    files: Arc<Files>,
+    /// When that file is out, it is enough.
+    until: Option<FileId>,
+}
 
 /// The part that `Range: bytes=FROM-TO` asks for, if it is one of so many bytes.
 fn part(range: &str, bytes: u64) -> Option<Range<u64>> {
@@ -66,7 +70,8 @@ impl Handler for Client {
             let mut headers = lines.clone().filter_map(|line| line.split_once(':'));
             headers.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
         };
-        let file = path.strip_prefix('/').and_then(|name| self.0.get(name));
+        let file = path.strip_prefix('/').and_then(|name| self.files.get(name));
+        let mut sent = None;
         match (verb, file) {
             ("GET" | "HEAD", Some(file)) => {
                 let all = file.bytes();
@@ -81,7 +86,7 @@ impl Handler for Client {
                 let bytes = range.end - range.start;
                 cx.send(&format_args!("{status}\r\nContent-Length: {bytes}"))?;
                 if verb == "GET" {
-                    cx.send_file(file, range)?;
+                    sent = Some(cx.send_file(file, range)?);
                 }
             }
             ("GET" | "HEAD", None) => cx.send(&"404 Not Found\r\nContent-Length: 0")?,
@@ -91,15 +96,19 @@ impl Handler for Client {
             }
         }
         if header("Connection").is_some_and(|it| it.trim().eq_ignore_ascii_case("close")) {
-            cx.close(); // behind the last byte
+            match sent {
+                None => cx.close(),
+                last => self.until = last, // a close gives what is queued so much time only
+            }
         }
         Ok(())
     }
 
     fn on_file(&mut self, cx: &mut Ctx<'_, Self>, event: FileEvent) -> Result {
         if let FileEvent::Sent(sent) = event {
-            if sent.unchanged.is_err() {
-                cx.close(); // what was announced is not what was sent
+            // What was announced may not be what was sent.
+            if sent.unchanged.is_err() || self.until == Some(sent.id) {
+                cx.close();
             }
         }
         Ok(())
@@ -108,7 +117,7 @@ impl Handler for Client {
 
 pub(crate) fn server(listener: Listener<Http>, files: Files) -> Builder {
     let files = Arc::new(files);
-    Server::builder().listen(listener, move |_| Ok(Client(files.clone())))
+    Server::builder().listen(listener, move |_| Ok(Client { files: files.clone(), until: None }))
 }
 
 fn main() -> Result {

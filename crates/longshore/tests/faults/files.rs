@@ -157,7 +157,9 @@ impl Handler for Sender1 {
 }
 
 fn raw_server(driver: Driver, file: &FileSource, range: std::ops::Range<u64>) -> Server {
-    let listener = Listener::tcp("127.0.0.1:0", Raw::new()).push_only();
+    // It closes with all of it still to go.
+    let limits = Limits::new().linger(Linger::default().total(Duration::from_secs(600)));
+    let listener = Listener::tcp("127.0.0.1:0", Raw::new()).push_only().limits(limits);
     let file = file.clone();
     let factory = move |_: &Peer<'_>| Ok(Sender1(file.clone(), range.clone()));
     let builder = Server::builder().driver(driver.choice).workers(1);

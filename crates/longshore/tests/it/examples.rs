@@ -338,4 +338,8 @@ fn web_sends_files_and_parts_of_them() {
     let no = "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nContent-Length: 0";
     ask("PUT /film HTTP/1.1\r\n\r\n", no, b"");
     assert!(net.run_until(SOON, |_| peer.is_closed()), "what follows is not known");
+    let mut last = net.connect(addr, Raw::new());
+    last.send_bytes(b"GET /film HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert!(net.run_until(SOON * 10, |_| last.is_closed()));
+    assert!(last.received_bytes().ends_with(&bytes), "it closes behind the last byte");
 }
