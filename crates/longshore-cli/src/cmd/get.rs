@@ -36,7 +36,7 @@ pub(crate) fn run(args: &GetArgs, out: Output) -> Result<Exit, Failure> {
     let store = store(&place, args.force)?;
     let mut worst = Ok(Exit::Done);
     for (addr, name) in wanted {
-        let got = get(&Session::open(&addr)?, &name, &store, true, out);
+        let got = get(&Session::open(&addr)?.stops_on_signals()?, &name, &store, true, out);
         if got.is_err() {
             worst = got;
         }

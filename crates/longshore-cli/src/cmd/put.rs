@@ -21,7 +21,7 @@ pub(crate) fn run(args: &PutArgs, out: Output) -> Result<Exit, Failure> {
     for path in paths {
         found.add(Path::new(path), target.name.as_ref())?;
     }
-    put(&Session::open(&target.addr)?, found, args.restart, out)
+    put(&Session::open(&target.addr)?.stops_on_signals()?, found, args.restart, out)
 }
 
 /// Sends all of these.

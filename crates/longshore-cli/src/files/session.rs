@@ -2,8 +2,8 @@
 
 use crate::exit::{Exit, Failure};
 use longshore::{
-    Closed, Conn, Connector, Ctx, FileDone, FileEvent, FileFailed, FileList, FileProgress, Handler,
-    Limits, Longshore, Message, Peer, Result, Retry, Sent, Server,
+    Closed, Conn, Connector, Ctx, DisconnectReason, FileDone, FileEvent, FileFailed, FileList,
+    FileProgress, Handler, Limits, Longshore, Message, Peer, Result, Retry, Sent, Server,
 };
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -60,7 +60,11 @@ impl Handler for Carrier {
     }
 
     fn on_disconnect(self, closed: &Closed<'_>) {
-        self.tell(Told::News(News::Closed(closed.reason.to_string())));
+        let why = match closed.reason {
+            DisconnectReason::Shutdown => "stopped".into(), // it is ours that stops
+            reason => reason.to_string(),
+        };
+        self.tell(Told::News(News::Closed(why)));
     }
 }
 
@@ -91,6 +95,12 @@ impl Session {
             Ok(Told::NotConnected(why)) => Err(Failure::new(Exit::Unreachable, why)),
             _ => Err(Failure::new(Exit::Unreachable, format!("cannot connect to {addr}"))),
         }
+    }
+
+    /// Ctrl-C ends the connection, so that it is told how far all is. Once more, it ends the program.
+    pub(crate) fn stops_on_signals(self) -> std::result::Result<Self, Failure> {
+        self.server.drain_on_signals()?;
+        Ok(self)
     }
 
     /// Asks something of the connection, and waits for the answer.

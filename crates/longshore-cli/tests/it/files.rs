@@ -358,3 +358,25 @@ fn an_address_without_its_flag_is_understood() {
     assert_eq!(code, Some(2));
     assert!(error.contains("to listen there: longshore serve --listen 127.0.0.1:7999"), "{error}");
 }
+
+/// Ctrl-C says how far it was, and what to do.
+#[cfg(unix)]
+#[test]
+fn a_put_that_is_stopped_says_how_to_go_on() {
+    let (here, there) = (Folder::new("stop-here"), Folder::new("stop-there"));
+    let film = here.0.join("film");
+    fs::File::create(&film).unwrap().set_len(4 << 30).unwrap(); // it takes a while
+    let server = serve(&there, &["--file-max", "4GiB"]);
+    let mut put = longshore(&["put", film.to_str().unwrap(), &server.addr()]);
+    let put = put.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while there.0.read_dir().unwrap().next().is_none() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let id = put.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = put.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{error}");
+    assert!(error.contains(": stopped"), "{error}");
+    assert!(error.contains("; run the same command to go on where it was\n"), "{error}");
+}
