@@ -1,6 +1,7 @@
 //! Each end of transfers by itself, against a peer that says what the test wants.
 
 use super::*;
+use crate::frame::FILE_CHUNK_BYTES_MAX;
 
 const SECOND: Duration = Duration::from_secs(1);
 const ZERO: Digest = [0; 32];
@@ -273,6 +274,75 @@ fn the_other_side_may_hold_a_file_for_its_time_in_all() {
     assert_eq!(frames(&mut inn).pop(), Some(FileFrame::Refuse { id: 1, why, text: text.clone() }));
     assert_eq!(said(&mut out).pop(), Some(FileFrame::GiveUp { id: 1, why, text }));
     assert_eq!((inn.next_due(), out.next_due()), (Time::NEVER, Time::NEVER));
+}
+
+/// Else who holds it then is given ten minutes for a word that has half of one.
+#[test]
+fn a_hold_ends_with_the_file() {
+    let holds = FileFrame::ReceiverHolds { id: 1, on: true };
+    let mut out = Outgoing::new(PACE);
+    out.offer(Time::ZERO, offered(0)).unwrap();
+    let accept = FileFrame::Accept { id: 1, have: 0, credit: 0, digest: ZERO };
+    out.handle_frame(Time::ZERO, accept).unwrap();
+    out.handle_frame(Time::ZERO, holds.clone()).unwrap(); // while its end is being read
+    read(&mut out);
+    assert!(matches!(said(&mut out)[..], [_, FileFrame::End { .. }]));
+    assert_eq!(out.next_due(), Time::ZERO + 30 * SECOND);
+    out.handle_frame(Time::ZERO, holds).unwrap();
+    assert_eq!(out.next_due(), Time::ZERO + 30 * SECOND);
+    let (id, bytes) = (1, 1 << 20);
+    let mut inn = receiving(1, bytes - 1, 0);
+    inn.handle_data(id, bytes - 1, b"x").unwrap();
+    inn.handle_frame(Time::ZERO, FileFrame::SenderHolds { id, on: true }).unwrap();
+    inn.handle_frame(Time::ZERO, FileFrame::End { id, bytes, digest: ZERO }).unwrap();
+    assert_eq!(inn.next_due(), Time::NEVER, "it is our disk that is waited for");
+}
+
+/// Those that have the line together have the more time, also behind a hold.
+#[test]
+fn files_that_were_held_have_their_share_of_time() {
+    let mut out = Outgoing::new(PACE);
+    for id in [1, 2] {
+        out.offer(Time::ZERO, offered(1 << 20)).unwrap();
+        let accept = FileFrame::Accept { id, have: 0, credit: 1 << 20, digest: ZERO };
+        out.handle_frame(Time::ZERO, accept).unwrap();
+        read(&mut out);
+        out.poll_chunk(Time::ZERO).unwrap();
+    }
+    for (seconds, on) in [(0, true), (100, false)] {
+        for id in [1, 2] {
+            let holds = FileFrame::ReceiverHolds { id, on };
+            out.handle_frame(Time::ZERO + seconds * SECOND, holds).unwrap();
+        }
+    }
+    assert_eq!(out.next_due(), Time::ZERO + 110 * SECOND);
+    out.handle_time(Time::ZERO + 110 * SECOND);
+    assert_eq!((out.len(), out.next_due()), (2, Time::ZERO + 120 * SECOND));
+    out.handle_time(Time::ZERO + 120 * SECOND);
+    assert_eq!(out.len(), 0);
+}
+
+/// It is counted, so that a server has as much as it may.
+#[test]
+fn all_that_was_read_of_a_file_is_in_memory_until_it_is_sent() {
+    let mut out = sending(1 << 20, 1 << 20);
+    let piece = FILE_CHUNK_BYTES_MAX as u64;
+    assert_eq!(out.memory_bytes(), 2 * piece);
+    out.poll_chunk(Time::ZERO).unwrap();
+    assert_eq!(out.memory_bytes(), piece);
+    out.give_up(Time::ZERO, 1, FileErrorKind::Cancelled, "");
+    assert_eq!(out.memory_bytes(), 0);
+}
+
+/// Its sender looks at it before it sends anything.
+#[test]
+fn who_is_told_of_much_has_time_to_look() {
+    let (id, have) = (1, 64 << 20);
+    let mut inn = Incoming::new(PACE, 1, 0);
+    inn.handle_frame(Time::ZERO, FileFrame::Offer { id, offered: offered(have + 1) }).unwrap();
+    inn.accept(Time::ZERO, id);
+    inn.handle_opened(Time::ZERO, id, have, ZERO);
+    assert_eq!(inn.next_due(), Time::ZERO + 32 * SECOND);
 }
 
 #[test]
