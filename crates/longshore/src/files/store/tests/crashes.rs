@@ -3,9 +3,11 @@
 use super::*;
 use longshore_port::{Entry, FileAccess, FileFacts, VirtualFolder};
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A folder of a disk of which syncs of folders alone fail: the next so many, after so many that do not.
+/// Nobody may look into one of the name `denied`.
 #[derive(Debug)]
 struct Unsure {
     folder: Folder,
@@ -16,6 +18,23 @@ struct Unsure {
 struct Fails {
     after: AtomicU64,
     count: AtomicU64,
+    /// What a sync of all says.
+    all: Mutex<All>,
+    /// How many syncs of folders there were.
+    folders: AtomicU64,
+    /// What was removed of this store, and whether it was held then.
+    removed_of: Mutex<Option<FileStore>>,
+    removed: Mutex<Vec<(FileName, bool)>>,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+enum All {
+    /// It is done, and nobody can be sure of it.
+    #[default]
+    Unsure,
+    Fails,
+    /// All is well, of which nothing is true: somebody was told before what had failed.
+    Lies,
 }
 
 impl Fails {
@@ -49,22 +68,33 @@ impl VirtualFolder for Unsure {
     }
 
     fn remove(&self, name: &FileName) -> io::Result<()> {
+        if let Some(store) = &*self.fails.removed_of.lock().unwrap() {
+            let is_held = store.place.active_names().contains(name);
+            self.fails.removed.lock().unwrap().push((name.clone(), is_held));
+        }
         self.folder.remove(name)
     }
 
     fn sync_folder(&self, folder: Option<&FileName>) -> io::Result<()> {
+        self.fails.folders.fetch_add(1, Ordering::Relaxed);
         if self.fails.is_one() {
             return Err(io::Error::other("the disk did not take the folder"));
         }
         self.folder.sync_folder(folder)
     }
 
-    /// Nobody can be sure of it.
     fn sync_all(&self) -> io::Result<bool> {
-        self.folder.sync_all().map(|_| false)
+        match *self.fails.all.lock().unwrap() {
+            All::Unsure => self.folder.sync_all().map(|_| false),
+            All::Fails => Err(io::Error::other("the disk did not take all of it")),
+            All::Lies => Ok(true),
+        }
     }
 
     fn list(&self, folder: Option<&FileName>, after: &str, most: usize) -> io::Result<Vec<Entry>> {
+        if folder.is_some_and(|folder| folder.as_str() == "denied") {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.folder.list(folder, after, most)
     }
 
@@ -369,4 +399,77 @@ fn a_file_whose_name_the_disk_did_not_take_can_be_sent_again() {
         assert_eq!((disk.bytes(&name("d/there")), taken(&store)), (Some(bytes), 1_800));
         assert_eq!(partials(&disk), 0);
     }
+}
+
+/// A system tells once what it could not write: perhaps to another one who asked.
+#[test]
+fn a_sync_of_all_is_not_believed_of_what_was_begun_before_one_failed() {
+    let disk = SimDisk::new(1);
+    let (store, fails) = on_unsure(&disk);
+    let begin = |of: &str, numbers: std::ops::Range<u64>| {
+        let slots = numbers.map(|number| {
+            let (at, bytes) = (name(&format!("{of}/{number}")), content(number, 900));
+            let mut slot = store.slot(None, &at, &wanted(&bytes)).unwrap();
+            slot.write(0, &bytes, false).unwrap();
+            (slot, digest(&bytes))
+        });
+        slots.collect::<Vec<_>>()
+    };
+    let is_stored = |slots| FileStore::store_all(slots).iter().all(Result::is_ok);
+    let mut before = begin("before", 0..5);
+    *fails.all.lock().unwrap() = All::Fails;
+    assert!(is_stored(begin("failed", 0..9)), "each by itself");
+    before.extend(begin("before", 5..9));
+    *fails.all.lock().unwrap() = All::Lies;
+    assert!(is_stored(before));
+    // Of what is begun from then on it tells, so that the next ones are as fast as the first.
+    let folders = fails.folders.load(Ordering::Relaxed);
+    assert!(is_stored(begin("behind", 0..9)));
+    assert_eq!(fails.folders.load(Ordering::Relaxed), folders);
+    disk.crash();
+    for number in 0..9 {
+        let there = disk.bytes(&name(&format!("before/{number}")));
+        assert!(there == Some(content(number, 900)), "{number}");
+    }
+}
+
+/// Somebody may go on with it in the same moment.
+#[test]
+fn a_partial_is_held_while_it_is_removed() {
+    let disk = SimDisk::new(1);
+    let (store, fails) = on_unsure(&disk);
+    receive_some(&store, "f", b"abcd", 2);
+    let partial = disk.names().remove(0);
+    *fails.removed_of.lock().unwrap() = Some(store.clone());
+    assert_eq!(store.keep_partials(Duration::ZERO).clean(), Ok(1));
+    *fails.removed_of.lock().unwrap() = None;
+    assert!(fails.removed.lock().unwrap().contains(&(partial, true)));
+}
+
+/// Its owner may have something in it that is nobody's business.
+#[test]
+fn a_folder_that_may_not_be_looked_into_is_in_nobodys_way() {
+    let disk = SimDisk::new(1);
+    disk.put(&name("denied/f"), "secret");
+    disk.put(&name("f"), "abc");
+    let (store, _) = on_unsure(&disk);
+    receive(&store, "g", b"abcd").unwrap();
+    assert_eq!(taken(&store), 3 + 4, "of what can be seen");
+    assert_eq!(store.clean(), Ok(0));
+}
+
+/// Two stores of one folder, as two processes have them: the second goes on with what the first has.
+#[test]
+fn what_another_process_writes_to_gets_no_name() {
+    let (disk, bytes) = (SimDisk::new(1), content(7, 1_000));
+    let (old, new) = (on(&disk), on(&disk));
+    let mut first = old.slot(None, &name("f"), &wanted(&bytes)).unwrap();
+    first.write(0, &bytes, false).unwrap();
+    let mut second = new.slot(None, &name("f"), &wanted(&bytes)).unwrap();
+    second.write(0, &bytes[..500], true).unwrap();
+    assert_eq!(kind(store_one(first, &bytes)), FileErrorKind::Disk);
+    assert_eq!((disk.bytes(&name("f")), taken(&old)), (None, 0));
+    second.write(500, &bytes[500..], false).unwrap();
+    store_one(second, &bytes).unwrap();
+    assert_eq!(disk.bytes(&name("f")), Some(bytes));
 }

@@ -262,3 +262,35 @@ fn a_store_that_seems_full_is_looked_at_again() {
         .unwrap();
     assert_eq!(taken(&store), 0);
 }
+
+/// What is removed leaves its room, and what lies there already is gone on with in a store that is too full.
+#[test]
+fn partials_take_their_place_in_a_store_and_no_second_one() {
+    let disk = SimDisk::new(1);
+    let store = on(&disk);
+    for at in ["f", "g", "h"] {
+        receive_some(&store, at, b"abcd", 2);
+    }
+    let full = store.clone().store_entries_max(1);
+    assert_eq!(kind(begin(&full, None, "i", 0)), FileErrorKind::StoreFull);
+    assert_eq!(receive(&full, "f", b"abcd"), Ok(2));
+    assert_eq!((entries(&store), store.clone().keep_partials(Duration::ZERO).clean()), (3, Ok(2)));
+    assert_eq!((entries(&store), taken(&store)), (1, 4));
+}
+
+/// Nobody else looks for what others have left.
+#[test]
+fn what_is_too_old_goes_when_another_file_comes() {
+    use crate::files::task::{Batch, Outcome, Task};
+    let disk = SimDisk::new(1);
+    let store = on(&disk).keep_partials(Duration::from_micros(100));
+    receive_some(&store, "old", b"abcd", 2);
+    for _ in 0..100 {
+        disk.put(&name("time goes by"), "");
+    }
+    let (new, wanted) = (name("new"), of_len(1));
+    let begin = Task::Begin { number: 1, store, peer: None, name: new, wanted };
+    let begun = Batch { small: true, tasks: vec![begin] }.run();
+    assert!(matches!(begun.outcomes[..], [Outcome::Begun { begun: Ok(Ready::Slot(_)), .. }]));
+    assert_eq!(partials(&disk), 1, "the new one");
+}
