@@ -6,6 +6,8 @@ use crate::config::{
 use crate::error::StartError;
 use crate::listener::Bound;
 use crate::metrics::LaneCounters;
+#[cfg(feature = "files")]
+use crate::server::open_files::{OPEN_FILES, OpenFiles};
 use crate::server::switchboard::Switchboard;
 use crate::server::{Inner, TickFn};
 use crate::signals::open_files_max;
@@ -44,6 +46,17 @@ fn memory_default(all: Option<u64>) -> u64 {
 pub(crate) fn connections_default() -> usize {
     let files = open_files_max().unwrap_or(usize::MAX);
     files.saturating_sub(descriptors_reserved(files)).clamp(1, CONNECTIONS.default)
+}
+
+/// Descriptors for listeners, ports, logs, and folders on the way to a file.
+#[cfg(feature = "files")]
+const OTHER_DESCRIPTORS: usize = 32;
+
+/// How many files peers may make a server open: most of what connections leave.
+#[cfg(feature = "files")]
+fn open_files_default() -> OpenFiles {
+    let left = open_files_max().map(|most| descriptors_reserved(most) - OTHER_DESCRIPTORS);
+    OpenFiles::new(left.map_or(OPEN_FILES, |left| left.min(OPEN_FILES)))
 }
 
 /// Fewer than these by the limit of open files is told: nobody would think of that.
@@ -156,7 +169,10 @@ impl<W: World> Prepared<W> {
 
     /// The handle, and what each worker is made of; the door's last.
     fn parts(self) -> (Server, W, Vec<Part>) {
-        let board = Arc::new(Switchboard::new(self.workers, self.connections, self.memory));
+        let board = Switchboard::new(self.workers, self.connections, self.memory);
+        #[cfg(feature = "files")]
+        let board = board.with_open_files(open_files_default());
+        let board = Arc::new(board);
         let addrs = self.local_addrs();
         let Setup { listeners, ticks, port, on_thread_start, slow_callback, spin, drain, .. } =
             self.setup;

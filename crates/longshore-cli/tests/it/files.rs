@@ -380,3 +380,51 @@ fn a_put_that_is_stopped_says_how_to_go_on() {
     assert!(error.contains(": stopped"), "{error}");
     assert!(error.contains("; run the same command to go on where it was\n"), "{error}");
 }
+
+/// Who asks for files and takes none leaves descriptors to others, and to those who come.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_peer_that_takes_nothing_leaves_descriptors() {
+    use std::io::Write;
+    for driver in drivers() {
+        let there = Folder::new(&format!("greedy-{driver}"));
+        there.put("film", b"a film");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "ulimit -n 130 && exec \"$0\" \"$@\""]);
+        command.arg(longshore(&[]).get_program());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--driver", &driver]);
+        command.args(["--files", there.0.to_str().unwrap()]).stdin(Stdio::null());
+        let server = Serving::start_as(command);
+        let open = || fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+        let before = open();
+        let frame = |kind: u8, payload: &[u8]| {
+            let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+            [&[b'L', 1, kind, 0][..], &length, payload].concat()
+        };
+        let mut peers = Vec::new();
+        for _ in 0..12 {
+            let mut peer = std::net::TcpStream::connect(server.addr()).unwrap();
+            let mut asks = frame(0, &1_u64.to_be_bytes());
+            for request in 1..=64_u32 {
+                let get = [&request.to_be_bytes()[..], &[0; 8], &[0xff; 8], b"film"].concat();
+                asks.extend(frame(24, &get));
+            }
+            peer.write_all(&asks).unwrap();
+            peers.push(peer);
+        }
+        while open() < before + 12 + 16 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        for _ in 0..3 {
+            let (code, out, error) = run(&["ls", &server.addr()]);
+            assert_eq!((code, &error[..]), (Some(0), ""), "{driver}");
+            assert!(out.contains("film"), "{out}");
+        }
+        let most = open();
+        assert!(most <= before + 12 + 16 + 2, "{most} are open, {before} were before");
+        drop(peers);
+        let film = there.path("film");
+        let (code, _, error) = run(&["put", "-q", &film, &server.addr()]);
+        assert_eq!((code, &error[..]), (Some(0), ""), "{driver}: it is the same one");
+    }
+}

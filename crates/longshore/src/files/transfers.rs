@@ -13,6 +13,7 @@ use super::source::FileSource;
 use super::store::{FileStore, Slot, There};
 use super::task::{Running, Task};
 use crate::config::Limits;
+use crate::server::open_files::{MayOpen, OpenFiles};
 use crate::server::shared::Shared;
 use crate::server::switchboard::Switchboard;
 use bytes::Bytes;
@@ -58,8 +59,8 @@ struct Going {
     name: String,
     /// None when all of it is read.
     source: Option<FileSource>,
-    /// The peer has asked for it.
-    asked: bool,
+    /// The peer has asked for it, and this is its place among those that are open for that.
+    asked: Option<MayOpen>,
     start: u64,
     total: u64,
     /// None while a task has it.
@@ -86,6 +87,8 @@ struct Coming {
     offered: Offered,
     /// Once it is wanted.
     place: Option<Place>,
+    /// Once it is opened: its place among the files that are open.
+    may_open: Option<MayOpen>,
     /// None while a task has it.
     slot: Option<Box<Slot>>,
     /// In its place, if it lay there already.
@@ -123,6 +126,7 @@ struct Request {
 struct Serving {
     start: u64,
     bytes: u64,
+    may_open: Option<MayOpen>,
 }
 
 #[derive(Debug)]
@@ -135,6 +139,7 @@ pub(crate) struct Transfers {
     start: Duration,
     outgoing_max: usize,
     served_max: usize,
+    open_files: Arc<OpenFiles>,
     out: Outgoing,
     inn: Incoming,
     going: BTreeMap<u32, Going>,
@@ -151,6 +156,8 @@ pub(crate) struct Transfers {
     /// Of those, files that are being opened, and that are to be.
     opening: usize,
     to_open: VecDeque<Task>,
+    /// When it is looked again whether one more may be open; for ever if nothing waits for that.
+    look_again: Time,
     /// Lists that are to be made; one is made, or on its way out.
     to_list: VecDeque<Task>,
     listing: bool,
@@ -187,6 +194,7 @@ impl Transfers {
             start: limits.file_start,
             outgoing_max: limits.files_waiting as usize,
             served_max: limits.files_served as usize,
+            open_files: Arc::clone(&board.open_files),
             out: Outgoing::new(pace),
             inn: Incoming::new(pace, running, window),
             going: BTreeMap::new(),
@@ -199,6 +207,7 @@ impl Transfers {
             asked: BTreeMap::new(),
             opening: 0,
             to_open: VecDeque::new(),
+            look_again: Time::NEVER,
             to_list: VecDeque::new(),
             listing: false,
             frames: VecDeque::new(),
@@ -240,7 +249,7 @@ impl Transfers {
         name: &FileName,
     ) -> Result<FileId, FileError> {
         let id = self.next_id();
-        self.offer_as(now, id, source, (start, bytes), name, 0)?;
+        self.offer_as(now, id, source, (start, bytes), name, None)?;
         Ok(id)
     }
 
@@ -256,7 +265,7 @@ impl Transfers {
         source: FileSource,
         (start, bytes): (u64, u64),
         name: &FileName,
-        request: u32,
+        asked: Option<(u32, Option<MayOpen>)>,
     ) -> Result<(), FileError> {
         if self.peer == Peer::TakesNot {
             return Err(FileError::new(FileErrorKind::Unsupported, ""));
@@ -266,7 +275,9 @@ impl Transfers {
             return Err(FileError::new(FileErrorKind::Busy, text));
         }
         let (total, modified) = (source.bytes(), source.modified_nanos());
-        let modified = u64::try_from(modified).unwrap_or(0);
+        // What is as old as that, or older, is no file of unknown time.
+        let modified = u64::try_from(modified).unwrap_or(0).max(1);
+        let (request, asked) = asked.unwrap_or((0, None));
         let name = name.as_str().to_string();
         let offered = Offered { name: name.clone(), request, start, bytes, total, modified };
         let Some(number) = self.out.offer(now, offered) else {
@@ -276,7 +287,7 @@ impl Transfers {
             id,
             name,
             source: Some(source),
-            asked: request > 0,
+            asked,
             start,
             total: bytes,
             running: Some(Running::new()),
@@ -477,7 +488,7 @@ impl Transfers {
         let heard_by = self.heard_by();
         let requests = self.requests.values().map(|request| request.due.max(heard_by)).min();
         let again = self.again.front().map_or(Time::NEVER, |(at, _)| *at);
-        let due = self.out.next_due().min(self.inn.next_due()).min(again);
+        let due = self.out.next_due().min(self.inn.next_due()).min(again).min(self.look_again);
         due.min(requests.unwrap_or(Time::NEVER))
     }
 
@@ -534,6 +545,7 @@ impl Coming {
             id,
             offered,
             place,
+            may_open: None,
             slot: None,
             there: None,
             busy: false,

@@ -4,6 +4,8 @@ pub(crate) mod budget;
 pub(crate) mod mailbox;
 pub(crate) mod members;
 pub(crate) mod notice;
+#[cfg(feature = "files")]
+pub(crate) mod open_files;
 #[cfg(all(test, longshore_loom))]
 #[path = "tests/order_model.rs"]
 mod order_model;

@@ -13,13 +13,14 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn of(lane: u16, peer: Addr) -> Option<Self> {
-        let net = match peer.ip()? {
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, ..] = ip.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-            IpAddr::V4(ip) => IpAddr::V4(ip),
-        };
-        Some(Self { lane, net })
+        Some(Self { lane, net: source_of(peer.ip()?) })
+    }
+}
+
+/// An IPv4 address, or the /64 of an IPv6 one, which one host has to itself.
+pub(crate) fn source_of(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
+        ip @ IpAddr::V4(_) => ip,
     }
 }

@@ -3,6 +3,8 @@
 use super::budget::Budget;
 use super::mailbox::{Broadcast, COMMAND_BYTES, Cmd, Ending, Mailbox, mail_bytes};
 use super::members::{Delivered, Members};
+#[cfg(feature = "files")]
+use super::open_files::{OPEN_FILES, OpenFiles};
 use super::shared::{ConnId, Shared};
 use crate::metrics::{Counters, LogGates};
 use bytes::Bytes;
@@ -70,6 +72,8 @@ pub(crate) struct Switchboard {
     pub(crate) connections: AtomicUsize,
     pub(crate) connections_max: usize,
     pub(crate) budget: Arc<Budget>,
+    #[cfg(feature = "files")]
+    pub(crate) open_files: Arc<OpenFiles>,
     /// How much is logged of what peers cause.
     pub(crate) log: LogGates,
     /// Sends of handles that were refused because a queue was full.
@@ -100,6 +104,8 @@ impl Switchboard {
             connections: AtomicUsize::new(0),
             connections_max,
             budget: Arc::new(Budget::new(memory_max)),
+            #[cfg(feature = "files")]
+            open_files: Arc::new(OpenFiles::new(OPEN_FILES)),
             log: LogGates::default(),
             messages_refused: AtomicU64::new(0),
             joins_refused: AtomicU64::new(0),
@@ -111,6 +117,13 @@ impl Switchboard {
             refused_by_shutdown: AtomicU64::new(0),
             directory: Default::default(),
         }
+    }
+
+    /// The same with as many open files as there may be.
+    #[cfg(feature = "files")]
+    pub(crate) fn with_open_files(mut self, files: OpenFiles) -> Self {
+        self.open_files = Arc::new(files);
+        self
     }
 
     /// The worker that has the listeners: one of its own if there are several workers, so that a

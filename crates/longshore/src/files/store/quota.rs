@@ -1,10 +1,11 @@
 //! What may lie in a store, in all and of one source address: counted before it is written.
 
 use crate::files::error::FileError;
+use crate::server::source::source_of;
 use longshore_proto::transfer::FileErrorKind;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most source addresses that are counted at a time.
@@ -279,13 +280,5 @@ impl Drop for Claim {
                 entry.remove();
             }
         }
-    }
-}
-
-/// An IPv4 address, or the /64 of an IPv6 one, which one host has to itself.
-fn source_of(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
-        ip @ IpAddr::V4(_) => ip,
     }
 }

@@ -32,7 +32,23 @@ impl Transfers {
         while let Some(act) = self.inn.poll_act() {
             self.recv_act(now, act);
         }
-        while !self.to_open.is_empty() && self.served() < self.served_max {
+        self.open_more(now);
+    }
+
+    /// Opens files that the peer has asked for, as many as may be.
+    fn open_more(&mut self, now: Time) {
+        self.look_again = Time::NEVER;
+        while self.served() < self.served_max {
+            let Some(Task::Open { request, .. }) = self.to_open.front() else { return };
+            let Some((_, Some(serving))) = self.asked.get_mut(request) else {
+                self.to_open.pop_front(); // nobody waits for it
+                continue;
+            };
+            serving.may_open = self.open_files.take(self.address);
+            if serving.may_open.is_none() {
+                self.look_again = now + PLACE_LOOK; // others give theirs on
+                return;
+            }
             self.opening += 1;
             self.small.extend(self.to_open.pop_front());
         }
@@ -106,6 +122,13 @@ impl Transfers {
                     return;
                 }
                 let Some(Place { store, name }) = coming.place.clone() else { return };
+                if coming.may_open.is_none() {
+                    coming.may_open = self.open_files.take(self.address);
+                }
+                if coming.may_open.is_none() {
+                    let text = "as many files are open as may be";
+                    return self.begun(now, id, Err(FileError::new(FileErrorKind::Busy, text)));
+                }
                 let Offered { start, bytes, total, modified, .. } = coming.offered;
                 let wanted = Wanted { bytes, start, total, modified };
                 coming.busy = true;
@@ -269,7 +292,7 @@ impl Transfers {
                 if let Some(going) = self.going.get_mut(&number) {
                     (going.running, going.digest) = (Some(running), digest);
                     if digest.is_some() {
-                        (going.running, going.source) = (None, None); // nothing more is read of it
+                        (going.running, going.source, going.asked) = (None, None, None); // it is read
                     }
                     self.out.handle_read(now, number, bytes, digest);
                 }
@@ -375,8 +398,9 @@ impl Transfers {
         opened: Result<(FileSource, FileName), FileError>,
     ) {
         self.opening -= 1;
-        let Some((id, Some(Serving { start, bytes }))) = self.asked.get(&request) else { return };
-        let (id, start, bytes) = (*id, *start, *bytes);
+        let Some((id, Some(serving))) = self.asked.get_mut(&request) else { return };
+        let (id, may_open) = (*id, serving.may_open.take());
+        let Serving { start, bytes, .. } = *serving;
         let offered = opened.and_then(|(source, name)| {
             let left = source.bytes().checked_sub(start);
             let bytes = if bytes == u64::MAX {
@@ -388,7 +412,7 @@ impl Transfers {
                 let text = format_args!("it has {} bytes", source.bytes());
                 return Err(FileError::new(FileErrorKind::BadRange, text));
             };
-            self.offer_as(now, id, source, (start, bytes), &name, request)
+            self.offer_as(now, id, source, (start, bytes), &name, Some((request, may_open)))
         });
         match offered {
             Ok(()) => drop(self.asked.remove(&request)),

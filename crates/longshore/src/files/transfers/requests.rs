@@ -161,7 +161,7 @@ impl Transfers {
             Answer::Refuse { number, why, text } => self.inn.refuse(now, number, why, &text),
             Answer::Serve { request, store, name, start, bytes } => {
                 if let Some((_, serving @ None)) = self.asked.get_mut(&request) {
-                    *serving = Some(Serving { start, bytes });
+                    *serving = Some(Serving { start, bytes, may_open: None });
                     self.to_open.push_back(Task::Open { request, store, name });
                 }
             }
@@ -176,7 +176,7 @@ impl Transfers {
 
     /// Files that are open since the peer has asked for them.
     pub(super) fn served(&self) -> usize {
-        let is_open = |file: &&Going| file.asked && file.source.is_some();
+        let is_open = |file: &&Going| file.asked.is_some();
         self.opening + self.going.values().filter(is_open).count()
     }
 

@@ -290,7 +290,7 @@ fn what_is_too_old_goes_when_another_file_comes() {
     }
     let (new, wanted) = (name("new"), of_len(1));
     let begin = Task::Begin { number: 1, store, peer: None, name: new, wanted };
-    let begun = Batch { small: true, tasks: vec![begin] }.run();
-    assert!(matches!(begun.outcomes[..], [Outcome::Begun { begun: Ok(Ready::Slot(_)), .. }]));
+    let done = Batch { small: true, tasks: vec![begin] }.run();
+    assert!(matches!(done.outcomes[..], [Outcome::Begun { begun: Ok(Ready::Slot(_)), .. }]));
     assert_eq!(partials(&disk), 1, "the new one");
 }
