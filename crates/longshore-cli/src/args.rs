@@ -193,6 +193,9 @@ pub(crate) struct FileArgs {
     /// Most bytes of all files [default: 10GiB]
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "files")]
     pub(crate) files_max: Option<u64>,
+    /// Most bytes of all files that one address brings [default: half of --files-max]
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "files")]
+    pub(crate) peer_max: Option<u64>,
     /// Most files and folders [default: 100,000]
     #[arg(long, value_name = "N", requires = "files")]
     pub(crate) files_count: Option<u64>,

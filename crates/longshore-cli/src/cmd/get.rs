@@ -61,6 +61,9 @@ pub(crate) fn store(place: &Path, force: bool) -> Result<FileStore, Failure> {
     Ok(if force { store.overwrite() } else { store })
 }
 
+/// What the names of files and folders may take.
+const NAMES_BYTES_MAX: usize = 64 << 20;
+
 /// Gets a file, or all that is in a folder, if it may be one.
 pub(crate) fn get(
     session: &Session,
@@ -90,6 +93,7 @@ fn get_folder(
     out: Output,
 ) -> Result<Exit, Failure> {
     let (mut files, mut refused) = (Vec::new(), Vec::new());
+    let (mut count, mut bytes) = (0, 0);
     let mut folders = VecDeque::from([(name.clone(), place.clone())]);
     while let Some((folder, place)) = folders.pop_front() {
         for entry in list(session, Some(&folder))? {
@@ -98,8 +102,13 @@ fn get_folder(
                 let bad = is_path.then_some(longshore::BadName::Reserved('/'));
                 bad.map_or_else(|| Ok((folder.join(&last)?, place.join(&last)?)), Err)
             });
-            if files.len() + folders.len() + refused.len() >= FILES_MAX {
-                let text = format!("get {name}: more than {FILES_MAX} files and folders");
+            // A hostile server could go on for ever.
+            (count, bytes) = (count + 1, bytes + folder.as_str().len() + entry.name.len());
+            if count > FILES_MAX || bytes > NAMES_BYTES_MAX {
+                let text = format!(
+                    "get {name}: more than {FILES_MAX} files and folders, or {} MiB of names",
+                    NAMES_BYTES_MAX >> 20
+                );
                 return Err(Failure::new(Exit::No, text));
             }
             match last {

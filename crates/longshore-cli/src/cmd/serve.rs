@@ -88,8 +88,16 @@ struct Setting {
 
 /// The files that it gives and takes, as the command line says.
 fn store(args: &ServeArgs) -> Result<Option<FileStore>, Failure> {
-    let FileArgs { files, read_only, overwrite, file_max, files_max, files_count, keep_parts } =
-        &args.files;
+    let FileArgs {
+        files,
+        read_only,
+        overwrite,
+        file_max,
+        files_max,
+        peer_max,
+        files_count,
+        keep_parts,
+    } = &args.files;
     let Some(folder) = files else { return Ok(None) };
     let usage = |text: String| Failure::new(Exit::Usage, text);
     if args.protocol != Protocol::Longshore {
@@ -102,7 +110,8 @@ fn store(args: &ServeArgs) -> Result<Option<FileStore>, Failure> {
     let store = if *overwrite { store.overwrite() } else { store };
     let store = set(store, *file_max, FileStore::file_bytes_max);
     let store = set(store, *files_max, FileStore::store_bytes_max);
-    let store = set(store, *files_max, FileStore::peer_bytes_max);
+    let peer_max = peer_max.or(files_max.map(|most| most.div_ceil(2)));
+    let store = set(store, peer_max, FileStore::peer_bytes_max);
     let store = set(store, *files_count, FileStore::store_entries_max);
     Ok(Some(set(store, *keep_parts, FileStore::keep_partials)))
 }

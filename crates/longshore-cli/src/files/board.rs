@@ -267,7 +267,9 @@ fn hint(kind: FileErrorKind, verb: Verb) -> &'static str {
         (FileErrorKind::Exists, Verb::Get) => "; --force replaces it",
         (FileErrorKind::Unsupported, _) => "; the server needs --files DIR",
         (FileErrorKind::TooLarge, Verb::Put) => "; serve with a larger --file-max",
-        (FileErrorKind::StoreFull, Verb::Put) => "; serve with a larger --files-max",
+        (FileErrorKind::StoreFull, Verb::Put) => {
+            "; serve with larger --files-max, --peer-max or --files-count"
+        }
         (FileErrorKind::TimedOut, _) => "; run the same command to resume",
         (FileErrorKind::SourceChanged, _) => "; run the same command to begin anew",
         _ => "",

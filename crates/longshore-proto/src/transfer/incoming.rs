@@ -103,6 +103,8 @@ struct Receiving {
     /// Memory of what was written, for what comes next.
     spare: Vec<u8>,
     writing: bool,
+    /// Some of it came: from then on it has to get on.
+    begun: bool,
     /// What was there is not what is sent.
     anew: bool,
     end: Option<Digest>,
@@ -300,6 +302,7 @@ impl Incoming {
             buffer: Vec::new(),
             spare: Vec::new(),
             writing: false,
+            begun: false,
             anew: false,
             end: None,
             held: false,
@@ -381,6 +384,9 @@ impl Incoming {
         let Some(file) = self.files.get_mut(&id) else { return };
         file.writing = false;
         file.written += count;
+        if !std::mem::replace(&mut file.begun, true) {
+            file.go_on(&self.pace, now);
+        }
         file.spare = memory;
         file.spare.clear();
         let written = file.written;

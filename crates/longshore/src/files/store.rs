@@ -122,7 +122,7 @@ impl FileStore {
             receive: false,
             overwrite: false,
             file_bytes_max: 1 << 30,
-            peer_bytes_max: 10 << 30,
+            peer_bytes_max: 5 << 30,
             store_bytes_max: 10 << 30,
             store_entries_max: 100_000,
             keep_partials: Duration::from_secs(24 * 3_600),
@@ -154,7 +154,9 @@ impl FileStore {
 
     /// Most bytes that one source address may bring while this process runs, those on their way too: any
     /// number. The /64 of an IPv6 address is one source. What replaces a file counts by how much it is
-    /// longer, or shorter; what was removed because it was not finished does not count. The default is 10 GiB.
+    /// longer, or shorter; what was removed because it was not finished does not count. What is on its way
+    /// counts with its whole length, so nobody can keep others out for longer by sending slowly. The
+    /// default is 5 GiB, half of the store.
     #[must_use]
     pub fn peer_bytes_max(mut self, bytes: u64) -> Self {
         self.settings.peer_bytes_max = bytes;

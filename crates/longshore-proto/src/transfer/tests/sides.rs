@@ -345,6 +345,21 @@ fn who_is_told_of_much_has_time_to_look() {
     assert_eq!(inn.next_due(), Time::ZERO + 32 * SECOND);
 }
 
+/// The time to begin is that of who has not begun.
+#[test]
+fn who_has_begun_has_to_get_on() {
+    let mut inn = receiving(1, 0, 0);
+    assert_eq!(inn.next_due(), Time::ZERO + 30 * SECOND);
+    for second in [1, 2] {
+        inn.handle_data(1, 100 * (second - 1), &[0; 100]).unwrap();
+        inn.write();
+        inn.handle_written(Time::ZERO + second as u32 * SECOND, 1, 100, vec![]);
+        assert_eq!(inn.next_due(), Time::ZERO + 11 * SECOND, "from the first byte on");
+    }
+    inn.handle_time(Time::ZERO + 11 * SECOND);
+    assert!(inn.is_empty(), "200 bytes in ten seconds are too few");
+}
+
 #[test]
 fn who_may_have_much_of_a_file_has_time_to_look() {
     let mut out = Outgoing::new(PACE);

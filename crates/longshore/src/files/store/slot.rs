@@ -174,6 +174,13 @@ impl Slot {
             let text = format!("bytes {offset} to {end}, it has {} of {}", self.have, self.bytes);
             return Err(fault(FileErrorKind::BadRange, &self.name, &text));
         }
+        // Another program may have cut it: what is missing would be zeros.
+        let lies =
+            self.handle().and_then(FileHandle::facts).map_err(|it| failed(&self.name, it))?;
+        if lies.bytes != self.have {
+            let text = "another program has changed it";
+            return Err(fault(FileErrorKind::Disk, &self.name, text));
+        }
         let mut left = bytes;
         while !left.is_empty() {
             let written = self.handle().and_then(|handle| handle.write_at(left, self.have));

@@ -530,3 +530,26 @@ fn files_of_several_folders_come_together() {
         assert!(names.iter().all(|at| disk.bytes(&name(at)).unwrap() == at.as_bytes()));
     }
 }
+
+#[test]
+fn a_part_that_was_cut_is_not_written_on() {
+    let disk = SimDisk::new(1);
+    let (store, bytes) = (on(&disk), content(1, 3_000));
+    let mut slot = store.slot(None, &name("f"), &wanted(&bytes)).unwrap();
+    slot.write(0, &bytes[..2_000], false).unwrap();
+    let partial = disk.names().into_iter().find(FileName::is_temporary).unwrap();
+    disk.truncate(&partial, 100);
+    assert_eq!(kind(slot.write(2_000, &bytes[2_000..], false)), FileErrorKind::Disk);
+    drop(slot);
+    // What is there is what it begins with, and is gone on with.
+    assert_eq!(receive(&store, "f", &bytes), Ok(100));
+}
+
+#[test]
+fn a_source_may_take_half_of_a_store_unless_it_is_said_otherwise() {
+    let store = on(&SimDisk::new(1)).file_bytes_max(u64::MAX);
+    let ip = Some(IpAddr::from([10, 0, 0, 1]));
+    let half = 5 << 30;
+    assert_eq!(kind(store.slot(ip, &name("f"), &of_len(half + 1))), FileErrorKind::StoreFull);
+    assert!(store.slot(ip, &name("f"), &of_len(half)).is_ok());
+}
