@@ -4,6 +4,7 @@ use crate::net::{Lab, Peer, on_every_port};
 use crate::transfers::{Pair, Side, Told, asked, content, ended, name, pattern, store, up};
 use longshore::*;
 use longshore_proto::transfer::{FileFrame, Last, Listed, Offered, data_head, hello, ping};
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -31,6 +32,10 @@ on_every_port! {
     who_holds_a_file_too_long_gives_its_room_back,
     what_a_peer_asks_for_is_opened_a_few_at_a_time,
     a_request_waits_while_a_file_comes,
+    a_list_that_fails_is_in_the_way_of_none,
+    what_has_come_is_kept_when_the_connection_ends,
+    a_part_is_gone_on_with_from_its_own_start,
+    files_that_go_out_share_what_is_read_ahead,
 }
 
 /// A peer that says what the test wants, of a server with files.
@@ -545,4 +550,105 @@ fn a_peer_that_reads_no_lists_holds_one(lab: &mut Lab) {
         bytes += len - 5;
     }
     assert_eq!(bytes, 20 * one as usize);
+}
+
+fn a_list_that_fails_is_in_the_way_of_none(lab: &mut Lab) {
+    let (store, _) = store(lab);
+    let pair = Pair::with(lab, store);
+    let nothing = name("nothing");
+    asked(lab, &pair.conn, move |cx| cx.list_files(Some(&nothing))).unwrap();
+    assert_eq!(ended(lab, &pair.here).unwrap_err().error.kind, FileErrorKind::NotFound);
+    asked(lab, &pair.conn, |cx| cx.list_files(None)).unwrap();
+    assert!(matches!(lab.recv(&pair.here), Told::Listed(_)));
+}
+
+/// It came in the same turn as the end, and nobody has looked at it yet.
+fn what_has_come_is_kept_when_the_connection_ends(lab: &mut Lab) {
+    let none = *blake3::hash(b"").as_bytes();
+    let end = |id| FileFrame::End { id, bytes: 0, digest: none }.to_bytes();
+    for (bytes, comes) in
+        [(0, end(1).to_vec()), (2_000, [&data_head(1, 0, 1_000)[..], &pattern(1_000, 1)].concat())]
+    {
+        let (store, folder) = store(lab);
+        let mut raw = raw_with(lab, Limits::new(), Some(store));
+        raw.takes_files(lab);
+        raw.peer.send(&FileFrame::Offer { id: 1, offered: offered(bytes, 0) }.to_bytes());
+        let accept = FileFrame::Accept { id: 1, have: 0, credit: 2 << 20, digest: none };
+        let accept = accept.to_bytes();
+        assert_eq!(lab.read(&mut raw.peer, accept.len()), accept);
+        raw.peer.send(&[&comes[..], b"L\x01\x01\0\0\0\0\x05abort"].concat());
+        while !matches!(lab.recv(&raw.told), Told::Closed(_)) {}
+        lab.until(Duration::from_secs(1), || {
+            let entries = folder.list(None, "", 10).unwrap();
+            let [one] = &entries[..] else { return false };
+            // What comes while a first part of it is being written is not.
+            (one.name == "f") == (bytes == 0) && (one.facts.bytes > 0) == (bytes > 0)
+        });
+    }
+}
+
+/// What its receiver has is looked at where it stands in the file.
+fn a_part_is_gone_on_with_from_its_own_start(lab: &mut Lab) {
+    let mut raw = raw(lab, Limits::new());
+    raw.takes_files(lab);
+    let bytes = pattern(100, 1);
+    let (file, _) = lab.file(&bytes);
+    asked(lab, &raw.conn, move |cx| cx.offer_part(&file, &name("f"), 10..20)).unwrap();
+    let offer = FileFrame::Offer { id: 1, offered: offered(10, 0) }.to_bytes();
+    lab.read(&mut raw.peer, offer.len()); // with a time that nobody knows
+    let digest = *blake3::hash(&bytes[10..15]).as_bytes();
+    raw.peer.send(&FileFrame::Accept { id: 1, have: 5, credit: 10, digest }.to_bytes());
+    let rest = [&data_head(1, 5, 5)[..], &bytes[15..20]].concat();
+    assert_eq!(lab.read(&mut raw.peer, rest.len()), rest);
+}
+
+/// Bytes in memory while so many files wait for a peer that reads nothing; then they are over.
+fn held_by(lab: &mut Lab, raw: &mut Raw, file: &FileSource, ids: Range<u32>) -> u64 {
+    for _ in ids.clone() {
+        let file = file.clone();
+        asked(lab, &raw.conn, move |cx| cx.offer_file(&file, &name("f"))).unwrap();
+    }
+    let digest = *blake3::hash(b"").as_bytes();
+    for id in ids.clone() {
+        let accept = FileFrame::Accept { id, have: 0, credit: 2 << 20, digest };
+        raw.peer.send(&accept.to_bytes());
+    }
+    lab.pass(Duration::from_secs(1));
+    let held = raw.server.snapshot().memory_bytes;
+    for id in ids {
+        let (why, text) = (FileErrorKind::Cancelled, String::new());
+        raw.peer.send(&FileFrame::Refuse { id, why, text }.to_bytes());
+    }
+    lab.pass(Duration::from_secs(1));
+    held
+}
+
+/// Of few files much is read at a time, of many little, and those that are over count no more.
+fn files_that_go_out_share_what_is_read_ahead(lab: &mut Lab) {
+    if !lab.is_simulated() {
+        return; // systems take any number of bytes of which a peer reads none
+    }
+    let mut raw = raw(lab, Limits::new().write(Duration::ZERO).file_stall(Duration::ZERO));
+    raw.takes_files(lab);
+    raw.peer.stop_reading();
+    let (file, _) = lab.file(&pattern(2 << 20, 1));
+    // Two pieces of each: of 256 KiB, or such that all have 4 MiB together.
+    let (alone, together) = (400 << 10..700 << 10, 3 << 20..5 << 20);
+    for ids in [1..2, 2..66, 66..67, 67..131] {
+        let held = held_by(lab, &mut raw, &file, ids.clone());
+        let right = if ids.len() == 1 { &alone } else { &together };
+        assert!(right.contains(&held), "{held} of {ids:?}");
+    }
+    for _ in 0..64 {
+        let file = file.clone();
+        asked(lab, &raw.conn, move |cx| cx.offer_file(&file, &name("f"))).unwrap();
+    }
+    raw.conn.abort();
+    while !matches!(lab.recv(&raw.told), Told::Closed(_)) {}
+    raw.peer = lab.connect(&raw.server);
+    raw.conn = up(lab, &raw.told);
+    raw.takes_files(lab);
+    raw.peer.stop_reading();
+    let held = held_by(lab, &mut raw, &file, 1..2);
+    assert!(alone.contains(&held), "{held} behind those of a connection that was lost");
 }

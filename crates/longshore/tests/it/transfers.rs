@@ -61,8 +61,11 @@ impl Handler for Side {
         Ok(())
     }
 
-    fn on_message(&mut self, _: &mut Ctx<'_, Self>, message: Message<'_>) -> Result {
+    fn on_message(&mut self, cx: &mut Ctx<'_, Self>, message: Message<'_>) -> Result {
         let Message::Text(text) = message else { return Ok(()) };
+        if text == "abort" {
+            cx.abort();
+        }
         self.tell(Told::Text(text.into()));
         Ok(())
     }
