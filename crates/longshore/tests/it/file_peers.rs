@@ -36,6 +36,7 @@ on_every_port! {
     what_has_come_is_kept_when_the_connection_ends,
     a_part_is_gone_on_with_from_its_own_start,
     files_that_go_out_share_what_is_read_ahead,
+    a_list_in_parts_may_have_more_than_one_of_them,
 }
 
 /// A peer that says what the test wants, of a server with files.
@@ -651,4 +652,25 @@ fn files_that_go_out_share_what_is_read_ahead(lab: &mut Lab) {
     raw.peer.stop_reading();
     let held = held_by(lab, &mut raw, &file, 1..2);
     assert!(alone.contains(&held), "{held} behind those of a connection that was lost");
+}
+
+/// Each answer has ten thousand entries at most, all of them have as many as there are.
+fn a_list_in_parts_may_have_more_than_one_of_them(lab: &mut Lab) {
+    let mut raw = raw(lab, Limits::new());
+    raw.takes_files(lab);
+    asked(lab, &raw.conn, |cx| cx.list_files(None)).unwrap();
+    let entry = Listed { name: "a".into(), folder: false, bytes: 1, modified: 0 };
+    let mut listed = 0;
+    for (request, after, then) in [(1, "", Last::More), (2, "a", Last::Yes)] {
+        let asks = list(request, after).to_bytes();
+        assert_eq!(lab.read(&mut raw.peer, asks.len()), asks);
+        for part in 1..=60 {
+            let (last, entries) =
+                (if part < 60 { Last::No } else { then }, vec![entry.clone(); 100]);
+            raw.peer.send(&FileFrame::Entries { request, last, entries }.to_bytes());
+            let Told::Listed(list) = lab.recv(&raw.told) else { panic!("behind {listed}") };
+            listed += list.entries.len();
+        }
+    }
+    assert_eq!(listed, 12_000);
 }
