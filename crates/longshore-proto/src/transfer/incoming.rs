@@ -87,6 +87,7 @@ enum Phase {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state machine")]
 struct Receiving {
     phase: Phase,
     bytes: u64,

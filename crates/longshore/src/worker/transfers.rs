@@ -4,7 +4,7 @@
 use super::Worker;
 use super::connection::Connection;
 use super::lane::Callback;
-use crate::files::{Batch, CutFile, FileEvent, Outcomes};
+use crate::files::{Batch, CutFile, FileEvent, Outcomes, Transfers};
 use longshore_base::Token;
 use longshore_port::Port;
 use longshore_proto::connection::Message;
@@ -58,23 +58,30 @@ impl<P: Port> Worker<P> {
 
     /// What has happened to the files of a connection becomes tasks, which are begun.
     fn step_files(&mut self, token: Token) {
+        self.count_going(token); // the more there are, the less is read of each
         let (now, piece) = (self.core.now, self.core.piece_bytes());
-        let Some(conn) = self.core.conns.get_mut(token) else { return };
-        let leaving = conn.is_leaving();
-        let transfers = conn.files.as_mut().and_then(|files| files.transfers.as_mut());
-        let Some(transfers) = transfers.filter(|_| !leaving) else { return };
-        let before = transfers.counted_going;
+        let Some(transfers) = self.transfers_at_work(token) else { return };
         transfers.step(now, piece);
-        transfers.counted_going = transfers.going();
-        let after = transfers.counted_going;
         let mut batches = Vec::new();
         while let Some(batch) = transfers.poll_tasks() {
             batches.push(batch);
         }
-        self.core.files_going = self.core.files_going + after - before;
+        self.count_going(token);
         for batch in batches {
             self.start_job(token, move || batch.run());
         }
+    }
+
+    fn transfers_at_work(&mut self, token: Token) -> Option<&mut Transfers> {
+        let conn = self.core.conns.get_mut(token).filter(|conn| !conn.is_leaving())?;
+        conn.files.as_mut()?.transfers.as_deref_mut()
+    }
+
+    fn count_going(&mut self, token: Token) {
+        let Some(transfers) = self.transfers_at_work(token) else { return };
+        let after = transfers.going();
+        let before = std::mem::replace(&mut transfers.counted_going, after);
+        self.core.files_going = self.core.files_going + after - before;
     }
 
     /// Queues what the transfers of a connection have to say, and one chunk, if nothing much waits.

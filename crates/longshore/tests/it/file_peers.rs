@@ -605,10 +605,11 @@ fn a_part_is_gone_on_with_from_its_own_start(lab: &mut Lab) {
 
 /// Bytes in memory while so many files wait for a peer that reads nothing; then they are over.
 fn held_by(lab: &mut Lab, raw: &mut Raw, file: &FileSource, ids: Range<u32>) -> u64 {
-    for _ in ids.clone() {
-        let file = file.clone();
-        asked(lab, &raw.conn, move |cx| cx.offer_file(&file, &name("f"))).unwrap();
-    }
+    let (file, count) = (file.clone(), ids.len());
+    let offer = move |cx: &mut Ctx<'_, Side>| {
+        (0..count).try_for_each(|_| cx.offer_file(&file, &name("f")).map(drop))
+    };
+    asked(lab, &raw.conn, offer).unwrap();
     let digest = *blake3::hash(b"").as_bytes();
     for id in ids.clone() {
         let accept = FileFrame::Accept { id, have: 0, credit: 2 << 20, digest };
@@ -633,8 +634,8 @@ fn files_that_go_out_share_what_is_read_ahead(lab: &mut Lab) {
     raw.takes_files(lab);
     raw.peer.stop_reading();
     let (file, _) = lab.file(&pattern(2 << 20, 1));
-    // Two pieces of each: of 256 KiB, or such that all have 4 MiB together.
-    let (alone, together) = (400 << 10..700 << 10, 3 << 20..5 << 20);
+    // Two pieces of each: of 256 KiB, or such that all have 2 MiB together.
+    let (alone, together) = (400 << 10..700 << 10, 3 << 19..5 << 19);
     for ids in [1..2, 2..66, 66..67, 67..131] {
         let held = held_by(lab, &mut raw, &file, ids.clone());
         let right = if ids.len() == 1 { &alone } else { &together };
