@@ -397,6 +397,7 @@ impl Transfers {
                 self.unanswered(number, &FileError::new(FileErrorKind::Unsupported, ""));
             }
             self.frames.clear();
+            self.listing = false;
         }
     }
 

@@ -38,7 +38,7 @@ impl Transfers {
     /// Opens files that the peer has asked for, as many as may be.
     fn open_more(&mut self, now: Time) {
         self.look_again = Time::NEVER;
-        while self.served() < self.served_max {
+        while !self.to_open.is_empty() && self.served() < self.served_max {
             let Some(Task::Open { request, .. }) = self.to_open.front() else { return };
             let Some((_, Some(serving))) = self.asked.get_mut(request) else {
                 self.to_open.pop_front(); // nobody waits for it
@@ -422,6 +422,7 @@ impl Transfers {
 
     fn listed(&mut self, request: u32, listed: Vec<Listed>, more: bool) {
         if self.asked.remove(&request).is_none() {
+            self.listing = false;
             return;
         }
         let (mut entries, mut bytes) = (Vec::new(), 5);
