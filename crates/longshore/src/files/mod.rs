@@ -7,6 +7,8 @@ mod error;
 mod event;
 mod id;
 #[cfg(feature = "files")]
+mod looked;
+#[cfg(feature = "files")]
 mod offer;
 #[cfg(feature = "files")]
 mod pieces;

@@ -1,6 +1,7 @@
 //! What is done with files on threads that may wait for a disk.
 
 use super::error::FileError;
+use super::looked::look;
 use super::pieces::Pieces;
 use super::source::FileSource;
 use super::store::{FileStore, Near, Ready, Slot, There, Wanted};
@@ -10,9 +11,6 @@ use longshore_base::FileName;
 use longshore_proto::transfer::{Digest, FileErrorKind, Listed};
 use std::fmt;
 use std::net::IpAddr;
-
-/// Bytes that are read at a time where nobody gets them: to look what they are.
-const LOOK_BYTES: usize = 256 * 1024;
 
 /// The digest of a file that is being sent, as far as it was read.
 pub(crate) struct Running(Box<Hasher>);
@@ -194,19 +192,10 @@ const SMALL_BYTES: usize = 64 * 1024;
 /// The digest so far, if those bytes are what the receiver says.
 fn prove(source: &FileSource, start: u64, have: u64, digest: &Digest) -> Option<Running> {
     let mut running = Running::new();
-    let mut piece = vec![0; LOOK_BYTES];
-    let mut done = 0;
-    while done < have {
-        let most = usize::try_from(have - done).unwrap_or(usize::MAX).min(piece.len());
-        match source.handle.read_at(&mut piece[..most], start + done) {
-            Ok(0) | Err(_) => return None, // what is wrong is told when it is read to be sent
-            Ok(count) => {
-                running.0.update(&piece[..count]);
-                done += count as u64;
-            }
-        }
-    }
-    (running.0.finalize().as_bytes() == digest).then_some(running)
+    // What is wrong with it is told when it is read to be sent.
+    let done = look(&mut running.0, &source.handle, start, have).ok()?;
+    let equal = done == have && running.0.finalize().as_bytes() == digest;
+    equal.then_some(running)
 }
 
 impl ReadTask {

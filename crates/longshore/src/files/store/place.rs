@@ -158,6 +158,16 @@ impl Drop for Held {
     }
 }
 
+/// The folders that have to be on the disk, so that a file is found: its own and all above.
+pub(super) fn above(name: &FileName) -> Vec<Option<FileName>> {
+    let mut folders = vec![name.parent()];
+    while let Some(Some(folder)) = folders.last() {
+        let above = folder.parent();
+        folders.push(above);
+    }
+    folders
+}
+
 /// What is told of a name in a folder; nothing if there is nothing.
 pub(super) fn facts(folder: &Folder, name: &FileName) -> io::Result<Option<FileFacts>> {
     match folder.facts(name) {

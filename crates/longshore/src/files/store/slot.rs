@@ -1,10 +1,10 @@
 //! One file that is being received.
 
 use super::near::Near;
-use super::place::{Held, Place, facts, fault, is_missing, named};
+use super::place::{Held, Place, above, facts, fault, is_missing, named};
 use super::quota::Claim;
-use super::there::above;
 use crate::files::error::FileError;
+use crate::files::looked::look;
 use blake3::Hasher;
 use longshore_base::FileName;
 use longshore_port::{FileFacts, FileHandle};
@@ -12,9 +12,6 @@ use longshore_proto::transfer::{Digest, FileErrorKind};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-
-/// Bytes that are read at a time to see what lies there from before.
-const PIECE_BYTES: usize = 256 * 1_024;
 
 /// One file that is being received: a temporary file beside its place, which nobody else touches as long
 /// as this lives. What lies in it is always the first so many bytes, and their digest is known.
@@ -108,20 +105,8 @@ impl Slot {
         if there > self.bytes {
             handle.set_len(self.bytes)?;
         }
-        let mut left = there.min(self.bytes);
-        let piece = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
-        let mut piece = vec![0; piece];
-        while left > 0 {
-            let most = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
-            let count = handle.read_at(&mut piece[..most], self.have)?;
-            if count == 0 {
-                break;
-            }
-            self.hasher.update(&piece[..count]);
-            self.moved_to(self.have + count as u64);
-            left -= count as u64;
-        }
-        self.claim.lies(self.have);
+        let have = look(&mut self.hasher, &handle, 0, there.min(self.bytes))?;
+        self.moved_to(have);
         Ok(())
     }
 

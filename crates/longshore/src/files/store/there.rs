@@ -1,15 +1,13 @@
 //! A file that is offered and lies there already, whole.
 
-use super::place::{Place, fault, named};
+use super::place::{Place, above, fault, named};
 use crate::files::error::FileError;
+use crate::files::looked::look;
 use blake3::Hasher;
 use longshore_base::FileName;
 use longshore_port::{FileFacts, FileKind};
 use longshore_proto::transfer::{Digest, FileErrorKind};
 use std::sync::Arc;
-
-/// Bytes that are read at a time to see what lies there.
-const PIECE_BYTES: usize = 256 * 1_024;
 
 /// Systems tell times as fine as this, and finer ones are cut off: nanoseconds.
 const TIME_STEP: i128 = 100;
@@ -40,15 +38,8 @@ impl There {
         facts: FileFacts,
     ) -> Result<Self, FileError> {
         let file = place.folder.open_file(&name).map_err(|error| named(&name, &error))?;
-        let (mut hasher, mut piece, mut at) = (Hasher::new(), vec![0; PIECE_BYTES], 0);
-        loop {
-            let count = file.read_at(&mut piece, at).map_err(|error| named(&name, &error))?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&piece[..count]);
-            at += count as u64;
-        }
+        let mut hasher = Hasher::new();
+        look(&mut hasher, &file, 0, facts.bytes).map_err(|error| named(&name, &error))?;
         let digest = *hasher.finalize().as_bytes();
         Ok(Self { place, name, facts, digest })
     }
@@ -91,16 +82,6 @@ impl There {
         }
         Ok(name)
     }
-}
-
-/// The folders that have to be on the disk, so that a file is found: its own and all above.
-pub(super) fn above(name: &FileName) -> Vec<Option<FileName>> {
-    let mut folders = vec![name.parent()];
-    while let Some(Some(folder)) = folders.last() {
-        let above = folder.parent();
-        folders.push(above);
-    }
-    folders
 }
 
 /// There is something of that name, and it is not replaced.

@@ -61,14 +61,20 @@ impl Transfers {
             let text = format_args!("{REQUESTS_MAX} requests are not answered");
             return Err(FileError::new(FileErrorKind::Busy, text));
         }
-        self.last_request = self.last_request.wrapping_add(1).max(1);
-        let due = if self.start.is_zero() { Time::NEVER } else { now + self.start };
+        let (number, due) = self.next_request(now);
         let id = self.next_id();
         let name = name.into();
         let (pages, entries, last_entry) = (0, 0, String::new());
         let request = Request { id, name, place, range, pages, entries, last_entry, due };
-        self.requests.insert(self.last_request, request);
-        Ok((id, self.last_request))
+        self.requests.insert(number, request);
+        Ok((id, number))
+    }
+
+    /// Its number, and when it has to be answered.
+    fn next_request(&mut self, now: Time) -> (u32, Time) {
+        self.last_request = self.last_request.wrapping_add(1).max(1);
+        let due = if self.start.is_zero() { Time::NEVER } else { now + self.start };
+        (self.last_request, due)
     }
 
     /// Nobody waits for the answer to what we asked. The peer still has it to give, if it was asked.
@@ -126,12 +132,10 @@ impl Transfers {
         }
         let asked = self.requests.remove(&request);
         if let Some(mut asked) = asked.filter(|_| last == Last::More) {
-            self.last_request = self.last_request.wrapping_add(1).max(1);
-            let (request, after) = (self.last_request, std::mem::take(&mut asked.last_entry));
-            let name = asked.name.clone();
+            let (request, due) = self.next_request(now);
+            let (name, after) = (asked.name.clone(), std::mem::take(&mut asked.last_entry));
             self.frames.push_back(FileFrame::List { request, name, after });
-            (asked.pages, asked.entries) = (asked.pages + 1, 0);
-            asked.due = if self.start.is_zero() { Time::NEVER } else { now + self.start };
+            (asked.pages, asked.entries, asked.due) = (asked.pages + 1, 0, due);
             self.requests.insert(request, asked);
         }
         Ok(())
